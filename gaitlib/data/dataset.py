@@ -1,0 +1,285 @@
+"""One walk (`Walk`), and many of them in a folder of memory-mapped arrays (`GaitDataset`).
+
+A data set folder holds
+    index.csv        one row a walk: sequence, recording, subject, condition, run, view, start, frames, fps, source
+    poses.npy        float32 [frames of all walks, 15, 2], the walks end to end, pixels or any other unit, NaN = missing
+    confidence.npy   float32 [frames of all walks, 15], 0..1
+    dataset.json     schema version, joint names, fingerprint, licence and citation, and what was left out and why
+Image axes: x to the right, y down.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gaitlib import InputError
+from gaitlib.skeleton import JOINTS, NUM_JOINTS
+
+SCHEMA = 1
+COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
+_TEXT = dict.fromkeys(["sequence", "recording", "subject", "condition", "view", "source"], str)
+_TYPES = _TEXT | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
+
+#: Walks shorter than this are left out: under about half a second there is no gait to speak of.
+SHORTEST_WALK = 16
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One sequence of one person seen by one camera. Treat the arrays as read-only.
+
+    pose: float32 [T, 15, 2], image x right and y down, a missing joint is NaN.
+    confidence: float32 [T, 15], 0..1.
+    fps: frames a second.
+    subject, condition, run, view: who, how ("nm", "bg", "cl", ...), which repetition, and from where (degrees or a name).
+    recording: walks that share it are synchronous views of one performance; empty = subject-condition-run.
+    source: where it came from, for messages and tables.
+    """
+
+    pose: np.ndarray
+    confidence: np.ndarray
+    fps: float
+    subject: str
+    condition: str
+    run: int
+    view: str
+    recording: str = ""
+    source: str = ""
+
+    def __post_init__(self):
+        frames = len(self.pose)
+        if self.pose.shape != (frames, NUM_JOINTS, 2) or self.confidence.shape != (frames, NUM_JOINTS):
+            raise InputError(
+                f"{self.source or self.sequence}: a walk needs a pose [T,{NUM_JOINTS},2] and a confidence "
+                f"[T,{NUM_JOINTS}], not {list(self.pose.shape)} and {list(self.confidence.shape)}."
+            )
+        if not self.recording:
+            object.__setattr__(self, "recording", f"{self.subject}-{self.condition}-{self.run:02d}")
+
+    @property
+    def sequence(self) -> str:
+        """The walk's unique name, as CASIA-B spells it: 001-nm-01-090."""
+        return f"{self.recording}-{self.view}"
+
+
+def sorted_views(views: Iterable[str]) -> list[str]:
+    """The distinct views, by degrees where all are numbers, by name otherwise."""
+    distinct = set(views)
+    try:
+        return sorted(distinct, key=float)
+    except ValueError:
+        return sorted(distinct)
+
+
+@dataclass(frozen=True)
+class GaitDataset:
+    """Many walks: `index` is a table of one row a walk, the frames lie end to end in two arrays.
+
+    index: DataFrame with COLUMNS; row i, counted from 0, is walk i; `start` and `frames` say where its frames lie.
+    poses: float32 [F, 15, 2]; confidence: float32 [F, 15]; both memory-mapped and read-only when opened from a folder.
+    info: the content of dataset.json.
+    """
+
+    index: pd.DataFrame
+    poses: np.ndarray
+    confidence: np.ndarray
+    info: dict = field(default_factory=dict)
+    folder: Path | None = None
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "GaitDataset":
+        """Open a data set folder without reading its frames.
+
+        Raises InputError where the folder is no data set, is incomplete, or was written by another version.
+        """
+        folder = Path(folder)
+        advice = "Prepare it again with `gaitlib prepare` or `gaitlib walkers`."
+        try:
+            info = json.loads((folder / "dataset.json").read_text())
+        except FileNotFoundError:
+            raise InputError(f"{folder} is not a data set folder: it holds no dataset.json. {advice}") from None
+        except (ValueError, UnicodeDecodeError):
+            raise InputError(f"{folder}/dataset.json cannot be read as JSON. {advice}") from None
+        if info.get("schema") != SCHEMA:
+            raise InputError(
+                f"{folder} was written with data set schema {info.get('schema')!r}, this version reads {SCHEMA}. {advice}"
+            )
+        try:
+            index = pd.read_csv(folder / "index.csv", dtype=_TYPES, keep_default_na=False)
+            poses = np.load(folder / "poses.npy", mmap_mode="r")
+            confidence = np.load(folder / "confidence.npy", mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder} is damaged: {error}. {advice}") from None
+        frames = int(index["frames"].sum())
+        if list(index.columns) != COLUMNS or poses.shape != (frames, NUM_JOINTS, 2) or len(confidence) != frames:
+            raise InputError(f"{folder} is damaged: index.csv and the arrays do not fit each other. {advice}")
+        return cls(index, poses, confidence, info, folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over frames and index, from dataset.json."""
+        return self.info.get("fingerprint", "")
+
+    @property
+    def name(self) -> str:
+        return self.info.get("name", "data set")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Walk:
+        row = self.index.iloc[i]
+        frames = slice(int(row["start"]), int(row["start"] + row["frames"]))
+        return Walk(
+            pose=self.poses[frames],
+            confidence=self.confidence[frames],
+            **{k: row[k] for k in ("subject", "condition", "view", "recording", "source")},
+            fps=float(row["fps"]),
+            run=int(row["run"]),
+        )
+
+    def __iter__(self) -> Iterator[Walk]:
+        return (self[i] for i in range(len(self)))
+
+    def select(self, **values) -> "GaitDataset":
+        """The walks whose columns have the given values: `select(subject="001", view=["000", "090"])`.
+
+        The arrays are shared, not copied. Raises InputError for a column that does not exist.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for column, wanted in values.items():
+            if column not in self.index:
+                raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
+            wanted = [wanted] if isinstance(wanted, (str, int, float)) else list(wanted)
+            keep &= self.index[column].isin(wanted).to_numpy()
+        return GaitDataset(
+            self.index[keep].reset_index(drop=True), self.poses, self.confidence, self.info, self.folder
+        )
+
+    @property
+    def views(self) -> list[str]:
+        return sorted_views(self.index["view"])
+
+
+class _GrowingArray:
+    """A .npy file of float32 rows that is appended to; its header is corrected when it is closed."""
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], digest):
+        self.file, self.row_shape, self.rows, self.digest = path.open("wb"), row_shape, 0, digest
+        self._header()
+
+    def _header(self):
+        # numpy pads the header so that the growing first axis never changes its length
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, *self.row_shape)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def append(self, rows: np.ndarray):
+        data = np.ascontiguousarray(rows, dtype="<f4").data
+        self.file.write(data)
+        self.digest.update(data)
+        self.rows += len(rows)
+
+    def close(self):
+        self.file.seek(0)
+        self._header()
+        self.file.close()
+
+
+def write_dataset(
+    folder: str | Path,
+    walks: Iterable[Walk],
+    *,
+    name: str,
+    licence: str = "",
+    citation: str = "",
+    left_out: list[dict] | None = None,
+    notes: dict | None = None,
+) -> GaitDataset:
+    """Write walks, as they come, into a data set folder and open it.
+
+    The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without a
+    single joint, or named like an earlier one are left out and listed in dataset.json with the reason.
+
+    walks: consumed once, never held together in memory.
+    left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
+    notes: more entries for dataset.json (settings of a generator, say).
+    Raises InputError where no walk is left, or where `folder` exists and is no data set.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / "dataset.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not a data set folder; choose another --out, nothing was written.")
+    left_out = [] if left_out is None else left_out
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+    try:
+        digest = hashlib.sha256()
+        poses = _GrowingArray(partial / "poses.npy", (NUM_JOINTS, 2), digest)
+        confidence = _GrowingArray(partial / "confidence.npy", (NUM_JOINTS,), digest)
+        rows, seen = [], set()
+        for walk in walks:
+            reason = _unfit(walk, seen)
+            if reason:
+                left_out.append({"source": walk.source or walk.sequence, "reason": reason})
+                continue
+            seen.add(walk.sequence)
+            rows.append([getattr(walk, c, None) for c in COLUMNS])
+            rows[-1][COLUMNS.index("start")], rows[-1][COLUMNS.index("frames")] = poses.rows, len(walk.pose)
+            poses.append(walk.pose)
+            confidence.append(walk.confidence)
+        poses.close()
+        confidence.close()
+        if not rows:
+            why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
+            raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
+        index = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
+        (partial / "index.csv").write_text(index)
+        digest.update(index.encode())
+        info = {
+            "schema": SCHEMA,
+            "name": name,
+            "joints": list(JOINTS),
+            "fingerprint": digest.hexdigest(),
+            "walks": len(rows),
+            "frames": poses.rows,
+            "licence": licence,
+            "citation": citation,
+            "left_out": left_out,
+            **(notes or {}),
+        }
+        (partial / "dataset.json").write_text(json.dumps(info, indent=1))
+        partial.chmod(0o755)
+        replace_folder(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return GaitDataset.open(folder)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+        os.replace(folder, old)
+    os.replace(new, folder)
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _unfit(walk: Walk, seen: set[str]) -> str:
+    """Why a walk cannot be used, or an empty string."""
+    if len(walk.pose) < SHORTEST_WALK:
+        return f"only {len(walk.pose)} frames, at least {SHORTEST_WALK} are needed"
+    if not np.isfinite(walk.pose).any():
+        return "no joint in any frame"
+    if walk.sequence in seen:
+        return f"a walk named {walk.sequence} was read before"
+    return ""
