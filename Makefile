@@ -1,0 +1,57 @@
+# make report | test | lab | bench | clean
+#
+# Every target first creates .venv when it is missing, or brings it up to date when pyproject.toml or constraints.txt
+# changed. Nothing else has to be installed before, except Python. To choose:
+#   make report PYTHON=python3.12
+#   make report TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"      (a build without CUDA)
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# A stamp is written last, so that an environment whose installation was interrupted does not count as made.
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.PHONY: help report test lab bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make report   run the four notebooks on a small synthetic data set: reports/quick/index.html"
+	@echo "make test     run the tests"
+	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make bench    run the comparisons in benchmarks/"
+	@echo "make clean    remove .venv and all caches; reports and data stay"
+
+report: $(INSTALLED)
+	$(BIN)/gaitlib run configs/quick.yaml --name quick --resume
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+bench: $(INSTALLED)
+	@for script in benchmarks/*.py; do \
+	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
+	done
+
+clean:
+	rm -rf $(VENV) cache build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find gaitlib tests notebooks benchmarks -depth \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
+
+# Torch goes first: with no torch installed, a looser range takes a build with gigabytes of CUDA packages.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "gaitlib needs Python 3.11 or\
+	 newer and '$(PYTHON)' is not that; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install $(TORCH)
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@
