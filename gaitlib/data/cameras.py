@@ -1,13 +1,19 @@
 """From walks in three dimensions to the images that cameras around the walker would see.
 
-Axes of a three-dimensional walk, as a Kinect v1 gives them: right-handed, x to the sensor's left, y up, z away from the
-sensor, millimeters. Because x grows to the *left*, the image (x, -y) of the sensor itself is a mirror image, as the Kinect
-shows it to the player: who walks toward -x walks to the left of that image with the right side toward the sensor. Virtual
-cameras are not mirrored.
+Axes of a three-dimensional walk, as a Kinect v1 gives them: right-handed, x to the sensor's left, y up, z away from
+the sensor, millimeters. Because x grows to the *left*, the image (x, -y) of the sensor itself is a mirror image, as the
+Kinect shows it to its player: who walks toward -x walks to the left of that image with the right side toward the
+sensor. Virtual cameras are not mirrored.
 
-A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of the
-image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu, Tan and
-Tan, "A framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition", ICPR 2006).
+A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of
+the image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu,
+Tan and Tan, "A framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition",
+ICPR 2006).
+
+Read virtual views of a Kinect as half synthetic. It sees the near side of a person only and turns shoulders and hips
+toward itself: in the Kinect Gait Biometry Dataset by 45 degrees on average, while the legs swing along the true path.
+The walking direction is estimated from shoulders and hips, so the upper body is right in each virtual view and the legs
+swing 45 degrees aside, to one side on the way to -x and to the other on the way back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,8 +56,8 @@ def parse_cameras(cameras: str) -> tuple[int, ...]:
 def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndarray:
     """The horizontal direction to the walker's left in each frame; the walking direction is at right angles to it.
 
-    It is the way from the right shoulder and hip to the left ones, without its vertical part, smoothed over about a second.
-    Frames count by the length of that vector, so those in which depth noise has collapsed it hardly count.
+    It is the way from the right shoulder and hip to the left ones, without its vertical part, smoothed over about a
+    second. Frames count by the length of that vector, so those in which depth noise has collapsed it hardly count.
 
     joints: [T, 15, 3], missing joints NaN. heading: +1 where the person walks toward -x, -1 toward +x, 0 if unknown; it
     turns frames round that face the other way. fps: frames a second.
@@ -69,7 +75,7 @@ def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndar
     window = np.hanning(2 * half + 1)
     smooth = np.stack([np.convolve(a, window)[half : half + len(a)] for a in across.T], axis=-1)
     length = np.hypot(*smooth.T)
-    # where the window holds nothing to go by: the direction of the whole walk, or the known heading, or toward the sensor
+    # where the window holds nothing to go by: the direction of the whole walk, the known heading, or toward the sensor
     whole = across.sum(axis=0)
     if not whole.any():
         whole = np.array([0.0, heading] if heading else [-1.0, 0.0])
@@ -119,7 +125,7 @@ def pass_to_walks(
 
     joints: [T, 15, 3] millimeters. angles: of virtual cameras, or () for the image of the sensor itself.
     heading: +1 walks toward -x, -1 toward +x. start_frame: where the pass begins in its recording; it names the pass.
-    The condition is "nm". A Kinect says nothing of its confidence, so it is 1 for each joint that has a position, 0 else.
+    The condition is "nm". A Kinect gives no confidence, so it is 1 for each joint that has a position, 0 else.
     """
     joints = np.asarray(joints, dtype=np.float64)
     if angles:

@@ -16,7 +16,7 @@ class Format:
     """One way in which walks lie in files.
 
     name: for --format. summary: one line. layout: how the files lie, a few lines.
-    read: (source Path, camera angles, left_out=list) -> iterator of Walk; the angles are () for a format in two dimensions.
+    read: (source Path, camera angles, left_out=list) -> iterator of Walk; a format in two dimensions always gets ().
     recognize: (source Path) -> why the source is this format, or "". sign: what `recognize` looks for, for messages.
     is_3d: whether the walks have depth, so that virtual cameras can look at them.
     dataset, licence, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
@@ -37,8 +37,8 @@ class Format:
 _KGBD = {
     "dataset": "Kinect Gait Biometry Dataset",
     "licence": "Public for research; cite the paper, and ask the authors before passing it or parts of it on.",
-    "citation": 'V. O. Andersson and R. M. Araujo, "Person identification using anthropometric and gait data from Kinect '
-    'sensor", AAAI 2015',
+    "citation": 'V. O. Andersson and R. M. Araujo, "Person identification using anthropometric and gait data from '
+    'Kinect sensor", AAAI 2015',
 }
 
 FORMATS: dict[str, Format] = {
@@ -56,7 +56,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="kinect",
-            summary="Kinect v1 text recordings as the Kinect Gait Biometry Dataset is published; passes are cut out (3D)",
+            summary="the Kinect Gait Biometry Dataset as published, text recordings in meters; passes are cut out (3D)",
             layout=kinect.LAYOUT,
             read=kinect.read,
             recognize=kinect.recognize,

@@ -1,9 +1,11 @@
 """The Kinect Gait Biometry Dataset as its authors publish it: a folder a person, a text file a recording.
 
-Each recording is a semicircle walked around a Kinect v1 that turns with the person, so the person is seen from the side,
-first from one, then from the other. Standing, turning round and lost tracking are cut out here; what is left are passes.
+Each recording is a semicircle walked around a Kinect v1 that turns with the person, so the person is seen from the
+side, first from one, then from the other. Standing, turning round and lost tracking are cut out here; what is left are
+passes.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +27,8 @@ SOURCE/person-data.csv        not read"""
 FPS = 30.0
 JOINTS_A_FRAME = len(KINECT.names)
 
-#: Walking: the distance between the ankles opens and closes with every step. Over 1.5 s, more than one stride, it varies by
-#: more than 80 mm (standard deviation); standing and turning round on the spot stay below.
+#: Walking: the distance between the ankles opens and closes with every step. Over 1.5 s, more than one stride, it
+#: varies by more than 80 mm (standard deviation); standing and turning round on the spot stay below.
 STRIDE_FRAMES = 45
 STRIDE_MM = 80.0
 
@@ -69,7 +71,7 @@ def cut(joints: np.ndarray) -> list[Pass]:
     edges = np.concatenate([[0], np.flatnonzero(np.diff(state)) + 1, [len(state)]]).tolist()
     return [
         Pass(start, stop, int(state[start]))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
         if state[start] and stop - start >= SHORTEST_PASS
     ]
 
@@ -119,12 +121,12 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
     Positions are rounded to whole millimeters, which is finer than the sensor measures.
     angles: of virtual cameras in degrees, () for the image of the sensor.
     left_out: gets {"source", "reason"} for each file or part of a file that cannot be used.
-    Raises InputError where there is no recording, or the joints of a recording are not those of a Kinect in their order.
+    Raises InputError where there is no recording, or the joints of one are not those of a Kinect in their order.
     """
     found = recordings(source)
     if not found:
         raise InputError(
-            f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in that folder or its Data."
+            f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in it or in its Data."
         )
     return _walks(found, angles, left_out)
 
@@ -199,8 +201,8 @@ def _explain(path: Path, lines: list[str]) -> None:
             raise _Unusable(f"line {number + 1} is {line[:40]!r}, not Name;x;y;z")
         if name != expected:
             raise InputError(
-                f"{path}, line {number + 1}: joint {name[:40]!r} where {expected} belongs; check that the file is complete "
-                "and remove it if it is not."
+                f"{path}, line {number + 1}: joint {name[:40]!r} where {expected} belongs; check that the file is "
+                "complete and remove it if it is not."
             )
         for text in numbers:
             try:
