@@ -1,0 +1,372 @@
+"""results.xlsx: the headline table with a chart, one matrix a probe set, left-out walks, configuration, provenance."""
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+
+from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
+from openpyxl.chart import BarChart, Reference
+from openpyxl.chart.data_source import NumData, NumDataSource, NumVal
+from openpyxl.chart.error_bar import ErrorBars
+from openpyxl.chart.shapes import GraphicalProperties
+from openpyxl.comments import Comment
+from openpyxl.drawing.line import LineProperties
+from openpyxl.formatting.rule import ColorScaleRule
+from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from gaitlib.reports.headline import HeadlineRow, headline, totals
+
+PERCENT = "0.0%"
+_LONGEST_TEXT = 32_767  # Excel's limit for a cell
+_BLUE, _ORANGE, _GRAY = "0072B2", "D55E00", "9AA3AD"
+
+_TITLE = Font(name="Calibri", size=16, bold=True, color="1D2329")
+_TEXT = Font(name="Calibri", size=11, color="1D2329")
+_BOLD = Font(name="Calibri", size=11, bold=True, color="1D2329")
+_NOTE = Font(name="Calibri", size=10, italic=True, color="59636F")
+_HEAD_FILL = PatternFill("solid", fgColor="E9EDF1")
+_DIAGONAL_FILL = PatternFill("solid", fgColor="D0D4D9")
+_LINE = Side(style="thin", color="C3C9D0")
+_STRONG = Side(style="medium", color="59636F")
+
+
+def write_results(
+    path: str | Path,
+    *,
+    metrics: dict,
+    matrices: Mapping,
+    baseline_matrices: Mapping | None,
+    config: dict,
+    provenance: dict,
+    left_out: list[dict],
+) -> None:
+    """Write results.xlsx; the file appears whole or the older one stays.
+
+    metrics: the content of metrics.json; its shares are written as numbers of full precision, shown as percent.
+    matrices, baseline_matrices: probe set -> RankMatrix of the model and of the hand-made baseline; rank-1 as float64
+        [probe views, gallery views], shares 0..1, NaN = nobody to compare, which becomes a blank cell with a note.
+    config, provenance: nested dicts, one row a value.
+    left_out: a list of {"source", "reason"}, walks that were not used.
+    All text passes `safe_text`. Raises OSError where the file cannot be written.
+    """
+    book = Workbook()
+    book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
+    book.properties.title = "Gait recognition results"
+    names = _SheetNames(reserved=["Summary", "Left-out walks", "Config", "Provenance", "History"])
+    _summary(book.active, metrics)
+    for probe_set, matrix in matrices.items():
+        sheet = book.create_sheet(names.unique(probe_set))
+        _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
+    _left_out(book.create_sheet("Left-out walks"), left_out)
+    _key_values(book.create_sheet("Config"), "Configuration", config)
+    _key_values(book.create_sheet("Provenance"), "Provenance", provenance)
+    _save(book, Path(path))
+
+
+# --------------------------------------------------------------------------------------------------------------- sheets
+
+
+def _summary(sheet: Worksheet, metrics: Mapping) -> None:
+    sheet.title = "Summary"
+    rows = headline(metrics)
+    counted = list(dict.fromkeys(key for row in rows for key in row.counts))
+    columns = ["Probe set", "Cross-view rank-1", "95 % low", "95 % high", "Same-view rank-1", "mAP", "EER"]
+    columns += ["Baseline cross-view", "Baseline same view", *(key.replace("_", " ").capitalize() for key in counted)]
+    _put(sheet.cell(1, 1), "Who was recognized, and how well", _TITLE)
+    _widths(sheet, [24] + [12.5] * (len(columns) - 1))
+    _note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
+    first = 4
+    _header(sheet, first, columns, align="right")
+    sheet.row_dimensions[first].height = 34  # for two lines
+    sheet.freeze_panes = sheet.cell(first + 1, 2)
+    for r, row in enumerate(rows, first + 1):
+        is_mean = row.name == "mean"
+        font = _BOLD if is_mean else _TEXT
+        _put(sheet.cell(r, 1), row.name, font)
+        shares = [row.rank1, row.low, row.high, row.same_view, row.map, row.eer, row.baseline, row.baseline_same_view]
+        for c, share in enumerate(shares, 2):
+            _put_number(sheet.cell(r, c), share, PERCENT, font)
+        for c, key in enumerate(counted, 2 + len(shares)):
+            if not is_mean:
+                _put_number(sheet.cell(r, c), row.counts.get(key), "#,##0", font)
+        for c in range(1, len(columns) + 1):
+            sheet.cell(r, c).border = Border(top=_STRONG if is_mean else None, bottom=_LINE)
+    r = first + len(rows) + 2
+    for key, value in {**totals(metrics), "iterations": metrics.get("iterations")}.items():
+        if value is not None:
+            _put(sheet.cell(r, 1), key.replace("_", " ").capitalize(), _TEXT)
+            _put_number(sheet.cell(r, 2), value, "#,##0", _TEXT)
+            r += 1
+    if rows:
+        sheet.add_chart(_chart(sheet, rows, first), f"A{r + 1}")
+    _page(sheet)
+
+
+def _chart(sheet: Worksheet, rows: list[HeadlineRow], first: int) -> BarChart:
+    """Bars a probe set: cross-view with its interval, same view, and the baseline."""
+    chart = BarChart()
+    chart.type, chart.grouping, chart.gapWidth, chart.overlap = "col", "clustered", 70, -5
+    chart.title, chart.style = "Rank-1 by probe set", 10
+    last = first + len(rows)
+    colors = ((2, _BLUE), (5, "7FC4EA"), (8, _ORANGE))
+    for column, color in colors:
+        chart.add_data(Reference(sheet, min_col=column, min_row=first, max_row=last), titles_from_data=True)
+        chart.series[-1].graphicalProperties = GraphicalProperties(solidFill=color)
+    chart.set_categories(Reference(sheet, min_col=1, min_row=first + 1, max_row=last))
+    chart.series[0].errBars = _interval_bars(rows)
+    chart.y_axis.scaling.min, chart.y_axis.scaling.max, chart.y_axis.majorUnit = 0, 1, 0.2
+    chart.y_axis.number_format, chart.y_axis.numFmt.sourceLinked = "0%", False
+    chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E3E6EA"))
+    chart.x_axis.delete = chart.y_axis.delete = False  # openpyxl hides both where this is not said
+    chart.legend.position = "b"
+    chart.width, chart.height = 2.45 * min(12, sheet.max_column) + 1.5, 11.5  # cm, as wide as the table
+    return chart
+
+
+def _interval_bars(rows: list[HeadlineRow]) -> ErrorBars:
+    def beyond(ends: list) -> NumDataSource:
+        points = [
+            NumVal(idx=i, v=repr(abs(end - row.rank1)))
+            for i, (row, end) in enumerate(zip(rows, ends, strict=True))
+            if None not in (row.rank1, end)
+        ]
+        return NumDataSource(numLit=NumData(formatCode="General", ptCount=len(rows), pt=points))
+
+    return ErrorBars(
+        errBarType="both",
+        errValType="cust",
+        plus=beyond([row.high for row in rows]),
+        minus=beyond([row.low for row in rows]),
+        spPr=GraphicalProperties(ln=LineProperties(solidFill="1D2329", w=12_700)),
+    )
+
+
+def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
+    _put(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
+    _widths(sheet, [18] + [max(10, 60 / len(matrix.gallery_views))] * len(matrix.gallery_views) + [16])
+    _note(
+        sheet,
+        2,
+        "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
+        "scale. Colors run from 0 % (white) to 100 % (blue) on every sheet.",
+    )
+    r = _matrix_block(sheet, 4, "Rank-1", matrix, PERCENT)
+    if baseline is not None:
+        r = _matrix_block(sheet, r + 1, "Rank-1 of the hand-made baseline", baseline, PERCENT)
+    different = {n.item() for row in matrix.counts for n in row}
+    if len(different) == 1:
+        r += 1
+        _put(sheet.cell(r, 1), "Number of probes", _BOLD)
+        _put(sheet.cell(r, 2), f"{different.pop():,} in every cell", _TEXT)
+    else:
+        r = _matrix_block(sheet, r + 1, "Number of probes", matrix, "#,##0", counts=True)
+    if any(math.isnan(v) for m in (matrix, baseline) if m is not None for row in m.values for v in row):
+        _note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
+    sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
+    _page(sheet)
+
+
+def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format: str, counts: bool = False) -> int:
+    """One matrix with its margins, its title in row `top`; returns the first free row below."""
+    views, columns = list(matrix.probe_views), list(matrix.gallery_views)
+    _put(sheet.cell(top, 1), title, _BOLD)
+    right, bottom = len(columns) + 2, top + 3 + len(views)
+    _put(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
+    _header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
+    shaded = []  # ranges for the color scale
+    for i, view in enumerate(views):
+        r = top + 3 + i
+        _head_cell(sheet.cell(r, 1), view)
+        for j, gallery in enumerate(columns):
+            cell = sheet.cell(r, j + 2)
+            cell.border = Border(left=_LINE, right=_LINE, top=_LINE, bottom=_LINE)
+            value = matrix.counts[i][j].item() if counts else float(matrix.values[i][j])
+            _put_number(cell, value, number_format, _TEXT, missing="Nobody to compare.")
+            if gallery == view:
+                cell.fill = _DIAGONAL_FILL
+        others = [j + 2 for j, gallery in enumerate(columns) if gallery != view and not counts]
+        for _, run in groupby(enumerate(others), key=lambda pair: pair[1] - pair[0]):  # neighboring columns
+            run = [get_column_letter(c) for _, c in run]
+            shaded.append(f"{run[0]}{r}:{run[-1]}{r}")
+    if shaded:
+        blue = ColorScaleRule("num", 0, "FFFFFF", "num", 1, "5AA9DC")
+        sheet.conditional_formatting.add(" ".join(shaded), blue)
+    if counts:
+        return bottom + 1
+    for i, value in enumerate(matrix.probe_margin()):
+        _margin_cell(sheet.cell(top + 3 + i, right), value, number_format, Border(left=_STRONG, bottom=_LINE))
+    _head_cell(sheet.cell(bottom, 1), "mean of others")
+    for j, value in enumerate(matrix.gallery_margin()):
+        _margin_cell(sheet.cell(bottom, j + 2), value, number_format, Border(top=_STRONG, right=_LINE))
+    _margin_cell(sheet.cell(bottom, right), matrix.mean(), number_format, Border(left=_STRONG, top=_STRONG))
+    sheet.cell(bottom, right).fill = _HEAD_FILL
+    _put(sheet.cell(bottom + 1, 1), "same view", _NOTE)
+    _put_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
+    return bottom + 3
+
+
+def _left_out(sheet: Worksheet, left_out: list[dict]) -> None:
+    _put(sheet.cell(1, 1), "Left-out walks", _TITLE)
+    _widths(sheet, [60, 80])
+    if not left_out:
+        _note(sheet, 2, "None: every walk that was found was used.")
+    else:
+        _note(sheet, 2, f"{len(left_out)} not used, and why.")
+        _header(sheet, 4, ["Source", "Reason"])
+        for r, entry in enumerate(left_out, 5):
+            for c, key in enumerate(("source", "reason"), 1):
+                cell = _put(sheet.cell(r, c), str(entry.get(key, "")), _TEXT)
+                cell.alignment = Alignment(wrap_text=True, vertical="top")
+        sheet.auto_filter.ref = f"A4:B{4 + len(left_out)}"
+        sheet.freeze_panes = "A5"
+    _page(sheet)
+
+
+def _key_values(sheet: Worksheet, title: str, content: Mapping) -> None:
+    _put(sheet.cell(1, 1), title, _TITLE)
+    _header(sheet, 3, ["Key", "Value"])
+    sheet.freeze_panes = "B4"
+    for r, (key, value) in enumerate(_flat(content), 4):
+        _put(sheet.cell(r, 1), key, _TEXT).alignment = Alignment(vertical="top")
+        cell = sheet.cell(r, 2)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            _put_number(cell, value, "General", _TEXT)
+        else:
+            _put(cell, value if isinstance(value, bool) else "" if value is None else str(value), _TEXT)
+        cell.alignment = Alignment(horizontal="left", vertical="top", wrap_text=True)
+        for c in (1, 2):
+            sheet.cell(r, c).border = Border(bottom=_LINE)
+    _widths(sheet, [44, 90])
+    _page(sheet)
+
+
+# ---------------------------------------------------------------------------------------------------------------- cells
+
+
+def _put(cell: Cell, value: str | bool, font: Font) -> Cell:
+    cell.value = safe_text(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        cell.data_type = "s"
+    cell.font = font
+    return cell
+
+
+def _put_number(cell: Cell, value: float | None, number_format: str, font: Font, missing="Not measured.") -> None:
+    cell.font, cell.number_format = font, number_format
+    cell.alignment = Alignment(horizontal="right")
+    if value is None or not math.isfinite(value):
+        cell.comment = Comment(missing, "gaitlib", width=180, height=40)
+        return
+    cell.value = value
+    if isinstance(value, float):
+        # openpyxl would write 16 digits and a float can need 17; a number's cell takes its text as it is
+        cell._value = repr(float(value))
+
+
+def safe_text(text: str) -> str:
+    """Text that any spreadsheet program takes as text: storable, not too long, and no formula.
+
+    Characters that Excel files cannot hold are removed; a leading = + - @, tab or carriage return gets an apostrophe
+    in front (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    text = ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "ignore").decode()
+    text = re.sub("[\ufffe\uffff]", "", text)
+    if text.startswith(("\t", "\r")) or text.lstrip().startswith(("=", "+", "-", "@")):
+        text = "'" + text
+    return text[:_LONGEST_TEXT]
+
+
+def _note(sheet: Worksheet, row: int, text: str) -> None:
+    """A sentence over the width of the table; the columns have their widths already."""
+    widths = [dimension.width for dimension in sheet.column_dimensions.values()]
+    sheet.merge_cells(start_row=row, end_row=row, start_column=1, end_column=len(widths))
+    _put(sheet.cell(row, 1), text, _NOTE).alignment = Alignment(wrap_text=True, vertical="top")
+    sheet.row_dimensions[row].height = 14 * math.ceil(len(text) / sum(widths))
+
+
+def _head_cell(cell: Cell, text: str, align: str = "left") -> None:
+    _put(cell, str(text), _BOLD)
+    cell.fill, cell.border = _HEAD_FILL, Border(bottom=_LINE)
+    cell.alignment = Alignment(horizontal=align, vertical="center", wrap_text=True)
+
+
+def _header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left") -> None:
+    """Column names; `align` is for all but the first."""
+    for c, name in enumerate(names, 1):
+        _head_cell(sheet.cell(row, c), name, align if c > 1 else "left")
+        sheet.cell(row, c).border = Border(bottom=_STRONG)
+
+
+def _margin_cell(cell: Cell, value: float, number_format: str, border: Border) -> None:
+    _put_number(cell, float(value), number_format, _BOLD, missing="Nobody to compare.")
+    cell.border = border
+
+
+def _flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
+    """Nested dicts as (dotted key, value); lists of plain values are one comma-separated value."""
+    if isinstance(content, Mapping) and content:
+        for key, value in content.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in content):
+        for i, value in enumerate(content):
+            yield from _flat(value, f"{prefix}.{i}")
+    elif isinstance(content, (list, tuple)):
+        yield prefix, ", ".join(str(v) for v in content) if content else "none"
+    elif isinstance(content, Mapping):
+        yield prefix, "none"
+    else:
+        yield prefix, content
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def _widths(sheet: Worksheet, widths: Iterable[float]) -> None:
+    for c, width in enumerate(widths, 1):
+        sheet.column_dimensions[get_column_letter(c)].width = width
+
+
+def _page(sheet: Worksheet) -> None:
+    sheet.sheet_view.showGridLines = False
+    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 1
+    sheet.print_options.horizontalCentered = True
+    sheet.page_margins.left = sheet.page_margins.right = 0.4
+    sheet.oddFooter.center.text = "&A"
+
+
+class _SheetNames:
+    """Names as Excel takes them: at most 31 characters, some not allowed, all different whatever their case."""
+
+    def __init__(self, reserved: Iterable[str]):
+        self.taken = {name.lower() for name in reserved}
+
+    def unique(self, name: str) -> str:
+        base = re.sub(r"[\[\]:*?/\\]", "-", ILLEGAL_CHARACTERS_RE.sub("", str(name))).strip("' ") or "probe set"
+        candidate, n = base[:31], 1
+        while candidate.lower() in self.taken:
+            n += 1
+            candidate = f"{base[: 31 - len(str(n)) - 1]} {n}"
+        self.taken.add(candidate.lower())
+        return candidate
+
+
+def _save(book: Workbook, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    os.close(handle)
+    try:
+        book.save(partial)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

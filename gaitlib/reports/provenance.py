@@ -1,0 +1,161 @@
+"""Where a result comes from: the code, the data, the configuration, the machine, and when."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+
+import gaitlib
+
+_PACKAGE = Path(gaitlib.__file__).resolve().parent
+_SOURCES = (".py", ".js", ".css", ".j2", ".mplstyle")
+
+
+def provenance(
+    *, config: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None
+) -> dict:
+    """What provenance.json holds; nothing in it names the computer, its user, or a folder.
+
+    config: the fully resolved configuration; only its fingerprint is kept.
+    data_fingerprint: SHA-256 of the data set, see `GaitDataset.fingerprint`.
+    stage_seconds: seconds of each stage, in the order they ran.
+    start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.
+    """
+    start = start or datetime.now().astimezone() - timedelta(seconds=sum(stage_seconds.values()))
+    commit, dirty = _commit()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "config_fingerprint": fingerprint(config),
+        "data_fingerprint": data_fingerprint,
+        "seed": seed,
+        "start": start.astimezone().isoformat(timespec="seconds"),
+        "stage_seconds": {stage: round(float(seconds), 3) for stage, seconds in stage_seconds.items()},
+        "versions": _versions(),
+        "hardware": _hardware(),
+    }
+
+
+def fingerprint(obj) -> str:
+    """SHA-256, as 64 hexadecimal digits, of a value of dicts, lists, strings, numbers, booleans and None.
+
+    The order of dict keys does not matter; tuples count as lists, paths and other values as the text they print as.
+    """
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_fingerprint(modules: Iterable[str]) -> str:
+    """SHA-256, as 64 hexadecimal digits, over the source of parts of gaitlib, the same in every checkout.
+
+    modules: subpackages, modules or files as seen from gaitlib, in any order: ["model", "training", "data/dataset.py"].
+    Raises ValueError for a part that does not exist.
+    """
+    files = {file for part in ([modules] if isinstance(modules, str) else modules) for file in _source_files(part)}
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda f: f.relative_to(_PACKAGE).as_posix()):
+        source = file.read_bytes().replace(b"\r\n", b"\n")  # git may have converted line ends
+        digest.update(f"{file.relative_to(_PACKAGE).as_posix()}\0{len(source)}\0".encode())
+        digest.update(source)
+    return digest.hexdigest()
+
+
+def _source_files(part: str) -> list[Path]:
+    part = part.removeprefix("gaitlib.")
+    stem = _PACKAGE / (part if Path(part).suffix in _SOURCES else part.replace(".", "/"))
+    if stem.is_dir():
+        return [file for file in stem.rglob("*") if file.suffix in _SOURCES and file.is_file()]
+    for file in (stem, stem.with_name(f"{stem.name}.py")):
+        if file.is_file():
+            return [file]
+    raise ValueError(f"gaitlib has no part {part!r} to take a fingerprint of.")
+
+
+def _plain(value):
+    """What JSON does not know: numpy numbers as numbers, all else as text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _git(*arguments: str) -> str | None:
+    """What a git command about the folder of gaitlib prints, or None where it fails or there is no git."""
+    # inside a git hook GIT_DIR and its kin would point to another repository
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, env=environment, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of the repository that tracks gaitlib, and whether anything in it differs from that commit."""
+    if _git("ls-files", "--error-unmatch", "__init__.py") is None:  # installed, maybe inside somebody else's repository
+        return None, None
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain")
+    return commit, None if commit is None or changes is None else bool(changes)
+
+
+def _versions() -> dict[str, str | None]:
+    """Python, gaitlib, and each package that pyproject.toml asks for, as installed."""
+    versions = {"python": platform.python_version(), "gaitlib": gaitlib.__version__}
+    try:
+        requirements = metadata.requires("gaitlib") or []
+    except metadata.PackageNotFoundError:
+        requirements = []
+    for requirement in requirements:
+        if "extra ==" in requirement:
+            continue
+        name = re.match(r"[\w.-]+", requirement)[0]
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _hardware() -> dict:
+    """The processor's name, its cores (all, and those this process may use), memory in GiB, and GPU names."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        memory = None
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable,
+        "memory_gib": memory,
+        "gpus": _gpu_names(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        return name[1].strip() if name else platform.processor()
+    except (OSError, subprocess.SubprocessError):
+        return platform.processor()
+
+
+def _gpu_names() -> list[str]:
+    import torch  # takes a second, and only this function needs it
+
+    if torch.cuda.is_available():
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        return ["Apple GPU"]
+    return []
