@@ -21,7 +21,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from gaitlib.reports.headline import HeadlineRow, headline, totals
+from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 
 PERCENT = "0.0%"
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell
@@ -233,7 +233,7 @@ def _key_values(sheet: Worksheet, title: str, content: Mapping) -> None:
     _put(sheet.cell(1, 1), title, _TITLE)
     _header(sheet, 3, ["Key", "Value"])
     sheet.freeze_panes = "B4"
-    for r, (key, value) in enumerate(_flat(content), 4):
+    for r, (key, value) in enumerate(flat(content), 4):
         _put(sheet.cell(r, 1), key, _TEXT).alignment = Alignment(vertical="top")
         cell = sheet.cell(r, 2)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -307,22 +307,6 @@ def _header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left
 def _margin_cell(cell: Cell, value: float, number_format: str, border: Border) -> None:
     _put_number(cell, float(value), number_format, _BOLD, missing="Nobody to compare.")
     cell.border = border
-
-
-def _flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """Nested dicts as (dotted key, value); lists of plain values are one comma-separated value."""
-    if isinstance(content, Mapping) and content:
-        for key, value in content.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in content):
-        for i, value in enumerate(content):
-            yield from _flat(value, f"{prefix}.{i}")
-    elif isinstance(content, (list, tuple)):
-        yield prefix, ", ".join(str(v) for v in content) if content else "none"
-    elif isinstance(content, Mapping):
-        yield prefix, "none"
-    else:
-        yield prefix, content
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
