@@ -1,36 +1,40 @@
 """People who walk, with no download and no license: a kinematic model of many persons, seen by eleven cameras.
 
-A person is a skeleton (bone lengths) and a manner (posture, cadence, and one Fourier series over the gait cycle for each of
-twelve angles, both sides of their own). A recording is one performance of that manner; it holds a little that is its own, and
-what a bag or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground, and what stands does not
-slide, so the speed, the bob and the sway of the pelvis follow from the angles. Cameras then see the performance, and a pose
-estimator reports it with its faults. The data set is laid out as CASIA-B: nm 1-6, bg 1-2, cl 1-2, each in 11 synchronous views.
+A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series
+over the gait cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is
+its own, and what a bag or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and
+what stands does not slide, so the speed, the bob and the sway of the pelvis follow from the angles. Cameras see the
+performance, and a pose estimator reports it with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in
+11 synchronous views.
 
-Axes and units. World: right-handed, meters, x the way the person walks, y to the person's left, z up, the ground at z = 0, the
-origin in the middle of the path. Angles: degrees; time in the gait cycle: 0..1 from one initial contact to the next of the
-same foot. Image: pixels, x right, y down. View: a person seen at view a walks toward a degrees: at 0 toward the camera, at 90 to the
-left of the image with the left side nearest, at 180 away.
+Axes and units. World: right-handed, meters, x the way the person walks, y to the person's left, z up, ground at z = 0,
+origin in the middle of the path. Angles: degrees. Gait cycle: 0..1, from initial contact to the next of the same
+foot. Image: pixels, x right, y down. A person seen at view a walks toward a degrees: at 0 toward the camera, at 90 to
+the left of the image with the left side nearest, at 180 away.
 
 Sources. The numbers in this file are rounded from, or drawn after, these; no table is copied.
-- Bones as fractions of stature: Drillis and Contini, "Body segment parameters" (1966), as given in Winter, "Biomechanics and
-  Motor Control of Human Movement" (4th ed., 2009), fig. 4.1: hip joint at .530, shoulder at .818, thigh .245, shank .246,
-  ankle at .039, foot .152, upper arm .186, forearm .146. The distance of the hip joints is that of joint centers, not hip
-  breadth. Between-person standard deviations of the fractions, 4 to 7 %, are ours.
-- Stature and shoulder (biacromial) breadth by sex: Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel" (2014).
-- Cadence and stride length: Kadaba, Ramakrishnan and Wootten, "Measurement of lower extremity kinematics during level walking"
-  (J Orthop Res 8, 1990): about 112 +- 9 steps a minute and 1.41 +- .14 m for men, 115 +- 9 and 1.30 +- .10 m for women. The
-  cadence is drawn from this; the stride is not: it results, and is compared.
-- Thigh, knee and ankle curves: after Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009), read every 5 %.
-  The hip curve is that of the thigh against the vertical, which leaves the tilt of the pelvis out.
-- Pelvis and frontal plane: after Kadaba et al. (1990). Thorax: after Crosbie, Vachalathiti and Smith, "Patterns of spinal motion
-  during walking" (Gait & Posture 5, 1997). Arms: Murray, Sepic and Barnard, "Patterns of sagittal rotation of the upper limbs in
-  walking" (Phys Ther 47, 1967) as cited by Perry: the shoulder from 24 degrees of extension to 8 of flexion.
-- What bags, coats and pose estimators do is our judgment, set so that the task is neither trivial nor hopeless.
+- Bones as fractions of stature: Drillis and Contini, "Body segment parameters" (1966), as given in Winter,
+  "Biomechanics and Motor Control of Human Movement" (4th ed., 2009): hip at .530, shoulder at .818, thigh .245, shank
+  .246, ankle at .039, foot .152, upper arm .186, forearm .146. The width of the hips is that of the joint centers, and
+  it and the standard deviations of all fractions (4 to 5 %, more for small distances) are ours.
+- Stature and biacromial breadth by sex: Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel" (2014).
+- Cadence and stride: Kadaba, Ramakrishnan and Wootten, "Measurement of lower extremity kinematics during level walking"
+  (J Orthop Res 8, 1990): about 112 +- 9 steps a minute and 1.41 +- .14 m for men, 115 +- 9 and 1.30 +- .10 m for women.
+  The cadence is drawn from this; the stride is not: it results, and is compared.
+- Thigh, knee and ankle: curves drawn by hand, every 5 % of the cycle, through the landmarks (contact, peaks, toe-off)
+  of Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009). Our hip angle is that of the thigh against
+  the vertical, so the tilt of the pelvis is not in it.
+- Pelvis and frontal plane: sinusoids of the size in Kadaba et al. (1990). Thorax: likewise, after Crosbie, Vachalathiti
+  and Smith, "Patterns of spinal motion during walking" (Gait & Posture 5, 1997). Arms: Murray, Sepic and Barnard,
+  "Patterns of sagittal rotation of the upper limbs in walking" (Phys Ther 47, 1967) as cited by Perry: the shoulder
+  from 24 degrees of extension to 8 of flexion.
+- Deviations of curves between persons, repetition, bags, coats, and the pose estimator: our judgment, set so that each
+  person stays within what those sources call normal and recognition is neither trivial nor hopeless.
 
-What they can show: that code is right, that an idea works at all, what a part of it is worth when body, motion, repetition and
-faults are each known and can be turned off (`Variation`). What they cannot: how well anyone is recognized by a real camera. Their
-differences are independent draws where people's are correlated with age, sex and weight; nobody here limps, turns, hurries or
-changes shoes; and a network only has to undo faults that we thought of.
+What they can show: that code is right, that an idea works at all, and what a part of it is worth where body, motion,
+repetition and faults are each known and can be turned off (`Variation`). What they cannot: how well anyone is
+recognized by a real camera. Their differences are independent draws, where people's go with age, sex and weight; nobody
+limps, turns, hurries or changes shoes; and a network has to undo only those faults that we thought of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,25 +44,12 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
-from gaitlib.skeleton import (
-    HEAD,
-    LEFT_ANKLE,
-    LEFT_ELBOW,
-    LEFT_HIP,
-    LEFT_KNEE,
-    LEFT_SHOULDER,
-    LEFT_WRIST,
-    MID_HIP,
-    MIRROR,
-    NECK,
-    NUM_JOINTS,
-    RIGHT_ANKLE,
-    RIGHT_ELBOW,
-    RIGHT_HIP,
-    RIGHT_JOINTS,
-    RIGHT_KNEE,
-    RIGHT_SHOULDER,
-    RIGHT_WRIST,
+from gaitlib.skeleton import HEAD, JOINTS, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
+
+#: Right and left of each pair of joints.
+SHOULDERS, ELBOWS, WRISTS, HIPS, KNEES, ANKLES = (
+    [JOINTS.index(f"right_{name}"), JOINTS.index(f"left_{name}")]
+    for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 )
 
 #: The ten recordings of a person, as in CASIA-B.
@@ -74,10 +65,10 @@ ANGLES = (
 HARMONICS = 6
 
 _PHASE = 2 * np.pi * np.arange(20) / 20
-#: Degrees at 0, 5, .. 95 % of the gait cycle. Positive: thigh, shoulder and elbow flexed, ankle dorsiflexed, leg adducted, right
-#: side of pelvis or shoulders forward, right hip up, trunk to the right, trunk or head forward and down.
+#: Degrees at 0, 5, .. 95 % of the gait cycle. Positive: thigh, knee, shoulder and elbow flexed, ankle dorsiflexed, leg
+#: adducted, right side of pelvis or shoulders forward, right hip up, trunk to the right, trunk or head forward.
 _NORMAL = np.array([
-    [22, 20.5, 18, 14, 9, 4, -1.5, -6.5, -11.5, -16, -19.5, -19, -13, -2, 9.5, 18.5, 24.5, 27, 26, 23.5],
+    [21.5, 20, 17.5, 13.5, 9, 4, -1.5, -6.5, -11.5, -16, -19, -18.5, -12.5, -2, 9, 17.5, 23.5, 26, 25, 23],
     [5, 11, 16.5, 18, 16, 12.5, 8.5, 5.5, 4.5, 6, 10.5, 20, 36, 52, 61, 60, 49, 31, 13, 4.5],
     [-1, -5, -5, -1, 2.5, 5, 7, 8.5, 9.5, 9.5, 6.5, -2, -13, -17, -11, -4.5, 0, 2, 1.5, 0],
     1 + 1.5 * np.cos(_PHASE - 0.6 * np.pi),
@@ -92,9 +83,9 @@ _NORMAL = np.array([
 ])  # fmt: skip
 _COEFFICIENTS = np.fft.rfft(_NORMAL, axis=1)[:, : HARMONICS + 1] / 20 * np.r_[1, np.full(HARMONICS, 2)]
 
-# Standard deviations between persons, one an angle in the order of ANGLES: of the amplitude (as a fraction), of the offset
-# (degrees), of the timing (fraction of a cycle); and of each harmonic above the first, as a fraction of itself.
-_AMPLITUDE = np.array([0.07, 0.06, 0.12, 0.30, 0.38, 0.38, 0.35, 0.35, 0.35, 0.45, 0.40, 0.50])
+# Standard deviations between persons, in the order of ANGLES: of the amplitude (fraction), the offset (degrees), the
+# timing (fraction of a cycle), and of each harmonic above the first (fraction of itself).
+_AMPLITUDE = np.array([0.06, 0.06, 0.12, 0.30, 0.32, 0.35, 0.35, 0.35, 0.35, 0.45, 0.40, 0.50])
 _OFFSET = np.array([2.0, 2.5, 2.0, 0.9, 5.0, 9.0, 0.8, 0.6, 1.5, 0.9, 3.0, 6.0])
 _TIMING = np.array([0.008, 0.008, 0.008, 0.02, 0.03, 0.04, 0.03, 0.03, 0.03, 0.04, 0.04, 0.05])
 _SHAPE = np.array([0.07, 0.07, 0.10, 0.2, 0.3, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2])
@@ -112,9 +103,9 @@ _BONES = {
     "forearm": (0.146, 0.007), "head_up": (0.092, 0.007), "head_forward": (0.048, 0.008), "hips": (0.103, 0.010),
     "shoulder_drop": (0.012, 0.007), "shoulders": (0.0, 0.011), "bow_legs": (0.0, 2.0),
 }  # fmt: skip
-#: Women, men: stature and its standard deviation in meters, biacromial breadth over stature, steps a minute.
+#: Women, men: stature and its standard deviation in meters; biacromial breadth over stature; steps a minute, its sd.
 _STATURE = np.array([[1.629, 0.064], [1.756, 0.069]])
-_SHOULDERS, _CADENCE, _CADENCE_SD = (0.224, 0.237), (115, 112), 7.0
+_BIACROMIAL, _CADENCE, _CADENCE_SD = (0.224, 0.237), (115, 112), 7.0
 # Sole: heel and ball of the foot as seen from the ankle, fractions of stature, forward and up.
 _SOLE = np.array([[-0.040, 0, -0.039], [0.085, 0, -0.039]])
 
@@ -126,8 +117,8 @@ DISTANCE, HEIGHT, FOCAL, CENTER = 7.0, 1.3, 460.0, (200.0, 110.0)
 class Variation:
     """How much of each kind of difference there is, as a multiple of the normal amount: 0 turns it off.
 
-    body: bone lengths between persons. motion: posture, cadence and curves between persons. run: between recordings and strides
-    of one person. faults: of the pose estimator.
+    body: bone lengths between persons. motion: posture, cadence and curves between persons. run: between recordings and
+    strides of one person. faults: of the pose estimator.
     """
 
     body: float = 1.0
@@ -140,8 +131,9 @@ class Variation:
 class Recording:
     """What truly happened in one performance.
 
-    joints: float64 [T, 15, 3] and soles: float64 [T, 4, 3] (right heel, right ball, left heel, left ball), world meters.
-    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature: meters.
+    joints: float64 [T, 15, 3], meters. soles: float64 [T, 4, 3]: right heel, right ball, left heel, left ball.
+    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature:
+    meters.
     """
 
     condition: str
@@ -161,23 +153,23 @@ def make_walkers(
     fps: float = 25.0,
     faults: bool = True,
     first_subject: int = 1,
-    variation: Variation = Variation(),  # noqa: B008, frozen
+    variation: Variation = Variation(),
 ) -> Iterator[Walk]:
     """Walks of `subjects` persons, numbered from `first_subject`: 10 recordings, each in all `views`.
 
-    A person depends on the seed and the own number alone: number 17 is the same among 20 and among 124, and in any choice of views.
-    views: degrees, see the top of this file. fps: frames a second, at least 10.
+    A person depends on seed and number alone: number 17 is the same among 20 and among 124, and in any choice of views.
+    views: whole degrees, see the top of this file. fps: frames a second, at least 10.
     faults: False gives the noise-free poses of the same performances, all joints present, confidence 1.
     Raises InputError where there is nobody to make or the settings make no sense.
     """
     views = list(views)
     if subjects < 1 or first_subject < 1 or not views or fps < 10 or seed < 0:
         raise InputError(
-            f"cannot make {subjects} walkers from number {first_subject} with seed {seed}, {len(views)} views and {fps} frames a "
-            "second; give at least one subject and one view, numbers from 1, a seed from 0, and 10 frames a second or more."
+            f"Cannot make {subjects} walkers from number {first_subject} on with seed {seed}, {len(views)} views and "
+            f"{fps:g} frames a second; give at least 1 subject, number 1, seed 0, 1 view and 10 frames a second."
         )
-    if len({v % 360 for v in views}) != len(views) or not all(0 <= v < 360 for v in views):
-        raise InputError(f"views {views} must be different whole degrees from 0 to 359.")
+    if len(set(views)) != len(views) or not set(views) <= set(range(360)):
+        raise InputError(f"The views {views} cannot be used; give different whole degrees from 0 to 359.")
     for subject in range(first_subject, first_subject + subjects):
         recordings = perform(subject, seed, fps=fps, variation=variation)
         for view in views:
@@ -203,19 +195,20 @@ def perform(
     seed: int,
     *,
     fps: float = 25.0,
-    variation: Variation = Variation(),  # noqa: B008
+    variation: Variation = Variation(),
 ) -> list[Recording]:
     """The ten recordings of a person in three dimensions, in the order of RECORDINGS."""
     person, repetition = _stream(seed, subject, 0), _stream(seed, subject, 1)
-    body, manner = _body(person, variation.body), _manner(person, variation.motion)
+    man = person.integers(2)
+    body, manner = _body(person, man, variation.body), _manner(person, man, variation.motion)
     runs = len(RECORDINGS)
 
     # the same kinds of deviation, smaller, for each recording
     scale = _REPETITION * variation.run
-    coefficients = _deviate(manner["coefficients"], repetition, scale, runs)
+    coefficients = _deviate(manner["curves"], repetition, scale, runs)
     posture = {k: manner[k] + scale * sd * _normal(repetition, runs, 2) for k, (_, sd) in _POSTURE.items()}
     cadence = manner["cadence"] * (1 + 0.02 * variation.run * _normal(repetition, runs))
-    path = np.stack([np.radians(2) * _normal(repetition, runs), 0.1 * _normal(repetition, runs)])
+    path = variation.run * _normal(repetition, 2, runs) * [[np.radians(2)], [0.1]]
     start = repetition.random(runs)
     shoulders = _dress(coefficients, posture, cadence, manner)
 
@@ -284,19 +277,18 @@ def _at_least(angle: np.ndarray, floor: float) -> np.ndarray:
     return floor + 0.5 * (angle - floor + np.hypot(angle - floor, 2.0))
 
 
-def _body(rng: np.random.Generator, scale: float) -> dict[str, float]:
-    """Bone lengths in meters; with scale 0 everybody is the mean of a mean woman and a mean man."""
-    z = scale * _normal(rng, len(_BONES) + 1)
-    man = 0.5 + (rng.integers(2) - 0.5) * min(scale, 1)
+def _body(rng: np.random.Generator, man: int, scale: float) -> dict[str, float]:
+    """Bone lengths in meters; with scale 0 everybody is between the mean woman and the mean man."""
+    z, man = scale * _normal(rng, len(_BONES) + 1), 0.5 + (man - 0.5) * min(scale, 1)
     mean, sd = _STATURE[0] + man * (_STATURE[1] - _STATURE[0])
     stature = mean + sd * z[-1]
-    body = {k: mean + sd * e for (k, (mean, sd)), e in zip(_BONES.items(), z, strict=False)}
-    body["shoulders"] += _SHOULDERS[0] + man * (_SHOULDERS[1] - _SHOULDERS[0])
+    body = {name: mean + sd * e for (name, (mean, sd)), e in zip(_BONES.items(), z, strict=False)}
+    body["shoulders"] += _BIACROMIAL[0] + man * (_BIACROMIAL[1] - _BIACROMIAL[0])
     return {k: v * (1 if k == "bow_legs" else stature) for k, v in body.items()} | {"stature": stature}
 
 
 def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *shape: int) -> np.ndarray:
-    """Other curves like these: [2, 12, K+1] complex with own amplitudes, offsets, timing and shape -> [*shape, 2, 12, K+1]."""
+    """Curves like these [2, 12, K+1] with other amplitudes, offsets, timing and shape: [*shape, 2, 12, K+1]."""
 
     def both(*tail: int) -> np.ndarray:
         shared, own = _normal(rng, *shape, 1, len(ANGLES), *tail), _normal(rng, *shape, 2, len(ANGLES), *tail)
@@ -309,43 +301,46 @@ def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *
     return curve
 
 
-def _manner(rng: np.random.Generator, scale: float) -> dict:
-    """How a person walks: curves [2, 12, K+1], posture [2], cadence, and what a bag and a coat do to this one."""
-    z, woman = scale * _normal(rng, 8), 0.5 + (rng.integers(2) - 0.5) * min(scale, 1)
-    manner = {"coefficients": _deviate(np.stack([_COEFFICIENTS] * 2), rng, scale)}
+def _manner(rng: np.random.Generator, man: int, scale: float) -> dict:
+    """How a person walks: curves [2, 12, K+1], posture [2], cadence, and how a bag and a coat change it."""
+    z, man = scale * _normal(rng, 3), 0.5 + (man - 0.5) * min(scale, 1)
+    manner = {"curves": _deviate(np.stack([_COEFFICIENTS] * 2), rng, scale)}
     for name, (mean, sd) in _POSTURE.items():
         manner[name] = mean + sd * scale * (0.9 * _normal(rng, 1) + 0.4 * _normal(rng, 2))
-    manner["cadence"] = _CADENCE[1] + woman * (_CADENCE[0] - _CADENCE[1]) + _CADENCE_SD * z[0]
-    manner["coefficients"][:, 0, 1:] *= 1 + 0.03 * z[0]  # who steps faster also steps longer
-    manner["bag_side"], manner["bag_by_strap"] = (rng.integers(2, size=2) if scale else np.array([0, 0])).tolist()
-    manner["bag"], manner["coat"] = 1 + 0.25 * z[1], 1 + 0.25 * z[2]
+    manner["cadence"] = _CADENCE[0] + man * (_CADENCE[1] - _CADENCE[0]) + _CADENCE_SD * z[0]
+    manner["curves"][:, 0, 1:] *= 1 + 0.03 * z[0]  # who steps faster also steps longer
+    manner["bag"], manner["coat"] = 1 + 0.25 * z[1:]
+    manner["bag_side"], manner["bag_by_strap"] = rng.integers(2, size=2) * (scale > 0)
     return manner
 
 
 def _dress(coefficients: np.ndarray, posture: dict, cadence: np.ndarray, manner: dict) -> np.ndarray:
-    """Let bag and coat change curves, posture and cadence in place; returns how far shoulders go out and down [R, 2, 2], m."""
+    """Let bag and coat change curves, posture and cadence, in place.
+
+    Returns how far right and left shoulder go out and down, meters [R, 2, 2].
+    """
     bag, coat = manner["bag"] * BAG, manner["coat"] * COAT
     carrying = np.eye(2)[manner["bag_side"]] * bag[:, None]  # [R, 2]
     lean = np.array([1, -1])[manner["bag_side"]]
     shoulder, elbow = coefficients[:, :, 4], coefficients[:, :, 5]
     # the arm that carries hardly swings: it hangs straight from a handle, or holds a strap with a bent elbow
-    shoulder[..., 1:] *= np.clip(1 - 0.7 * carrying, 0.1, 1)[..., None]
-    elbow[..., 1:] *= np.clip(1 - 0.7 * carrying, 0.1, 1)[..., None]
-    shoulder[..., 0] += carrying * (14 if manner["bag_by_strap"] else 3)
-    elbow[..., 0] += carrying * (45 if manner["bag_by_strap"] else -12)
-    posture["arm_rotation"] += carrying * (20 if manner["bag_by_strap"] else 0)
-    posture["abduction"] += carrying * 4
-    coefficients[:, :, 9, 0] -= (lean * 2.5 * bag)[:, None]  # away from the load
-    coefficients[:, :, 10, 0] += (1.5 * bag)[:, None]
+    shoulder[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
+    elbow[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
+    shoulder[..., 0] += carrying * (6 if manner["bag_by_strap"] else 2)
+    elbow[..., 0] += carrying * (20 if manner["bag_by_strap"] else -6)
+    posture["arm_rotation"] += carrying * (8 if manner["bag_by_strap"] else 0)
+    posture["abduction"] += carrying * 2
+    coefficients[:, :, 9, 0] -= (lean * 1.5 * bag)[:, None]  # away from the load
+    coefficients[:, :, 10, 0] += (1.0 * bag)[:, None]
     # a coat stiffens the arms, holds them off the body and shortens the reach of hips and knees
-    coefficients[:, :, 4:6, 1:] *= (1 - 0.30 * coat)[:, None, None, None]
-    posture["abduction"] += (6 * coat)[:, None]
-    coefficients[:, :, 0, 1:] *= (1 - 0.05 * coat)[:, None, None]
-    coefficients[:, :, 1, 1:] *= (1 - 0.06 * coat)[:, None, None]
+    coefficients[:, :, 4:6, 1:] *= (1 - 0.40 * coat)[:, None, None, None]
+    posture["abduction"] += (8 * coat)[:, None]
+    coefficients[:, :, 0, 1:] *= (1 - 0.06 * coat)[:, None, None]
+    coefficients[:, :, 1, 1:] *= (1 - 0.08 * coat)[:, None, None]
     coefficients[:, :, 8, 1:] *= (1 - 0.2 * coat)[:, None, None]
     cadence *= 1 - 0.025 * bag - 0.015 * coat
-    outward = np.repeat(0.018 * coat[:, None], 2, axis=1)
-    return np.stack([outward, 0.022 * carrying - 0.008 * coat[:, None]], axis=-1)
+    outward = np.repeat(0.025 * coat[:, None], 2, axis=1)
+    return np.stack([outward, 0.018 * carrying - 0.008 * coat[:, None]], axis=-1)
 
 
 # ---------------------------------------------------------------------------------------------------- kinematics
@@ -378,10 +373,10 @@ def _pose(angles: np.ndarray, body: dict, posture: dict, shoulders: np.ndarray) 
     thigh = thigh @ _turn(2, -rotation)
     shank = thigh @ _turn(1, knee) @ _turn(0, side * body["bow_legs"])
     foot = shank @ _turn(1, -ankle)
-    joints[..., [RIGHT_HIP, LEFT_HIP], :] = hips @ pelvis.swapaxes(-1, -2)
-    joints[..., [RIGHT_KNEE, LEFT_KNEE], :] = joints[..., [RIGHT_HIP, LEFT_HIP], :] + body["thigh"] * (thigh @ down)
-    ankles = joints[..., [RIGHT_KNEE, LEFT_KNEE], :] + body["shank"] * (shank @ down)
-    joints[..., [RIGHT_ANKLE, LEFT_ANKLE], :] = ankles
+    joints[..., HIPS, :] = hips @ pelvis.swapaxes(-1, -2)
+    joints[..., KNEES, :] = joints[..., HIPS, :] + body["thigh"] * (thigh @ down)
+    ankles = joints[..., KNEES, :] + body["shank"] * (shank @ down)
+    joints[..., ANKLES, :] = ankles
     soles = ankles[..., None, :] + _SOLE * body["stature"] @ foot.swapaxes(-1, -2)
 
     trunk = _turn(2, trunk_yaw) @ _turn(0, trunk_side) @ _turn(1, trunk_lean)
@@ -389,12 +384,12 @@ def _pose(angles: np.ndarray, body: dict, posture: dict, shoulders: np.ndarray) 
     away = -side * (body["shoulders"] / 2 - 0.01 + shoulders[..., 0])
     drop = -body["shoulder_drop"] - shoulders[..., 1]
     points = np.stack([np.zeros_like(away), away, drop], axis=-1)[:, None]  # [R, 1, 2, 3]
-    joints[..., [RIGHT_SHOULDER, LEFT_SHOULDER], :] = joints[..., None, NECK, :] + points @ trunk.swapaxes(-1, -2)
+    joints[..., SHOULDERS, :] = joints[..., None, NECK, :] + points @ trunk.swapaxes(-1, -2)
     arm = _turn(2, trunk_yaw)[..., None, :, :] @ _turn(0, -side * posture["abduction"])[:, None] @ _turn(1, -shoulder)
     forearm = arm @ _turn(2, (side * posture["arm_rotation"])[:, None]) @ _turn(1, -elbow)
-    elbows = joints[..., [RIGHT_SHOULDER, LEFT_SHOULDER], :] + body["upper_arm"] * (arm @ down)
-    joints[..., [RIGHT_ELBOW, LEFT_ELBOW], :] = elbows
-    joints[..., [RIGHT_WRIST, LEFT_WRIST], :] = elbows + body["forearm"] * (forearm @ down)
+    elbows = joints[..., SHOULDERS, :] + body["upper_arm"] * (arm @ down)
+    joints[..., ELBOWS, :] = elbows
+    joints[..., WRISTS, :] = elbows + body["forearm"] * (forearm @ down)
     head = _turn(2, 0.3 * trunk_yaw) @ _turn(1, trunk_lean + head_pitch)
     joints[..., HEAD, :] = joints[..., NECK, :] + head @ np.array([body["head_forward"], 0, body["head_up"]])
     return joints, soles.reshape(*soles.shape[:2], 4, 3)
@@ -403,9 +398,9 @@ def _pose(angles: np.ndarray, body: dict, posture: dict, shoulders: np.ndarray) 
 def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.ndarray, fps: float) -> None:
     """Move the body, in place, so that its lowest sole point is on the ground and what stands does not slide.
 
-    Knees, heel pads and inertia smooth both: the height over a fifth of a second, so that a sole sinks by up to a centimeter when
-    the weight passes over, the speed over two fifths, so that soles slide a little. A swinging foot that comes near the ground does not count as standing.
-    path: heading (radians) and offset (m) of each recording.
+    Knees, heel pads and inertia smooth both: the height over a fifth of a second, so that a sole sinks by up to a
+    centimeter when the weight passes over, the speed over two fifths, so that soles slide a little. A swinging foot
+    that comes near the ground does not count as standing. path: heading (radians) and offset (m) of each recording.
     """
 
     def smooth(a: np.ndarray, seconds: float) -> np.ndarray:
@@ -438,9 +433,8 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
 
 def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.ndarray:
     """Where episodes of 2..longest frames run, along axis 1, that begin with the given chance in a frame."""
-    length = np.where(
-        rng.random(chance.shape, dtype=np.float32) < chance, rng.integers(2, longest + 1, chance.shape), 0
-    )
+    begins = rng.random(chance.shape, dtype=np.float32) < chance
+    length = np.where(begins, rng.integers(2, longest + 1, chance.shape), 0)
     running = length > 0
     for k in range(1, longest):
         running[:, k:] |= length[:, :-k] > k
@@ -450,9 +444,9 @@ def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.
 def _estimate(
     poses: list[np.ndarray], view: int, rng: np.random.Generator, fps: float, scale: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """What a pose estimator makes of the true images [T, 15, 2] of a person's ten recordings in one view: poses, confidences.
+    """What a pose estimator makes of the true images [T, 15, 2] of ten recordings in one view: poses and confidences.
 
-    Joints of the far side that are behind the trunk or behind their twin are hidden: their error grows, their confidence falls, and
+    Joints of the far side behind the trunk or behind their twin are hidden: their error grows, their confidence falls,
     they are lost for a while or taken for their twin. A face seen from behind is guessed. A coat hides hips and knees.
     """
     longest = max(len(p) for p in poses)
@@ -465,38 +459,33 @@ def _estimate(
     far[MIRROR[list(RIGHT_JOINTS)]] = max(0.0, -from_side)
     twin = np.linalg.norm(true - true[:, :, MIRROR], axis=-1)
     trunk = np.abs(true[..., 0] - true[:, :, [NECK], 0] * 0.5 - true[:, :, [MID_HIP], 0] * 0.5)
-    trunk[..., [RIGHT_KNEE, RIGHT_ANKLE, LEFT_KNEE, LEFT_ANKLE]] = np.inf
+    trunk[..., KNEES + ANKLES] = np.inf
     hidden = far * np.exp(-((np.minimum(twin, trunk) / (0.25 * size)) ** 2))  # 0..1
     hidden[..., HEAD] = 0.6 * from_behind
     coat = np.zeros(NUM_JOINTS)
-    coat[[MID_HIP, RIGHT_HIP, LEFT_HIP, RIGHT_KNEE, LEFT_KNEE]] = 1.0
-    hidden += 0.35 * COAT[:, None, None] * coat
+    coat[[MID_HIP, *HIPS, *KNEES]] = 1.0
+    hidden += 0.5 * COAT[:, None, None] * coat
 
     runs, shape = len(true), (*true.shape[:3], 2)
     error = 0.016 * rng.standard_normal(shape, dtype=np.float32) + 0.022 * _slow(rng, shape, 0.2 * fps)
     error *= (1 + 2.5 * hidden)[..., None]
     bias = 0.018 * _normal(rng, runs, 1, NUM_JOINTS, 2)
-    bias += (
-        0.04 * (COAT[:, None] * coat)[:, None, :, None] * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))
-    )
+    cloth = 0.06 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, differently worn
+    bias += COAT[:, None, None, None] * coat[:, None] * cloth
     pose = true + scale * size[..., None] * (error + bias)
     missed = np.linalg.norm(error, axis=-1)
 
-    # limbs exchanged, where legs or arms pass each other in a side view
-    second = 1.0 / fps
-    for limb in ((RIGHT_ELBOW, RIGHT_WRIST), (RIGHT_KNEE, RIGHT_ANKLE)):
-        near = hidden[..., limb[1]] + hidden[..., MIRROR[limb[1]]]
-        swap = _episodes(rng, scale * 0.5 * second * np.clip(near, 0, 1), 5)
-        both = [*limb, *MIRROR[list(limb)]]
-        pose[..., both, :] = np.where(swap[..., None, None], pose[..., MIRROR[both], :], pose[..., both, :])
-        missed[..., both] += 0.05 * swap[..., None]
+    # limbs taken for each other, where legs or arms pass in a side view
+    for limb in ([ELBOWS, WRISTS], [KNEES, ANKLES]):
+        joints = np.ravel(limb)
+        swap = _episodes(rng, scale / fps * np.clip(hidden[..., limb[1]].sum(-1), 0, 1), 5)
+        pose[..., joints, :] = np.where(swap[..., None, None], pose[..., MIRROR[joints], :], pose[..., joints, :])
+        missed[..., joints] += 0.05 * swap[..., None]
 
-    wrist = np.isin(np.arange(NUM_JOINTS), [RIGHT_WRIST, LEFT_WRIST])
-    lost = _episodes(rng, scale * second * (0.01 + 0.5 * hidden * (1 + wrist)), 6)
-    lost[..., [NECK, MID_HIP]] &= ~lost[..., [NECK, MID_HIP]].all(-1, keepdims=True)
-    sure = 0.93 - 0.35 * np.clip(hidden, 0, 1) - 2.5 * missed + 0.03 * rng.standard_normal(lost.shape, dtype=np.float32)
-    sure = 1 - scale * (1 - np.clip(sure, 0.05, 1.0)) if scale < 1 else np.clip(sure, 0.05, 1.0)
+    fragile = np.where(np.isin(np.arange(NUM_JOINTS), WRISTS), 1.0, 0.5)
+    lost = _episodes(rng, scale / fps * (0.01 + fragile * hidden), 6)
+    doubt = 0.07 + 0.35 * hidden + 2.5 * missed + 0.03 * rng.standard_normal(lost.shape, dtype=np.float32)
+    sure = np.clip(1 - scale * doubt, 0.05, 1.0)
     pose[lost], sure[lost] = np.nan, 0.0
-    return [p[: len(q)] for p, q in zip(pose, poses, strict=True)], [
-        s[: len(q)] for s, q in zip(sure, poses, strict=True)
-    ]
+    lengths = [len(p) for p in poses]
+    return [p[:n] for p, n in zip(pose, lengths, strict=True)], [c[:n] for c, n in zip(sure, lengths, strict=True)]
