@@ -1,0 +1,292 @@
+"""Pages stand alone: one H1, anchors of their own, nothing fetched, and text that stays text."""
+
+import base64
+import os
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from gaitlib import InputError
+from gaitlib.reports.html import notebook_html, write_index
+
+PNG = base64.b64encode(b"\x89PNG not really").decode()
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "abc", "version_major": 2, "version_minor": 0}}
+SCRIPT = 'const el = document.getElementById("walk"); el.innerHTML = "<h1>drawn</h1><img src=x>"; // "exchange":{}'
+PLAYER = f'<div id="walk"></div><script type="module">{SCRIPT}</script>'
+METRICS = {
+    "rank1": {"NM": 0.841, "CL": 0.5, "mean": 0.6705},
+    "rank1_same_view": {"NM": 0.99, "CL": 0.98, "mean": 0.985},
+    "ci95": {"NM": [0.78, 0.902], "CL": [0.4, 0.6], "mean": [0.6, 0.7]},
+    "map": {"NM": 0.7, "CL": 0.4, "mean": 0.55},
+    "eer": {"NM": 0.1, "CL": float("nan"), "mean": None},
+    "counts": {"NM": 40, "CL": 41, "people": 20},
+    "iterations": 100,
+    "baseline": {"rank1": {"NM": 0.25, "CL": 0.25, "mean": 0.25}, "rank1_same_view": {"NM": 0.5}},
+}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.inside = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside.append(tag)
+
+    def handle_data(self, data):
+        if not self.inside or self.inside[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    def handle_endtag(self, tag):
+        self.inside.append("")
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).replace("\u202f", " ").split())
+
+
+def check_stands_alone(page):
+    assert len(page.all("h1")) == 1
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert sorted(ids) == sorted(set(ids))
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "data", "poster", "srcset", "xlink:href"):
+            address = attrs.get(name) or ""
+            if tag == "a" and address.startswith("https://"):
+                continue
+            assert address.startswith("data:") or not re.match(r"[a-z]+:|/", address), (tag, attrs)
+            if address.startswith("#"):
+                assert address[1:] in ids, f"{address} leads nowhere"
+    for attrs in page.all("img"):
+        assert attrs.get("alt")
+
+
+@pytest.fixture
+def write_notebook(tmp_path):
+    def write(cells, name="01_data"):
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(new_notebook(cells=cells), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def page_of(write_notebook, tmp_path):
+    def page_of(*cells, title="A chapter"):
+        notebook_html(write_notebook(list(cells)), tmp_path / "out.html", title)
+        text = (tmp_path / "out.html").read_text("utf-8")
+        page = Page(text)
+        check_stands_alone(page)
+        return text, page
+
+    return page_of
+
+
+def shown(data=None, **output):
+    """A code cell with one output."""
+    if "output_type" not in output:
+        output |= {"output_type": "display_data", "data": data or {}}
+    return new_code_cell("show()", outputs=[new_output(**output)])
+
+
+CHAPTER = [
+    new_markdown_cell(
+        "# Preparing walks\n\nSee [the end](#Summary), [next](02_training.ipynb), [paper](https://arxiv.org/abs/1)."
+    ),
+    new_markdown_cell("## Summary\n\n$\\frac{a}{b}$ of it\n\n## Summary\n\n# Another title"),
+    shown(WIDGET | {"text/html": PLAYER, "text/plain": "ExchangeExplorer()"}),
+    shown(WIDGET | {"text/html": PLAYER, "text/plain": "ExchangeExplorer()"}),
+    shown(
+        {"image/png": PNG, "text/plain": "<Figure size 1x1 with 1 Axes>"}, metadata={"image/png": {"alt": "A curve"}}
+    ),
+]
+
+
+@pytest.fixture
+def index_of(write_notebook, tmp_path):
+    def index_of(**changes):
+        given = {
+            "metrics": METRICS,
+            "config": {"seed": 1},
+            "provenance": {"commit": "abc", "dirty": True, "versions": {"torch": "2.13.0"}},
+            "left_out": [],
+            "chapters": [write_notebook(CHAPTER), write_notebook(CHAPTER, "02_training")],
+        }
+        write_index(tmp_path, **(given | changes))
+        text = (tmp_path / "index.html").read_text("utf-8")
+        page = Page(text)
+        check_stands_alone(page)
+        return text, page
+
+    return index_of
+
+
+def test_the_title_takes_the_place_of_the_first_heading(page_of):
+    _, page = page_of(*CHAPTER, title="My <b>title</b>")
+    assert "My <b>title</b>" in page.text
+    assert "Preparing walks" not in page.text
+    assert [attrs["id"] for attrs in page.all("h2")] == ["summary", "summary-2", "another-title"]
+    assert "#summary" in [attrs["href"] for attrs in page.all("a")]
+
+
+def test_a_widget_gives_way_to_its_html_and_the_script_is_untouched(page_of):
+    text, page = page_of(CHAPTER[2])
+    assert SCRIPT in text
+    assert "widget-view" not in text
+    assert "ExchangeExplorer()" not in page.text
+
+
+def test_ids_of_a_second_player_are_renamed_in_its_script_too(page_of):
+    text, _ = page_of(CHAPTER[2], CHAPTER[3])
+    assert '<div id="walk-2">' in text
+    assert 'getElementById("walk-2")' in text
+
+
+def test_a_widget_without_html_is_a_note_and_a_progress_bar_is_nothing(page_of):
+    _, page = page_of(shown(WIDGET | {"text/plain": "IntSlider(value=3)"}))
+    assert "JupyterLab" in page.text
+    assert "IntSlider" not in page.text
+    _, page = page_of(shown(WIDGET | {"text/plain": "  0%|          | 0/10 [00:00<?, ?it/s]"}))
+    assert "JupyterLab" not in page.text
+    assert "0/10" not in page.text
+
+
+def test_progress_bars_are_dropped_and_messages_folded(page_of):
+    bar = "  0%|          | 0/10 [00:00<?, ?it/s]\r100%|#####| 10/10 [00:01<00:00, 9.9it/s]\n"
+    _, page = page_of(
+        shown(output_type="stream", name="stderr", text=bar + "UserWarning: <odd>\n"),
+        shown(output_type="stream", name="stdout", text="epoch 1\repoch 2\nrank-1 50%\n"),
+    )
+    assert "it/s" not in page.text
+    assert "epoch 1" not in page.text
+    assert "UserWarning: <odd>" in page.text
+    assert "epoch 2 rank-1 50%" in page.text
+    assert "Show messages" in page.text
+
+
+def test_an_error_is_shown_with_its_traceback_folded(page_of):
+    _, page = page_of(
+        shown(output_type="error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mline 1\x1b[0m"])
+    )
+    assert "ValueError: <b>no</b>" in page.text
+    assert "line 1" in page.text
+
+
+@pytest.mark.parametrize("cells", [[], [new_code_cell("")], [new_markdown_cell("")], [shown({})]])
+def test_empty_notebooks_and_outputs_make_a_page(page_of, cells):
+    page_of(*cells)
+
+
+def test_nothing_is_fetched(page_of):
+    text, page = page_of(
+        new_markdown_cell(
+            "![logo](https://example.org/a.png) <img src='http://x.org/b.png' alt='hm'> ![gone](gone.png)"
+        ),
+        new_markdown_cell("[home](/etc/passwd) [up](../README.md) [x](javascript:alert(1)) <b>$x \\le y$</b>"),
+        shown(
+            {
+                "text/html": '<link rel="stylesheet" href="https://cdn.org/a.css"><script src="//cdn.org/a.js"></script>'
+                '<style>@import "https://x.org"; b {background: url(http://x.org/i.png)}</style>'
+                '<iframe src="//y.org"></iframe>'
+                '<h1 id="content">A heading</h1><img src="//z.org/i.png" alt="far">'
+            }
+        ),
+    )
+    assert not re.search(r"(https?:)?//\w+\.org", text)
+    assert "far" in page.text
+    assert [attrs["href"] for attrs in page.all("a") if "class" not in attrs] == []
+
+
+def test_figures_have_the_alt_text_they_came_with_or_their_section(page_of):
+    _, page = page_of(new_markdown_cell("## Loss"), CHAPTER[4], shown({"image/svg+xml": "<svg id='figure_1'/>"}))
+    assert [attrs["alt"] for attrs in page.all("img")] == ["A curve", "Figure: Loss"]
+
+
+def test_an_image_of_the_folder_is_embedded(page_of, tmp_path):
+    (tmp_path / "a b.png").write_bytes(b"png")
+    _, page = page_of(new_markdown_cell("![walk](<a b.png>)"))
+    assert page.all("img")[0]["src"] == "data:image/png;base64," + base64.b64encode(b"png").decode()
+
+
+def test_formulas_are_drawn_and_what_cannot_be_drawn_is_still_read(page_of):
+    _, page = page_of(new_markdown_cell(r"$\frac{a}{b}$ and $$\begin{cases} x \end{cases}$$ and $\nosuch{<}$"))
+    assert [attrs["aria-label"] for attrs in page.all("svg")] == [r"\frac{a}{b}"]
+    assert r"\nosuch{<}" in page.text
+
+
+def test_the_index_says_who_was_recognized_how_well(index_of):
+    _, page = index_of()
+    assert (
+        "Cross-view rank-1 of 20 unseen people: NM 84.1 % [78, 90], CL 50.0 % [40, 60]; "
+        "the hand-made baseline reaches 25.0 %." in page.text
+    )
+    for shown in ("[78.0, 90.2]", "99.0 %", "70.0 %", "None: every walk", "abc, with changes"):
+        assert shown in page.text
+
+
+def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(index_of, tmp_path):
+    _, page = index_of()
+    chapters = [attrs["id"] for attrs in page.all("h2")]
+    assert chapters == ["results", "chapter-1", "chapter-2", "left-out", "files", "provenance"]
+    links = [attrs["href"] for attrs in page.all("a")]
+    assert "#chapter-1-player" in links
+    assert "#chapter-2" in links
+    assert {"results.xlsx", "metrics.json", "01_data.ipynb", "02_training.ipynb"} <= set(links)
+    assert len(page.all("script")) == 5  # two players a chapter, and the folding of the contents
+    assert {attrs["id"] for attrs in page.all("h3")} >= {"chapter-1-summary", "chapter-2-summary"}
+
+
+HOSTILE = "</style></script><img src=x onerror=alert(1)>\"'&\udcff"
+
+
+def test_hostile_names_stay_text(index_of):
+    _, page = index_of(
+        metrics=METRICS | {"rank1": {HOSTILE: 0.5, "mean": 0.5}, "counts": {HOSTILE: {HOSTILE: 3}}},
+        config={HOSTILE: HOSTILE},
+        provenance={HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}},
+        left_out=[{"source": HOSTILE, "reason": HOSTILE}],
+    )
+    assert not any(attrs.get("onerror") for attrs in page.all("img"))
+    assert page.text.count("<img src=x onerror=alert(1)>") >= 7
+
+
+def test_many_left_out_walks_are_summed_up(index_of):
+    _, page = index_of(left_out=[{"source": f"{i}.txt", "reason": "only 9 frames"} for i in range(1500)])
+    assert "1,500 walks were not used." in page.text
+    assert "1,500: only 9 frames" in page.text
+
+
+def test_a_run_that_measured_nothing_still_has_a_page(index_of):
+    _, page = index_of(metrics={}, provenance={}, config={}, chapters=[])
+    assert "measured no rank-1" in page.text
+
+
+def test_a_failure_leaves_the_old_page(index_of, tmp_path, monkeypatch):
+    before, _ = index_of()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        index_of(metrics={})
+    assert (tmp_path / "index.html").read_text("utf-8") == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_notebook_that_cannot_be_read_is_an_input_error(tmp_path):
+    (tmp_path / "bad.ipynb").write_text("not json")
+    for path in ("bad.ipynb", "none.ipynb"):
+        with pytest.raises(InputError, match=path):
+            notebook_html(tmp_path / path, tmp_path / "out.html", "x")
