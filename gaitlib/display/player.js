@@ -1,0 +1,638 @@
+// Draws walking skeletons on canvases. One plain ES module: JupyterLab loads it through anywidget, static pages inline it
+// and pass a small stand-in for the model (get, set, save_changes, on, off). It fetches nothing.
+//
+// Color says who walks, fill says which side: right limbs are solid, left limbs are hollow.
+
+const MISSING = -32768;
+const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
+const CODES = ["view", "body", "motion"];
+
+const STYLE = `
+.gait-player {
+  --ink: #1d2329; --muted: #59636f; --line: #dde1e6; --card: #ffffff; --control: #f3f5f7;
+  --c0: #0072b2; --c1: #cc5500; --c2: #00875f; --c3: #a64d8c;
+  color: var(--ink); color-scheme: light; container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px;
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; text-align: left;
+}
+@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light="true"]) .gait-player { DARK } }
+body[data-jp-theme-light="false"] .gait-player { DARK }
+.gait-player *, .gait-player *::before { box-sizing: border-box; }
+.gait-player :focus-visible, .gait-player:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
+.gait-player:focus:not(:focus-visible) { outline: none; }
+.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.gait-player .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
+  display: flex; flex-direction: column; overflow: hidden; }
+.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; }
+.gait-player .title { font-weight: 600; display: flex; align-items: baseline; gap: 8px; overflow-wrap: anywhere; }
+.gait-player .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
+.gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere; }
+.gait-player canvas { display: block; width: 100%; }
+.gait-player .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 0; }
+.gait-player .chip { font-size: 11.5px; line-height: 1; padding: 4px 8px; border-radius: 999px; color: var(--who);
+  border: 1px solid color-mix(in srgb, var(--who) 45%, transparent); white-space: nowrap; }
+.gait-player .chip.b { background: color-mix(in srgb, var(--who) 13%, transparent); font-weight: 600; }
+.gait-player .bar { display: flex; align-items: center; gap: 12px; margin-top: 14px; }
+.gait-player button, .gait-player select { font: inherit; color: inherit; background: var(--control); cursor: pointer;
+  border: 1px solid var(--line); border-radius: 8px; height: 36px; padding: 0 12px; margin: 0; }
+.gait-player select { padding-right: 6px; min-width: 0; text-overflow: ellipsis; }
+.gait-player button:hover, .gait-player select:hover { border-color: var(--muted); }
+.gait-player .round { width: 40px; height: 40px; padding: 0; border-radius: 50%; flex: none; display: grid; place-items: center; }
+.gait-player .play { background: var(--c0); border-color: transparent; color: var(--card); }
+.gait-player button svg { width: 18px; height: 18px; fill: currentColor; display: block; }
+.gait-player input[type=range] { flex: 1; min-width: 60px; height: 24px; margin: 0; padding: 0; accent-color: var(--c0);
+  cursor: pointer; }
+.gait-player .clock { color: var(--muted); font-size: 12.5px; font-variant-numeric: tabular-nums; white-space: nowrap;
+  min-width: 8.5em; text-align: right; }
+.gait-player button[aria-pressed=true].toggle { border-color: var(--who, var(--c0)); color: var(--who, var(--c0));
+  background: color-mix(in srgb, var(--who, var(--c0)) 12%, var(--card)); font-weight: 600; }
+.gait-player .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0 0; padding: 0; list-style: none;
+  color: var(--muted); font-size: 12.5px; }
+.gait-player .legend li { display: flex; align-items: center; gap: 7px; margin: 0; }
+.gait-player .legend svg { width: 26px; height: 12px; fill: none; stroke: var(--muted); }
+.gait-player .choices { display: flex; flex-wrap: wrap; align-items: end; gap: 12px 16px; margin-bottom: 14px; }
+.gait-player .choice { display: flex; flex-direction: column; gap: 4px; flex: 1 1 190px; min-width: 0; max-width: 320px; }
+.gait-player .choice > span { color: var(--muted); font-size: 12.5px; display: flex; gap: 6px; align-items: center; }
+.gait-player .choice > span i { width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
+.gait-player .choice.codes { flex: 0 0 auto; max-width: none; }
+.gait-player .choice.codes > div { display: flex; }
+.gait-player .choice.codes button { border-radius: 0; margin-left: -1px; position: relative; min-width: 74px; }
+.gait-player .choice.codes button:first-child { border-radius: 8px 0 0 8px; margin-left: 0; }
+.gait-player .choice.codes button:last-child { border-radius: 0 8px 8px 0; }
+.gait-player .choice.codes button[aria-pressed=true] { z-index: 1; }
+.gait-player .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+@container (max-width: 520px) {
+  .gait-player .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
+  .gait-player .panels.single { grid-template-columns: 1fr; }
+  .gait-player .bar { flex-wrap: wrap; gap: 10px; }
+  .gait-player .bar input[type=range] { flex: 1 1 calc(100% - 60px); }
+  .gait-player .clock { flex: 1; text-align: left; }
+  .gait-player .choice { flex-basis: 100%; max-width: none; }
+  .gait-player .choices .round { display: none; }
+  .gait-player .choice.codes { flex: 1 1 100%; }
+  .gait-player .choice.codes button { flex: 1; }
+}
+`.replaceAll("DARK", `
+  --ink: #e9ecef; --muted: #a5aeb8; --line: #373d45; --card: #1a1e23; --control: #262b31;
+  --c0: #56b4e9; --c1: #ff9248; --c2: #3ccf9f; --c3: #e59ccb; color-scheme: dark;`);
+
+const ICONS = {
+  play: "M7 4.5v15l12.5-7.5z",
+  pause: "M6.5 5h4v14h-4zM13.5 5h4v14h-4z",
+  loop: "M12 5V1.5L7 6l5 4.5V7a5 5 0 1 1-5 5H5a7 7 0 1 0 7-7z",
+  swap: "M7 7h9V3.5L21.5 8.5 16 13.5V10H7zM17 17H8v3.5L2.5 15.5 8 10.5V14h9z",
+};
+
+// ---------------------------------------------------------------------------------------------------- small DOM helpers
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function drawing(markup, box) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", box);
+  svg.setAttribute("aria-hidden", "true");
+  svg.innerHTML = markup; // constant strings of this file only
+  return svg;
+}
+const icon = (name) => drawing(`<path d="${ICONS[name]}"/>`, "0 0 24 24");
+
+// ------------------------------------------------------------------------------------------------------------- the data
+
+/** base64 of little-endian int16 -> Int16Array */
+const integers = (text) => new Int16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+
+/** A walk ready to draw: coordinates [frames, joints, 2] with NaN for missing, and where each missing joint was seen last. */
+function track(xy, frames, fps) {
+  const joints = xy.length / frames / 2;
+  const held = new Int32Array(frames * joints).fill(-1);
+  for (let j = 0; j < joints; j++) {
+    let last = -1;
+    for (let t = 0; t < frames; t++) {
+      if (!Number.isNaN(xy[2 * (t * joints + j)])) last = t;
+      held[t * joints + j] = last;
+    }
+  }
+  return { xy, frames, fps, joints, held, seconds: Math.max(frames - 1, 1) / fps };
+}
+
+function unpack(values, scale) {
+  const xy = new Float32Array(values.length);
+  for (let i = 0; i < xy.length; i++) xy[i] = values[i] === MISSING ? NaN : values[i] * scale;
+  return xy;
+}
+
+/** A panel's pose is base64 int16 with a scale, or plain (nested) numbers with null for missing. */
+function readTrack(layer, fps) {
+  if (typeof layer.pose === "string") return track(unpack(integers(layer.pose), layer.scale), layer.frames, fps);
+  const numbers = Float32Array.from(layer.pose.flat(Infinity), (v) => (v === null ? NaN : v));
+  return track(numbers, layer.frames, fps);
+}
+
+function readPanel(panel, i) {
+  return {
+    title: panel.title,
+    subtitle: panel.subtitle || "",
+    color: panel.color ?? i % 4,
+    codes: panel.codes || null,
+    main: readTrack(panel, panel.fps),
+    truth: panel.truth ? readTrack(panel.truth, panel.fps) : null,
+  };
+}
+
+/** All combinations of a small set of walks, decoded beforehand: poses by index, a table of which triple is where. */
+function readExchange(exchange) {
+  const all = integers(exchange.data);
+  const size = exchange.frames * 30;
+  const cache = new Map();
+  const pose = (k) => {
+    if (!cache.has(k)) {
+      const xy = unpack(all.subarray(k * size, (k + 1) * size), exchange.scale);
+      cache.set(k, track(xy, exchange.frames, exchange.fps));
+    }
+    return cache.get(k);
+  };
+  const percent = (value) => `${value.toFixed(1)} % of torso length`;
+  return {
+    box: bounds([track(unpack(all, exchange.scale), all.length / 30, exchange.fps)]),
+    panels({ a, b, view, body, motion }) {
+      const from = { view: view ? b : a, body: body ? b : a, motion: motion ? b : a };
+      const pair = `${a}.${b}`;
+      const known = view && !body && !motion && pair in exchange.truth;
+      return [
+        { title: "A, original", subtitle: exchange.walks[a], color: 0, main: pose(a) },
+        { title: "B, original", subtitle: exchange.walks[b], color: 1, main: pose(b) },
+        {
+          title: "A, reconstructed", color: 0, main: pose(exchange.triples[`${a}.${a}.${a}`]),
+          subtitle: `${percent(exchange.reconstruction_error[a])} from A`,
+        },
+        {
+          title: "Exchange", color: 2, main: pose(exchange.triples[`${from.view}.${from.body}.${from.motion}`]),
+          subtitle: known ? `${percent(exchange.truth_error[pair])} from the truth` : "",
+          codes: { view: view ? "B" : "A", body: body ? "B" : "A", motion: motion ? "B" : "A" },
+          truth: known ? pose(exchange.truth[pair]) : null,
+        },
+      ];
+    },
+  };
+}
+
+/** [left, right, top, bottom] of everything that is seen in the tracks. */
+function bounds(tracks) {
+  const box = [Infinity, -Infinity, Infinity, -Infinity];
+  for (const { xy } of tracks) {
+    for (let i = 0; i < xy.length; i += 2) {
+      if (Number.isNaN(xy[i])) continue;
+      box[0] = Math.min(box[0], xy[i]);
+      box[1] = Math.max(box[1], xy[i]);
+      box[2] = Math.min(box[2], xy[i + 1]);
+      box[3] = Math.max(box[3], xy[i + 1]);
+    }
+  }
+  if (!(box[1] >= box[0])) return [-1, 1, -1, 1];
+  const room = 0.5 * Math.max(box[1] - box[0], 0.45 * (box[3] - box[2]), 1e-6);
+  const middle = (box[0] + box[1]) / 2;
+  return [middle - room, middle + room, box[2], box[3]];
+}
+
+/** Joint positions at a time in seconds, linear between frames; `seen` is 1, or 0 where only the last position is known. */
+function poseAt(walk, time) {
+  const position = Math.min(Math.max(time * walk.fps, 0), walk.frames - 1);
+  const t = Math.floor(position + 1e-6);
+  const part = Math.max(position - t, 0);
+  const n = walk.joints;
+  const points = [];
+  for (let j = 0; j < n; j++) {
+    const here = walk.held[t * n + j];
+    if (here < 0) {
+      points.push(null);
+      continue;
+    }
+    const i = 2 * (here * n + j);
+    const next = 2 * ((t + 1) * n + j);
+    let [x, y] = [walk.xy[i], walk.xy[i + 1]];
+    if (here === t && part > 0 && t + 1 < walk.frames && !Number.isNaN(walk.xy[next])) {
+      x += part * (walk.xy[next] - x);
+      y += part * (walk.xy[next + 1] - y);
+    }
+    points.push({ x, y, seen: here === t });
+  }
+  return points;
+}
+
+// ---------------------------------------------------------------------------------------------------------- the drawing
+
+function drawWalk(ctx, walk, time, place, look) {
+  const points = poseAt(walk, time).map((p) => p && { ...place(p.x, p.y), seen: p.seen });
+  const both = look.bones.filter(([i, j]) => points[i]?.seen && points[j]?.seen);
+  const side = (bone) => (bone.some((j) => look.left.has(j)) ? "left" : bone.some((j) => look.right.has(j)) ? "right" : "middle");
+  const strokes = (bones, width, color, dash = []) => {
+    ctx.beginPath();
+    for (const [i, j] of bones) {
+      ctx.moveTo(points[i].x, points[i].y);
+      ctx.lineTo(points[j].x, points[j].y);
+    }
+    ctx.lineWidth = width;
+    ctx.strokeStyle = color;
+    ctx.setLineDash(dash);
+    ctx.stroke();
+    ctx.setLineDash([]);
+  };
+  ctx.lineCap = ctx.lineJoin = "round";
+  const head = points[0];
+  const radius = look.head;
+  if (look.thin) {
+    strokes(both.filter((bone) => !bone.includes(0)), 1.6, look.color, [1, 4]);
+    if (head?.seen) {
+      ctx.beginPath();
+      ctx.arc(head.x, head.y, radius, 0, 2 * Math.PI);
+      ctx.setLineDash([1, 4]);
+      ctx.stroke();
+      ctx.setLineDash([]);
+    }
+    return;
+  }
+  const limbs = { left: [], middle: [], right: [] };
+  for (const bone of both) limbs[side(bone)].push(bone);
+  strokes(limbs.left, look.width, look.color);
+  strokes(limbs.left, look.width * 0.5, look.card);
+  strokes(limbs.middle, look.width, look.color);
+  strokes(limbs.right, look.width, look.color);
+  const spots = new Set([...limbs.middle, ...limbs.right].flat());
+  ctx.fillStyle = look.card;
+  for (const j of spots) {
+    if (j === 0) continue;
+    ctx.beginPath();
+    ctx.arc(points[j].x, points[j].y, look.width * 0.19, 0, 2 * Math.PI);
+    ctx.fill();
+  }
+  if (head?.seen) {
+    ctx.beginPath();
+    ctx.arc(head.x, head.y, radius, 0, 2 * Math.PI);
+    ctx.fillStyle = look.color;
+    ctx.fill();
+  }
+  for (const p of points) {
+    if (!p || p.seen) continue;
+    ctx.beginPath();
+    ctx.arc(p.x, p.y, look.width * 0.75, 0, 2 * Math.PI);
+    ctx.lineWidth = 1.4;
+    ctx.strokeStyle = look.muted;
+    ctx.setLineDash([2.5, 2.5]);
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
+}
+
+/** Middle of the distances between head and neck, in the walk's units: it sets the size of the head. */
+function headSize(walk) {
+  const distances = [];
+  for (let t = 0; t < walk.frames; t++) {
+    const i = 2 * t * walk.joints;
+    const d = Math.hypot(walk.xy[i] - walk.xy[i + 2], walk.xy[i + 1] - walk.xy[i + 3]);
+    if (!Number.isNaN(d)) distances.push(d);
+  }
+  return distances.sort((a, b) => a - b)[distances.length >> 1] || 0;
+}
+
+// ----------------------------------------------------------------------------------------------------------- the player
+
+function render({ model, el }) {
+  const abort = new AbortController();
+  const { signal } = abort;
+  const bones = model.get("bones");
+  const left = new Set(model.get("left"));
+  const right = new Set(model.get("right"));
+  const exchange = model.get("exchange") ? readExchange(model.get("exchange")) : null;
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  const root = make("div", {
+    class: "gait-player", tabindex: "0", role: "group", "data-lm-suppress-shortcuts": "true",
+    "aria-label": `${model.get("label") || "Skeleton player"}. Space plays and pauses, the arrow keys step.`,
+  });
+  const grid = make("div", { class: "panels" });
+  const playButton = make("button", { type: "button", class: "round play" });
+  const slider = make("input", { type: "range", min: 0, step: 1, "aria-label": "Frame" });
+  const clock = make("span", { class: "clock" });
+  const speed = make("select", { "aria-label": "Speed" });
+  for (const s of SPEEDS) speed.append(make("option", { value: s }, `${s}×`));
+  const loop = make("button", { type: "button", class: "round toggle", "aria-label": "Loop", title: "Loop" }, icon("loop"));
+  const legend = make("ul", { class: "legend" });
+  const spoken = make("div", { class: "spoken", "aria-live": "polite" });
+  const bar = make("div", { class: "bar" }, playButton, slider, clock, speed, loop);
+  root.append(make("style", {}, STYLE), grid, bar, legend, spoken);
+  el.append(root);
+
+  let panels = [];
+  let cards = [];
+  let colors = {};
+  let time = 0;
+  let playing = Boolean(model.get("playing")) && !calm.matches;
+  let visible = true;
+  let request = 0;
+  let before = null;
+  let sent = -1;
+  let sentAt = 0;
+
+  // the walk that lasts longest keeps the time; all others follow in seconds
+  const clockWalk = () => panels.reduce((best, p) => (p.main.seconds > best.seconds ? p.main : best), panels[0].main);
+  const tracks = (list) => list.flatMap((p) => (p.truth ? [p.main, p.truth] : [p.main]));
+
+  // ---- panels
+  function build() {
+    const chosen = model.get("choice");
+    panels = exchange ? exchange.panels(chosen) : model.get("panels").map(readPanel);
+    const overlay = model.get("arrangement") === "overlay";
+    const groups = overlay ? [panels] : panels.map((p) => [p]);
+    const common = model.get("box") || (exchange ? exchange.box : model.get("same_scale") || overlay ? bounds(tracks(panels)) : null);
+    if (cards.length !== groups.length) {
+      grid.replaceChildren();
+      cards = groups.map(() => {
+        const caption = make("figcaption");
+        const canvas = make("canvas", { role: "img" });
+        const card = make("figure", { class: "card" }, canvas, caption);
+        grid.append(card);
+        return { card, canvas, caption };
+      });
+      grid.classList.toggle("single", groups.length === 1);
+      grid.style.maxWidth = `${groups.length * 380}px`;
+      sizes.disconnect();
+      for (const { canvas } of cards) sizes.observe(canvas);
+    }
+    groups.forEach((group, i) => {
+      const card = cards[i];
+      card.group = group.map((p) => ({ ...p, head: headSize(p.main) }));
+      card.box = common || bounds(tracks(group));
+      card.caption.replaceChildren(...group.flatMap(caption));
+    });
+    if (!panels.length) return;
+    slider.max = clockWalk().frames - 1;
+    const missing = tracks(panels).some((walk) => walk.xy.some(Number.isNaN));
+    legend.replaceChildren(
+      key('<path d="M3 6h20" stroke-width="6" stroke-linecap="round"/>', "right limbs, solid"),
+      key('<rect x="1.3" y="3.3" width="23.4" height="5.4" rx="2.7" stroke-width="1.6"/>', "left limbs, hollow"),
+      ...(missing ? [key('<circle cx="13" cy="6" r="4" stroke-width="1.4" stroke-dasharray="2.5 2.5"/>', "joint missing, last seen here")] : []),
+      ...(panels.some((p) => p.truth) ? [key('<path d="M2 6h22" stroke-width="1.8" stroke-linecap="round" stroke-dasharray="1 4"/>', "truth")] : []),
+    );
+  }
+  const key = (markup, text) => make("li", {}, drawing(markup, "0 0 26 12"), text);
+  function caption(p) {
+    const title = make("div", { class: "title", style: `--who: var(--c${p.color})` }, make("span", {}, p.title));
+    const parts = [title];
+    if (p.codes) {
+      const chips = CODES.map((c) =>
+        make("span", { class: `chip ${p.codes[c] === "B" ? "b" : ""}`, style: `--who: var(--c${p.codes[c] === "B" ? 1 : 0})` },
+          `${c} ${p.codes[c]}`));
+      parts.push(make("div", { class: "chips" }, ...chips));
+    }
+    if (p.subtitle) parts.push(make("div", { class: "subtitle" }, p.subtitle));
+    return parts;
+  }
+
+  // ---- drawing
+  function readColors() {
+    const style = getComputedStyle(root);
+    for (const name of ["ink", "muted", "line", "card", "c0", "c1", "c2", "c3"]) {
+      colors[name] = style.getPropertyValue(`--${name}`).trim();
+    }
+  }
+  function draw() {
+    for (const { canvas, group, box } of cards) {
+      const width = canvas.clientWidth;
+      if (!width) continue;
+      const aspect = (box[3] - box[2]) / (box[1] - box[0]);
+      const height = Math.round(Math.min(Math.max(width * aspect * 0.85, 190), 380, width * 1.45));
+      const ratio = window.devicePixelRatio || 1;
+      if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+        canvas.width = Math.round(width * ratio);
+        canvas.height = Math.round(height * ratio);
+        canvas.style.height = `${height}px`;
+      }
+      const ctx = canvas.getContext("2d");
+      ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+      ctx.clearRect(0, 0, width, height);
+      const margin = Math.max(20, height * 0.08);
+      const top = margin + height * 0.04; // room for the head
+      const scale = Math.min((width - 2 * margin) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
+      const place = (x, y) => ({
+        x: width / 2 + scale * (x - (box[0] + box[1]) / 2),
+        y: height - margin + scale * (y - box[3]),
+      });
+      ctx.beginPath();
+      ctx.moveTo(margin, height - margin + 7);
+      ctx.lineTo(width - margin, height - margin + 7);
+      ctx.lineWidth = 1;
+      ctx.strokeStyle = colors.line;
+      ctx.stroke();
+      const limb = Math.min(Math.max(height / 44, 5), 8.5);
+      for (const p of group) {
+        const look = { bones, left, right, card: colors.card, muted: colors.muted, width: limb, color: colors[`c${p.color}`] };
+        look.head = Math.min(Math.max(0.4 * scale * p.head, limb), height * 0.09);
+        drawWalk(ctx, p.main, time, place, look);
+        if (p.truth) drawWalk(ctx, p.truth, time, place, { ...look, color: colors.ink, thin: true });
+      }
+    }
+    if (!panels.length) return;
+    const walk = clockWalk();
+    const frame = Math.round(time * walk.fps);
+    slider.value = frame;
+    clock.textContent = `${frame + 1} / ${walk.frames} · ${time.toFixed(2)} s`;
+    slider.setAttribute("aria-valuetext", `frame ${frame + 1} of ${walk.frames}, ${time.toFixed(2)} seconds`);
+  }
+  function describe() {
+    if (!panels.length) return;
+    const walk = clockWalk();
+    for (const { canvas, group } of cards) {
+      const names = group.map((p) => [p.title, p.subtitle].filter(Boolean).join(", ")).join(" and ");
+      canvas.setAttribute("aria-label", `Walking skeleton: ${names}; frame ${Math.round(time * walk.fps) + 1} of ${walk.frames}`);
+    }
+  }
+
+  // ---- time
+  function tell(always) {
+    const frame = Math.round(time * clockWalk().fps);
+    if (frame === sent || (!always && performance.now() - sentAt < 100)) return;
+    sent = frame;
+    sentAt = performance.now();
+    model.set("frame", frame);
+    model.save_changes();
+  }
+  function tick(now) {
+    request = 0;
+    if (!playing || !visible || !panels.length) return;
+    const end = clockWalk().seconds;
+    if (before !== null) time += Math.min((now - before) / 1000, 0.25) * (Number(speed.value) || 1);
+    before = now;
+    if (time > end) {
+      if (loopOn()) time %= end;
+      else {
+        time = end;
+        setPlaying(false);
+      }
+    }
+    draw();
+    tell(false);
+    go();
+  }
+  function go() {
+    if (playing && visible && !request) request = requestAnimationFrame(tick);
+  }
+  const loopOn = () => loop.getAttribute("aria-pressed") === "true";
+  function setPlaying(on, save = true) {
+    if (on && panels.length && time >= clockWalk().seconds - 1e-6) time = 0;
+    playing = on;
+    before = null;
+    playButton.replaceChildren(icon(on ? "pause" : "play"));
+    playButton.setAttribute("aria-label", on ? "Pause" : "Play");
+    playButton.title = on ? "Pause (space)" : "Play (space)";
+    if (!on) {
+      describe();
+      if (panels.length) tell(true);
+    }
+    if (save && model.get("playing") !== on) {
+      model.set("playing", on);
+      model.save_changes();
+    }
+    go();
+  }
+  function seek(frame) {
+    if (!panels.length) return;
+    const walk = clockWalk();
+    time = Math.min(Math.max(frame, 0), walk.frames - 1) / walk.fps;
+    draw();
+    describe();
+    tell(true);
+  }
+  function step(by) {
+    if (!panels.length) return;
+    const walk = clockWalk();
+    setPlaying(false);
+    const frame = Math.round(time * walk.fps) + by;
+    seek(loopOn() ? (frame + walk.frames) % walk.frames : frame);
+  }
+
+  // ---- controls
+  playButton.addEventListener("click", () => setPlaying(!playing), { signal });
+  slider.addEventListener("input", () => { setPlaying(false); seek(Number(slider.value)); }, { signal });
+  speed.addEventListener("change", () => { model.set("speed", Number(speed.value)); model.save_changes(); }, { signal });
+  loop.addEventListener("click", () => {
+    loop.setAttribute("aria-pressed", String(!loopOn()));
+    model.set("loop", loopOn());
+    model.save_changes();
+  }, { signal });
+  root.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.tagName === "SELECT") return;
+    const press = event.target.tagName === "BUTTON" && event.target !== playButton;
+    const actions = {
+      " ": press ? null : () => setPlaying(!playing),
+      ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowDown: () => step(-1), ArrowUp: () => step(1),
+      Home: () => { setPlaying(false); seek(0); }, End: () => { setPlaying(false); seek(Infinity); },
+    };
+    if (!actions[event.key]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    actions[event.key]();
+  }, { signal });
+  // the play button's own click on space comes with keyup: without this it would undo the toggle above
+  playButton.addEventListener("keyup", (event) => event.key === " " && event.preventDefault(), { signal });
+
+  if (exchange) root.prepend(choices(model, signal, () => { build(); draw(); describe(); say(); }));
+  function say() {
+    const { view, body, motion } = model.get("choice");
+    const taken = CODES.filter((_, i) => [view, body, motion][i]);
+    const result = panels[3].subtitle ? `, ${panels[3].subtitle}` : "";
+    spoken.textContent = (taken.length ? `Exchange takes ${taken.join(" and ")} from B` : "Exchange takes nothing from B") + result;
+  }
+
+  // ---- the outside world
+  const sizes = new ResizeObserver(() => draw());
+  const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; before = null; go(); });
+  const repaint = () => { readColors(); draw(); };
+  const themes = new MutationObserver(repaint);
+  themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
+  calm.addEventListener("change", () => calm.matches && setPlaying(false), { signal });
+
+  const pick = () => { speed.value = SPEEDS.reduce((a, b) => (Math.abs(b - model.get("speed")) < Math.abs(a - model.get("speed")) ? b : a)); };
+  const changes = {
+    panels: () => { build(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
+    arrangement: () => { cards = []; build(); draw(); },
+    box: () => { build(); draw(); },
+    same_scale: () => { build(); draw(); },
+    frame: () => { if (model.get("frame") !== sent) { setPlaying(false); seek(model.get("frame")); } },
+    playing: () => { if (model.get("playing") !== playing) setPlaying(model.get("playing"), false); },
+    speed: pick,
+    loop: () => loop.setAttribute("aria-pressed", String(model.get("loop"))),
+  };
+  for (const [name, react] of Object.entries(changes)) model.on(`change:${name}`, react);
+
+  loop.setAttribute("aria-pressed", String(model.get("loop")));
+  pick();
+  build();
+  readColors();
+  if (panels.length) {
+    time = Math.min(model.get("frame") / clockWalk().fps, clockWalk().seconds);
+    sent = model.get("frame");
+  }
+  setPlaying(playing);
+  sight.observe(root);
+  draw();
+  describe();
+
+  return () => {
+    cancelAnimationFrame(request);
+    playing = false;
+    abort.abort();
+    sizes.disconnect();
+    sight.disconnect();
+    themes.disconnect();
+    for (const [name, react] of Object.entries(changes)) model.off(`change:${name}`, react);
+    root.remove();
+  };
+}
+
+/** The row above the panels of a static explorer: walk A, walk B, and what to take from B. */
+function choices(model, signal, changed) {
+  const row = make("div", { class: "choices" });
+  const walks = model.get("exchange").walks;
+  const change = (update) => {
+    model.set("choice", { ...model.get("choice"), ...update });
+    model.save_changes();
+    changed();
+  };
+  const select = (name) => {
+    const node = make("select", { "aria-label": `Walk ${name.toUpperCase()}` });
+    walks.forEach((label, i) => node.append(make("option", { value: i }, label)));
+    node.value = model.get("choice")[name];
+    node.addEventListener("change", () => change({ [name]: Number(node.value) }), { signal });
+    const dot = make("i", { style: `--who: var(--c${name === "a" ? 0 : 1})` });
+    row.append(make("label", { class: "choice" }, make("span", {}, dot, `Walk ${name.toUpperCase()}`), node));
+    return node;
+  };
+  const a = select("a");
+  const swap = make("button", { type: "button", class: "round", "aria-label": "Swap A and B", title: "Swap A and B" }, icon("swap"));
+  row.append(swap);
+  const b = select("b");
+  swap.addEventListener("click", () => {
+    [a.value, b.value] = [b.value, a.value];
+    change({ a: Number(a.value), b: Number(b.value) });
+  }, { signal });
+  const buttons = make("div", { role: "group", "aria-label": "Take from B" });
+  for (const code of CODES) {
+    const button = make("button", { type: "button", class: "toggle", style: "--who: var(--c1)", "aria-pressed": model.get("choice")[code] }, code);
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      change({ [code]: on });
+    }, { signal });
+    buttons.append(button);
+  }
+  row.append(make("div", { class: "choice codes" }, make("span", {}, "Take from B"), buttons));
+  return row;
+}
+
+export default { render };

@@ -1,0 +1,175 @@
+"""Walking skeletons that play: a widget in JupyterLab, and the same drawing as an HTML fragment that needs no kernel.
+
+Both use player.js, and neither fetches anything.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from gaitlib import InputError
+from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
+
+_MODULE = Path(__file__).with_name("player.js")
+_MISSING = -32768
+_LARGEST = 32767
+
+
+def quantize(poses: np.ndarray, scale: float | None = None) -> tuple[str, float]:
+    """Pack coordinates as base64 of little-endian int16: a sixth of the size of plain numbers, finer than a pixel.
+
+    poses: float, any shape, any unit; NaN = missing.
+    scale: the unit of one step; by default the largest absolute coordinate takes the largest integer.
+    Returns the text and the scale; coordinate = integer x scale, -32768 = missing. The error is at most half a step.
+    """
+    poses = np.asarray(poses, dtype=np.float64)
+    missing = ~np.isfinite(poses)
+    values = np.where(missing, 0, poses)
+    if scale is None:
+        scale = float(np.abs(values).max(initial=0)) / _LARGEST or 1.0
+    steps = np.clip(np.rint(values / scale), -_LARGEST, _LARGEST)
+    steps[missing] = _MISSING
+    return base64.b64encode(steps.astype("<i2").tobytes()).decode("ascii"), scale
+
+
+def dequantize(text: str, scale: float) -> np.ndarray:
+    """The coordinates that `quantize` packed: float32 [n], flat, NaN = missing."""
+    steps = np.frombuffer(base64.b64decode(text), dtype="<i2")
+    return np.where(steps == _MISSING, np.nan, steps * scale).astype(np.float32)
+
+
+def panel(
+    title: str,
+    pose: np.ndarray,
+    fps: float = 25.0,
+    subtitle: str = "",
+    *,
+    color: int | None = None,
+    truth: np.ndarray | None = None,
+    codes: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """One skeleton for the player.
+
+    title, subtitle: plain text, shown above it.
+    pose: float [T, 15, 2], any unit, x right and y down, NaN = missing.
+    fps: frames a second.
+    color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
+    truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
+    codes: {"view": "A" or "B", "body": ..., "motion": ...}, shown as three chips.
+    Raises InputError for another shape, and for a frame rate that is not positive.
+    """
+    if not fps > 0:
+        raise InputError(f"{title}: a frame rate must be positive, not {fps}.")
+
+    def layer(pose):
+        pose = np.asarray(pose)
+        if pose.ndim != 3 or pose.shape[1:] != (NUM_JOINTS, 2) or not len(pose):
+            raise InputError(f"{title}: a pose to play is [T,{NUM_JOINTS},2], not {list(pose.shape)}.")
+        # a joint of which one coordinate is missing is missing
+        text, scale = quantize(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
+        return {"pose": text, "scale": scale, "frames": len(pose)}
+
+    entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose)}
+    if color is not None:
+        entry["color"] = int(color)
+    if truth is not None:
+        entry["truth"] = layer(truth)
+    if codes is not None:
+        entry["codes"] = dict(codes)
+    return entry
+
+
+class SkeletonPlayer(anywidget.AnyWidget):
+    """Plays one or several skeletons in JupyterLab; where there is no kernel its HTML form is shown.
+
+    panels: from `panel(...)`; further keyword arguments set the traits below. All are synced both ways.
+    """
+
+    _esm = _MODULE
+
+    panels = traitlets.List(traitlets.Dict(), help="from panel(...)").tag(sync=True)
+    arrangement = traitlets.Enum(["side by side", "overlay"], "side by side").tag(sync=True)
+    same_scale = traitlets.Bool(True, help="draw all panels at one scale, or each at its own").tag(sync=True)
+    box = traitlets.Any(None, help="[left, right, top, bottom] to show, unit of the poses, or None").tag(sync=True)
+    frame = traitlets.Int(0, help="of the panel that lasts longest").tag(sync=True)
+    playing = traitlets.Bool(True).tag(sync=True)
+    speed = traitlets.Float(1.0).tag(sync=True)
+    loop = traitlets.Bool(True).tag(sync=True)
+    label = traitlets.Unicode("Skeleton player", help="said by screen readers").tag(sync=True)
+    bones = traitlets.List([list(bone) for bone in BONES]).tag(sync=True)
+    left = traitlets.List(list(LEFT_JOINTS)).tag(sync=True)
+    right = traitlets.List(list(RIGHT_JOINTS)).tag(sync=True)
+    exchange = traitlets.Any(None, help="only in static pages").tag(sync=True)
+    choice = traitlets.Any(None, help="only in static pages").tag(sync=True)
+
+    def __init__(self, *panels: dict[str, Any], **traits: Any):
+        super().__init__(panels=list(panels), **traits)
+
+    def _repr_mimebundle_(self, **kwargs):
+        options = {name: getattr(self, name) for name in _OPTIONS if name != "exchange" and name != "choice"}
+        return with_html(super()._repr_mimebundle_(**kwargs), player_html(*self.panels, **options))
+
+
+#: What player.js reads, with its defaults.
+_OPTIONS = {
+    name: SkeletonPlayer.class_traits()[name].default()
+    for name in (
+        *("arrangement", "same_scale", "box", "frame", "playing", "speed", "loop", "label"),
+        *("bones", "left", "right", "exchange", "choice"),
+    )
+}
+
+
+def with_html(bundle, fragment: str):
+    """Add a text/html form to what a widget gives for display: JupyterLab shows the live widget, pages the HTML."""
+    if bundle is None:
+        return None
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+    return {**data, "text/html": fragment}, metadata
+
+
+def player_html(*panels: dict[str, Any], **options: Any) -> str:
+    """The player as an HTML fragment: a div and one inline module script; works from file:// with no network.
+
+    panels: from `panel(...)`.
+    options: traits of SkeletonPlayer (arrangement, playing, speed, loop, label, ...).
+    Any number of fragments can stand on one page. All text is escaped. Raises InputError for an unknown option.
+    """
+    unknown = set(options) - set(_OPTIONS)
+    if unknown:
+        raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(_OPTIONS)}.")
+    state = {**_OPTIONS, **options, "panels": list(panels)}
+    # "<" escaped: no text can end the script element or open a comment
+    payload = json.dumps(state, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    name = "gait-" + hashlib.sha256(payload.encode()).hexdigest()[:12]
+    return (
+        f'<div class="gait-fragment" id="{name}" role="figure" aria-label="{html.escape(str(state["label"]))}">\n'
+        f'<script type="application/json">{payload}</script>\n'
+        "<noscript>The walking skeletons need JavaScript.</noscript>\n</div>\n"
+        f'<script type="module">\n{_MODULE.read_text(encoding="utf-8")}{_mount(name)}</script>\n'
+    )
+
+
+def _mount(name: str) -> str:
+    """Module code that gives render() a stand-in for the widget model, once for each place of this name."""
+    return f"""
+for (const el of document.querySelectorAll('[id="{name}"]:not([data-mounted])')) {{
+  el.dataset.mounted = "true";
+  const state = JSON.parse(el.querySelector("script").textContent);
+  const listeners = {{}};
+  render({{ el, model: {{
+    get: (name) => state[name],
+    set: (name, value) => {{ state[name] = value; for (const f of listeners[`change:${{name}}`] || []) f(); }},
+    save_changes() {{}},
+    on: (event, f) => (listeners[event] ||= []).push(f),
+    off: (event, f) => (listeners[event] = (listeners[event] || []).filter((g) => g !== f)),
+  }} }});
+}}
+"""

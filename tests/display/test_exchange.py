@@ -1,0 +1,133 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaitlib import InputError
+from gaitlib.display.exchange import ExchangeExplorer, torso_error, walk_labels
+from gaitlib.display.player import dequantize
+
+
+@pytest.fixture
+def explorer(autoencoder, people):
+    windows, table = people
+    return ExchangeExplorer(autoencoder, windows, table, truth="recording")
+
+
+def static(explorer):
+    text = re.search(r'<script type="application/json">(.*?)</script>', explorer.to_html(), re.DOTALL)[1]
+    return json.loads(text)["exchange"]
+
+
+def test_no_exchange_is_the_reconstruction_of_a(explorer, people):
+    np.testing.assert_allclose(explorer.exchange(0, 4, False, False, False), people[0][0], atol=1e-5)
+
+
+def test_exchange_of_all_three_is_the_reconstruction_of_b(explorer, people):
+    np.testing.assert_allclose(explorer.exchange(0, 4, True, True, True), people[0][4], atol=1e-5)
+
+
+def test_each_code_comes_from_the_walk_it_is_taken_from(explorer, people):
+    a, b = people[0][1], people[0][5]
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    # the toy keeps the view in the mean x, the body in the mean y, the motion in the rest
+    expected = a - mean_a + np.stack([mean_b[:, 0], mean_a[:, 1]], axis=-1)
+    np.testing.assert_allclose(explorer.exchange(1, 5, True, False, False), expected, atol=1e-5)
+    expected = b - mean_b + np.stack([mean_a[:, 0], mean_b[:, 1]], axis=-1)
+    np.testing.assert_allclose(explorer.exchange(1, 5, False, True, True), expected, atol=1e-5)
+
+
+def test_the_page_holds_every_combination_decoded_in_one_batch(explorer, autoencoder):
+    autoencoder.batches = []
+    page = static(explorer)
+    explorer.to_html()
+    assert autoencoder.batches == [6 + 3 * 6 * 5]
+    poses = dequantize(page["data"], page["scale"]).reshape(-1, 64, 15, 2)
+    for a, b in ((0, 1), (3, 2), (5, 5)):
+        for view, body, motion in np.ndindex(2, 2, 2):
+            k = page["triples"][f"{b if view else a}.{b if body else a}.{b if motion else a}"]
+            np.testing.assert_allclose(poses[k], explorer.exchange(a, b, view, body, motion), atol=2e-4)
+    assert len(explorer.to_html()) < 1_000_000
+
+
+def test_truth_is_known_between_synchronous_views_only(explorer, people):
+    page = static(explorer)
+    assert page["truth"]["0.2"] == 2
+    assert "0.3" not in page["truth"]
+    assert page["truth_error"]["0.2"] == pytest.approx(
+        torso_error(explorer.exchange(0, 2, True, False, False), people[0][2]), abs=1e-3
+    )
+    exchanged = explorer.panels(0, 2, True, False, False)[3]
+    assert "truth" in exchanged
+    assert "% of torso length from the truth" in exchanged["subtitle"]
+    assert "truth" not in explorer.panels(0, 2, True, True, False)[3]
+
+
+@pytest.mark.parametrize("form", ["callable", "array"])
+def test_truth_can_be_given(autoencoder, people, walker, form):
+    windows, table = people
+    known = np.full((6, 6, *windows.shape[1:]), np.nan, dtype=np.float32)
+    known[0, 5] = walker(90.0)
+    truth = known if form == "array" else lambda a, b: known[0, 5] if (a, b) == (0, 5) else None
+    explorer = ExchangeExplorer(autoencoder, windows, table, truth=truth)
+    np.testing.assert_array_equal(explorer.truth(0, 5), known[0, 5])
+    assert explorer.truth(0, 4) is None
+
+
+def test_the_controls_drive_the_panels(explorer):
+    titles = [p["title"] for p in explorer.player.panels]
+    assert titles == ["A, original", "B, original", "A, reconstructed", "Exchange"]
+    before = explorer.player.panels[3]["pose"]
+    explorer.take_motion.value = True
+    explorer.walk_b.value = "002 · nm-01 · 54°"
+    after = explorer.player.panels
+    assert after[3]["pose"] != before
+    assert after[3]["codes"] == {"view": "B", "body": "A", "motion": "B"}
+    assert after[1]["subtitle"] == "002 · nm-01 · 54°"
+    explorer.walk_b.value = "002 · nm"  # half typed
+    assert explorer.player.panels == after
+
+
+def test_the_bundle_has_the_live_widget_and_the_page(explorer):
+    data, _ = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/html"] == explorer.to_html()
+
+
+def test_the_page_takes_two_people_from_several_views(autoencoder, people):
+    windows, table = people
+    explorer = ExchangeExplorer(autoencoder, np.concatenate([windows] * 3), _repeat(table, 3))
+    chosen = static(explorer)["walks"]
+    assert len(chosen) == 6
+    assert len({c.split(" ")[0] for c in chosen}) == 2
+
+
+def _repeat(table, times):
+    return pd.concat([table.assign(subject=table["subject"] + "abc"[i]) for i in range(times)])
+
+
+def test_torso_error_is_a_share_of_the_torso(walker):
+    pose = walker()
+    beside = pose + np.array([0.05, 0])
+    assert torso_error(pose, pose) == 0
+    assert torso_error(beside, pose) == pytest.approx(5, rel=0.05)
+    assert torso_error(7 * beside, 7 * pose) == pytest.approx(5, rel=0.05)
+
+
+def test_labels_name_the_walk(people):
+    assert walk_labels(people[1])[1] == "001 · nm-01 · 54°"
+    assert walk_labels(people[1].assign(view="left"))[0] == "001 · nm-01 · left"
+
+
+def test_a_missing_joint_is_named(autoencoder, people):
+    windows = people[0].copy()
+    windows[2, 7, 4] = np.nan
+    with pytest.raises(InputError, match="Window 2 has no joint 4 in frame 7"):
+        ExchangeExplorer(autoencoder, windows, people[1])
+
+
+def test_sizes_must_fit(autoencoder, people):
+    with pytest.raises(InputError, match="6 windows and 2 labels"):
+        ExchangeExplorer(autoencoder, people[0], ["a", "b"])
