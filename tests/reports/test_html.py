@@ -196,7 +196,8 @@ def test_nothing_is_fetched(page_of):
         new_markdown_cell("[home](/etc/passwd) [up](../README.md) [x](javascript:alert(1)) <b>$x \\le y$</b>"),
         shown(
             {
-                "text/html": '<link rel="stylesheet" href="https://cdn.org/a.css"><script src="//cdn.org/a.js"></script>'
+                "text/html": '<link rel="stylesheet" href="https://cdn.org/a.css">'
+                '<script src="//cdn.org/a.js"></script>'
                 '<style>@import "https://x.org"; b {background: url(http://x.org/i.png)}</style>'
                 '<iframe src="//y.org"></iframe>'
                 '<h1 id="content">A heading</h1><img src="//z.org/i.png" alt="far">'
