@@ -172,20 +172,23 @@ def make_walkers(
         raise InputError(f"The views {views} cannot be used; give different whole degrees from 0 to 359.")
     for subject in range(first_subject, first_subject + subjects):
         recordings = perform(subject, seed, fps=fps, variation=variation)
+        seen = []
         for view in views:
             poses = [see(r.joints, view) for r in recordings]
             confidence = [np.ones(p.shape[:2]) for p in poses]
             if faults:
                 poses, confidence = _estimate(poses, view, _stream(seed, subject, 2, view), fps, variation.faults)
-            for recording, pose, sure in zip(recordings, poses, confidence, strict=True):
+            seen.append((f"{view:03d}", poses, confidence))
+        for i, recording in enumerate(recordings):
+            for view, poses, confidence in seen:
                 yield Walk(
-                    pose=pose.astype(np.float32),
-                    confidence=sure.astype(np.float32),
+                    pose=poses[i].astype(np.float32),
+                    confidence=confidence[i].astype(np.float32),
                     fps=float(fps),
                     subject=f"{subject:03d}",
                     condition=recording.condition,
                     run=recording.run,
-                    view=f"{view:03d}",
+                    view=view,
                     source=f"walkers seed {seed}",
                 )
 
@@ -475,10 +478,11 @@ def _estimate(
     pose = true + scale * size[..., None] * (error + bias)
     missed = np.linalg.norm(error, axis=-1)
 
-    # limbs taken for each other, where legs or arms pass in a side view
+    # legs or arms that pass each other are taken for each other
     for limb in ([ELBOWS, WRISTS], [KNEES, ANKLES]):
         joints = np.ravel(limb)
-        swap = _episodes(rng, scale / fps * np.clip(hidden[..., limb[1]].sum(-1), 0, 1), 5)
+        close = abs(from_side) * np.exp(-((twin[..., limb[1][0]] / (0.4 * size[..., 0])) ** 2))
+        swap = _episodes(rng, scale / fps * close, 5)
         pose[..., joints, :] = np.where(swap[..., None, None], pose[..., MIRROR[joints], :], pose[..., joints, :])
         missed[..., joints] += 0.05 * swap[..., None]
 

@@ -52,9 +52,9 @@ def reach(recording, angle):
     return np.ptp(windows, axis=-1).mean()
 
 
-# Mean and standard deviation in the literature, rounded; see the top of walkers.py. Kadaba et al. (1990): cadence, stride
-# over stature (1.41 m at about 1.77 m, 1.30 m at 1.63 m), sagittal range of hip (about 43) and knee (about 57). Murray et
-# al. (1967): the arm's 32; its spread of 10 is ours.
+# Mean and standard deviation in the literature, rounded; see the top of walkers.py. Kadaba et al. (1990): cadence,
+# stride over stature (1.41 m at about 1.77 m, 1.30 m at 1.63 m), sagittal range of hip (about 43) and knee (about 57).
+# Murray et al. (1967): the arm's 32; its spread of 10 is ours.
 @pytest.mark.parametrize(
     ("name", "measure", "mean", "sd"),
     [
