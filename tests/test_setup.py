@@ -25,7 +25,7 @@ INSTALLED_AS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "cv2": "opencv-pyth
 #: What is part of a direct dependency: its own requirements name it, and no release of it could do without.
 COMES_WITH = {
     **dict.fromkeys(
-        ("nbformat", "nbconvert", "jinja2", "markupsafe", "pygments", "traitlets", "ipython"), "jupyterlab"
+        ("packaging", "nbformat", "nbconvert", "jinja2", "markupsafe", "pygments", "traitlets", "ipython"), "jupyterlab"
     ),
     "scipy": "scikit-learn",
 }
