@@ -1,0 +1,173 @@
+"""The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gaitlib import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Walkers(_Section):
+    subjects: int = Field(ge=4, le=9999)
+    seed: int = Field(ge=0)
+
+
+class Model(_Section):
+    encoder: Literal["paper", "residual"]
+    encoder_width: int = Field(ge=3)
+    encoder_kernel: int = Field(ge=1)
+    decoder_dropout: float = Field(ge=0, lt=1)
+    recognizer: Literal["paper", "lean"]
+    recognizer_width: int = Field(ge=1)
+    embedding: int = Field(ge=1)
+    features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
+    end_to_end: bool
+    window: int = Field(ge=16)
+
+
+class Losses(_Section):
+    reconstruction: float = Field(ge=0)
+    reconstruction_error: Literal["aligned", "frame"]
+    view_exchange: float = Field(ge=0)
+    view_swap: float = Field(ge=0)
+    invariance_motion: float = Field(ge=0)
+    invariance_body: float = Field(ge=0)
+    invariance_view: float = Field(ge=0)
+    body_over_time: float = Field(ge=0)
+    triplet: float = Field(ge=0)
+    cycle: float = Field(ge=0)
+    identity: float = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    contrastive: float = Field(ge=0)
+    temperature: float = Field(gt=0)
+
+
+class Augmentation(_Section):
+    mirror: float = Field(ge=0, le=1)
+    noise: float = Field(ge=0)
+    joint_dropout: float = Field(ge=0, le=1)
+
+
+class Training(_Section):
+    iterations: int = Field(ge=1)
+    people: int = Field(ge=2)
+    walks_per_person: int = Field(ge=1)
+    exchange_share: float = Field(gt=0, le=1)
+    optimizer: Literal["adam", "adamw"]
+    learning_rate: float = Field(gt=0)
+    betas: tuple[float, float]
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["cosine", "step"]
+    warmup: int = Field(ge=0)
+    step_every: int = Field(ge=1)
+    gradient_clip: float = Field(ge=0)
+    average: float = Field(ge=0, lt=1)
+    validate_every: int = Field(ge=1)
+    precision: Literal["auto", "32-true", "bf16-mixed"]
+
+
+class Evaluation(_Section):
+    stride: int = Field(ge=1)
+    mirrored: bool
+    bootstrap: int = Field(ge=1)
+
+
+class Config(_Section):
+    seed: int = Field(ge=0)
+    protocol: str
+    walkers: Walkers
+    model: Model
+    losses: Losses
+    augmentation: Augmentation
+    training: Training
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _windows(self):
+        if self.model.recognizer == "paper" and self.model.window % 2:
+            raise ValueError("model.window must be even for the paper recognizer")
+        return self
+
+
+def config_folder() -> Path:
+    """configs/ of the working folder, or else of the repository this package is installed from."""
+    for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):
+        if (folder / "default.yaml").is_file():
+            return folder
+    raise InputError("There is no configs/default.yaml here; run from the root of the repository.")
+
+
+def load_config(path: str | Path, overrides: list[str] | tuple = ()) -> Config:
+    """default.yaml, then the overrides in `path`, then `overrides` like "training.iterations=200".
+
+    Raises InputError for a file that is missing or not YAML, a key that does not exist (the nearest valid one is named) and a
+    value that does not fit.
+    """
+    content = _read(config_folder() / "default.yaml")
+    known = dict(_flat(content))
+    _merge(content, _read(Path(path)), known, str(path))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write it as key=value, for example training.iterations=200.")
+        nested: dict = {}
+        place = nested
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {text}: the value is not valid YAML.") from None
+        _merge(content, nested, known, f"--set {text}")
+    return resolve(content, str(path))
+
+
+def resolve(content: dict, where: str) -> Config:
+    """Check a complete configuration; InputError names the first key whose value does not fit."""
+    try:
+        return Config(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
+        raise InputError(f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"{path} must hold keys and values, as configs/default.yaml does.")
+    return content or {}
+
+
+def _flat(content: dict, prefix: str = ""):
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _merge(base: dict, changes: dict, known: dict, where: str) -> None:
+    for key, value in _flat(changes):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0) or [""]
+            raise InputError(f"{where}: there is no key {key!r} in the configuration; the nearest is {near[0]!r}.")
+        *parents, last = key.split(".")
+        place = base
+        for parent in parents:
+            place = place[parent]
+        place[last] = value

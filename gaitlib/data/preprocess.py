@@ -1,0 +1,127 @@
+"""From raw poses to what the networks see: gaps filled, neck at the origin, torso of length one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gaitlib.data.dataset import GaitDataset
+from gaitlib.skeleton import (
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    MID_HIP,
+    NECK,
+    NUM_JOINTS,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+)
+
+
+@dataclass(frozen=True)
+class NormalizedWalks:
+    """The walks of a data set, ready to be cut into windows.
+
+    frames: float32 [F, 15, 2], all walks end to end; neck at the origin, neck to mid-hip about 1, x right, y down, no NaN.
+    start, length: int64 [N], where the frames of walk i lie.
+    index: the data set's table, row i = walk i (its own `start` column is that of the files, not of `frames`).
+    filled: int64 [15], how many frames of each joint were missing and filled.
+    """
+
+    frames: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+    index: pd.DataFrame
+    filled: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def normalize(dataset: GaitDataset) -> NormalizedWalks:
+    """Fill gaps, center every frame on the neck and divide by a robust neck-to-mid-hip length.
+
+    The length is that of the walk, not of the frame: its inverse is fitted by a straight line over time, because a person who
+    walks toward a camera at constant speed has an inverse image size that is linear in time (pinhole model). Values beyond half
+    or twice the walk's median do not count in full.
+    """
+    start, length = dataset.index["start"].to_numpy(), dataset.index["frames"].to_numpy()
+    new_start = np.concatenate([[0], np.cumsum(length)[:-1]]) if len(length) else np.zeros(0, np.int64)
+    walk = np.repeat(np.arange(len(length)), length)
+    rows = np.arange(len(walk)) + np.repeat(start - new_start, length)
+    pose = np.asarray(dataset.poses[rows], dtype=np.float32)
+    for middle, a, b in ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP)):
+        gap = ~np.isfinite(pose[:, middle]).all(-1)
+        pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
+    filled = fill_gaps(pose, new_start, length)
+    pose -= pose[:, NECK : NECK + 1].copy()
+    pose /= torso_length(pose, new_start, length)[:, None, None]
+    np.nan_to_num(pose, copy=False)  # a joint that no frame of the walk has stays at the neck
+    return NormalizedWalks(pose, new_start, length, dataset.index, filled)
+
+
+def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Interpolate missing joints linearly in time within each walk, in place; the ends repeat the nearest frame.
+
+    pose: float32 [F, 15, 2]; start, length: int64 [N]. A joint missing in a whole walk stays NaN.
+    Returns int64 [15], the number of frames filled a joint.
+    """
+    missing = ~np.isfinite(pose).all(-1)
+    first = np.repeat(start, length)
+    last = first + np.repeat(length, length) - 1
+    for joint in np.flatnonzero(missing.any(0)):
+        gap = missing[:, joint]
+        frame = np.arange(len(gap))
+        before = np.maximum.accumulate(np.where(gap, -1, frame))
+        after = np.minimum.accumulate(np.where(gap, len(gap), frame)[::-1])[::-1]
+        holes = np.flatnonzero(gap)
+        before, after = before[holes], after[holes]
+        before_ok, after_ok = before >= first[holes], after <= last[holes]
+        nowhere = ~before_ok & ~after_ok
+        before = np.where(before_ok, before, after)
+        after = np.where(after_ok, after, before)
+        before, after = np.where(nowhere, holes, before), np.where(nowhere, holes, after)
+        share = (holes - before) / np.maximum(after - before, 1)
+        values = pose[:, joint]
+        values[holes] = values[before] + (values[after] - values[before]) * share[:, None].astype(np.float32)
+    return missing.sum(0)
+
+
+def torso_length(centered: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The robust neck-to-mid-hip length of every frame, float32 [F]; see `normalize`.
+
+    centered: float32 [F, 15, 2] with the neck at the origin; start, length: int64 [N].
+    """
+    torso = np.hypot(*np.moveaxis(centered[:, MID_HIP], -1, 0)).astype(np.float64)
+    walk = np.repeat(np.arange(len(length)), length)
+    median = pd.Series(torso).groupby(walk).median().to_numpy()
+    median = np.repeat(np.where(median > 0, median, 1.0), length)
+    inverse = 1 / np.clip(np.nan_to_num(torso, nan=1.0), median / 2, median * 2)
+    time = np.arange(len(walk)) - np.repeat(start + (length - 1) / 2, length)
+    mean = np.add.reduceat(inverse, start) / length
+    slope = np.add.reduceat(inverse * time, start) / np.maximum(np.add.reduceat(time**2, start), 1)
+    fitted = np.repeat(mean, length) + np.repeat(slope, length) * time
+    return (1 / np.maximum(fitted, 0.25 / median)).astype(np.float32)
+
+
+def cut_windows(frames: torch.Tensor, start, length, offset, window: int) -> torch.Tensor:
+    """Gather windows by index; a walk shorter than the window is looped.
+
+    frames: float32 tensor [F, 15, 2]; start, length, offset: int64 tensors [B] (offset in frames from the walk's start).
+    Returns float32 [B, 30, window], joint-major rows (j0x, j0y, j1x, ...).
+    """
+    steps = torch.arange(window, device=frames.device)
+    rows = start[:, None] + (offset[:, None] + steps) % length[:, None]
+    return frames.view(len(frames), 2 * NUM_JOINTS)[rows].transpose(1, 2)
+
+
+def window_grid(length: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """The windows that cover every walk: one each `stride` frames and one flush with the end.
+
+    length: int64 [N]. Returns (walk, offset), int64 [W] each, in the order of the walks.
+    """
+    room = np.maximum(length - window, 0)
+    count = 1 + -(-room // stride)
+    walk = np.repeat(np.arange(len(length)), count)
+    step = np.arange(len(walk)) - np.repeat(np.cumsum(count) - count, count)
+    return walk, np.minimum(step * stride, room[walk])

@@ -1,0 +1,145 @@
+"""Who trains, who is gallery and who is probe, read from a YAML file in configs/protocols/."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from gaitlib import InputError
+from gaitlib.data.dataset import GaitDataset
+
+_KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """train, test: which people, as "1-74" or "75-" or a list of names; the two must not share anybody.
+
+    validation: how many of the training people are held out to choose the checkpoint, spread evenly over their list.
+    gallery: the walks that people are enrolled with, as {"condition": [...], "run": "1-4"}.
+    probes: name of the probe set -> the same kind of selection.
+    """
+
+    name: str
+    train: str | list
+    test: str | list
+    validation: int
+    gallery: dict
+    probes: dict[str, dict]
+    summary: str = ""
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Protocol":
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text())
+        except OSError:
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+            raise InputError(f"There is no protocol {path}; the folder has: {known}.") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict) or not (_KEYS - {"summary"}) <= set(content) <= _KEYS:
+            raise InputError(f"{path} must have exactly the keys {', '.join(sorted(_KEYS))} (summary may be left out).")
+        if not isinstance(content["probes"], dict) or not content["probes"]:
+            raise InputError(f"{path}: probes must name at least one probe set.")
+        return cls(**content)
+
+    def split(self, dataset: GaitDataset) -> "Split":
+        """Apply to a data set.
+
+        Raises InputError where a named person is not in the data set, where train and test share people, where too few are
+        left to train on, or where a gallery or probe selection is empty.
+        """
+        people = sorted(dataset.index["subject"].unique())
+        train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
+        if both := sorted(set(train) & set(test)):
+            raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
+        if not 2 <= self.validation <= len(train) - 2:
+            raise InputError(
+                f"Protocol {self.name}: validation must hold out between 2 and {len(train) - 2} of the {len(train)} training "
+                f"people, not {self.validation}."
+            )
+        held = np.unique(np.linspace(0, len(train) - 1, self.validation + 2).round().astype(int)[1:-1])
+        validation = [train[i] for i in held]
+        split = Split(
+            train=dataset.select(subject=[p for p in train if p not in set(validation)]),
+            validation=self._roles(dataset, validation),
+            test=self._roles(dataset, test),
+        )
+        return split
+
+    def _roles(self, dataset: GaitDataset, people: list[str]) -> "Roles":
+        walks = dataset.select(subject=people)
+        gallery = _matching(walks.index, self.gallery)
+        probes = {name: _matching(walks.index, wanted) for name, wanted in self.probes.items()}
+        for name, rows in [("gallery", gallery), *probes.items()]:
+            if not rows.any():
+                raise InputError(
+                    f"Protocol {self.name}: no walk of {', '.join(people[:3])}... fits {name} "
+                    f"{self.gallery if name == 'gallery' else self.probes[name]}; the data set has conditions "
+                    f"{', '.join(sorted(walks.index['condition'].unique()))} and runs {sorted(walks.index['run'].unique())}."
+                )
+        used = gallery | np.any(list(probes.values()), axis=0)
+        chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)
+        return Roles(chosen, gallery[used], {name: rows[used] for name, rows in probes.items()})
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The walks of some people with their roles: gallery and each probe set are bool [len(walks)]."""
+
+    walks: GaitDataset
+    gallery: np.ndarray
+    probes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a protocol makes of a data set; the three share no person."""
+
+    train: GaitDataset
+    validation: Roles
+    test: Roles
+
+
+def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
+    """Resolve "1-74", "75-" or a list of names against the people of a data set."""
+    if isinstance(wanted, list):
+        wanted = [str(w) for w in wanted]
+        unknown = [w for w in wanted if w not in set(people)]
+        chosen = wanted
+    else:
+        first, last = _range(wanted, where)
+        numbers = {int(p): p for p in people if p.isdigit()}
+        chosen = [numbers[n] for n in sorted(numbers) if first <= n <= last]
+        unknown = [f"{n:03d}" for n in range(first, int(last) + 1) if n not in numbers] if np.isfinite(last) else []
+    if unknown or not chosen:
+        lacking = f"{', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''}" if unknown else str(wanted)
+        raise InputError(f"{where}: the data set of {len(people)} people has no {lacking}; correct the protocol or the data.")
+    return chosen
+
+
+def _range(text: str, where: str) -> tuple[int, float]:
+    match = re.fullmatch(r"(\d+)(?:(-)(\d*))?", str(text))
+    if not match:
+        raise InputError(f"{where}: {text!r} is no range; write 1-74, 75- or a list.")
+    first = int(match[1])
+    return first, int(match[3]) if match[3] else np.inf if match[2] else first
+
+
+def _matching(index: pd.DataFrame, wanted: dict) -> np.ndarray:
+    """bool [len(index)]: the rows whose condition, run, view (lists, single values, or a range for run) are as wanted."""
+    keep = np.ones(len(index), dtype=bool)
+    for column, values in wanted.items():
+        if column not in ("condition", "run", "view"):
+            raise InputError(f"A protocol selects walks by condition, run or view, not by {column!r}.")
+        if column == "run" and not isinstance(values, list):
+            first, last = _range(values, "run")
+            keep &= index["run"].between(first, last).to_numpy()
+        else:
+            values = values if isinstance(values, list) else [values]
+            keep &= index[column].isin(values).to_numpy()
+    return keep

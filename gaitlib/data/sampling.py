@@ -1,0 +1,125 @@
+"""Training batches as index arrays: people-balanced anchors, their other view, and another person in the same view."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B anchors x and their partners, as numbers of walks and offsets of windows in them.
+
+    walk: int64 [2B], the anchors x, then their partners x_v (same person, another view).
+    offset: int64 [2B], the first frame of each window, counted from the walk's start.
+    other_person: int64 [B], the row of the batch (0..B-1) that serves as x_i: another person in the anchor's view; the row
+        itself where the batch has none.
+    synchronous: bool [B], x and x_v show the same moment, frame by frame.
+    subject: int64 [2B], numbers of people.
+    """
+
+    walk: np.ndarray
+    offset: np.ndarray
+    other_person: np.ndarray
+    synchronous: np.ndarray
+    subject: np.ndarray
+
+    @property
+    def has_other_person(self) -> np.ndarray:
+        return self.other_person != np.arange(len(self.other_person))
+
+
+class _Groups:
+    """Members of numbered groups in one array, to draw from many groups at once."""
+
+    def __init__(self, group: np.ndarray, groups: int):
+        self.members = np.argsort(group, kind="stable")
+        self.count = np.bincount(group, minlength=groups)
+        self.first = np.cumsum(self.count) - self.count
+        self.rank = np.empty(len(group), np.int64)
+        self.rank[self.members] = np.arange(len(group)) - np.repeat(self.first, self.count)
+
+    def draw(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One member of each of the groups; empty groups give an arbitrary one."""
+        pick = (rng.random(groups.shape) * self.count[groups]).astype(np.int64)
+        return self.members[np.minimum(self.first[groups] + pick, len(self.members) - 1)]
+
+    def draw_other(self, groups: np.ndarray, member: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One member of each group other than the given one, where there is another; else the given one."""
+        others = self.count[groups] - 1
+        pick = (rng.random(groups.shape) * others).astype(np.int64)
+        pick += pick >= self.rank[member]
+        return np.where(others > 0, self.members[np.minimum(self.first[groups] + pick, len(self.members) - 1)], member)
+
+
+class BatchSampler:
+    """Draws batches of `people` x `walks_per_person` anchors, each with a partner in another view.
+
+    All people of a batch are seen in the same cells (view and condition), so that each anchor finds another person in its view
+    within the batch and nothing is encoded twice. Cells are drawn evenly, so that rare conditions are not drowned.
+
+    index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window.
+    `batch(i)` depends on (seed, rank, i) alone.
+    """
+
+    def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
+                 rank: int = 0):  # fmt: skip
+        self.length, self.window, self.seed, self.rank = length, window, seed, rank
+        self.subject, self.names = pd.factorize(index["subject"], sort=True)
+        self.people, self.walks_per_person = min(people, len(self.names)), walks_per_person
+        view, _ = pd.factorize(index["view"], sort=True)
+        self.view = view
+        cell = index["view"] + "/" + index["condition"]
+        self.cell, cells = pd.factorize(cell, sort=True)
+        self.cells = len(cells)
+        self.in_cell = _Groups(self.subject * self.cells + self.cell, len(self.names) * self.cells)
+        self.of_subject = _Groups(self.subject, len(self.names))
+        self.recording, recordings = pd.factorize(index["subject"] + "/" + index["recording"])
+        self.of_recording = _Groups(self.recording, len(recordings))
+        # the partner of an unsynchronized walk: the same person in another view
+        views = view.max() + 1
+        self.in_view = _Groups(self.subject * views + view, len(self.names) * views)
+        self.views_of_subject = self.in_view.count.reshape(len(self.names), views)
+
+    def batch(self, iteration: int) -> Batch:
+        rng = np.random.default_rng([self.seed, self.rank, iteration])
+        people = rng.choice(len(self.names), self.people, replace=False)
+        repeats = -(-self.walks_per_person // self.cells)
+        cells = np.concatenate([rng.permutation(self.cells) for _ in range(repeats)])[: self.walks_per_person]
+        subject = np.repeat(people, self.walks_per_person)
+        group = subject * self.cells + np.tile(cells, self.people)
+        anchor = self.in_cell.draw(group, rng)
+        missing = self.in_cell.count[group] == 0
+        anchor = np.where(missing, self.of_subject.draw(subject, rng), anchor)
+
+        partner = self.of_recording.draw_other(self.recording[anchor], anchor, rng)
+        synchronous = self.view[partner] != self.view[anchor]
+        partner = np.where(synchronous, partner, self._other_view(anchor, rng))
+
+        room = np.maximum(self.length - self.window, 0)
+        shared = np.where(synchronous, np.minimum(room[anchor], room[partner]), room[anchor])
+        offset = (rng.random(len(anchor)) * (shared + 1)).astype(np.int64)
+        own = (rng.random(len(anchor)) * (room[partner] + 1)).astype(np.int64)
+        partner_offset = np.where(synchronous, offset, own)
+
+        row = np.arange(len(anchor))
+        turn = rng.integers(1, max(self.people, 2))  # the same slot of another person has the same cell
+        other = (row + turn * self.walks_per_person) % len(anchor)
+        fits = self.view[anchor[other]] == self.view[anchor]
+        fits &= self.subject[anchor[other]] != subject
+        return Batch(
+            walk=np.concatenate([anchor, partner]),
+            offset=np.concatenate([offset, partner_offset]),
+            other_person=np.where(fits, other, row),
+            synchronous=synchronous,
+            subject=np.concatenate([subject, subject]),
+        )
+
+    def _other_view(self, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A walk of the same person in another view, drawn evenly over views; any other walk where there is one view only."""
+        subject = self.subject[anchor]
+        weight = rng.random((len(anchor), self.views_of_subject.shape[1])) * (self.views_of_subject[subject] > 0)
+        weight[np.arange(len(anchor)), self.view[anchor]] = 0
+        view = weight.argmax(1)
+        other = self.in_view.draw(subject * self.views_of_subject.shape[1] + view, rng)
+        return np.where(weight.max(1) > 0, other, self.of_subject.draw_other(subject, anchor, rng))

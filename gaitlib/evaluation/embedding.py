@@ -1,0 +1,91 @@
+"""Each walk encoded once: the mean embedding of its windows, and the hand-made baseline."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gaitlib import InputError
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import MIRROR, NUM_JOINTS
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """values: float32 [N, D], a row a walk; index: the rows of the data set's table they belong to."""
+
+    values: np.ndarray
+    index: pd.DataFrame
+
+    def save(self, path: str | Path) -> None:
+        """Write values and the text columns of the index to one .npz without pickles, whole or not at all."""
+        path = Path(path)
+        columns = {c: self.index[c].to_numpy().astype(str if self.index[c].dtype == object else None) for c in self.index}
+        columns = {c: v.astype(str) if v.dtype.kind not in "iuf" else v for c, v in columns.items()}
+        handle, part = tempfile.mkstemp(suffix=".npz", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, values=self.values, **columns)
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Embeddings":
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                columns = {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as embeddings ({error}).") from None
+        values = columns.pop("values", None)
+        if values is None:
+            raise InputError(f"{path} holds no array named values; write it with `gaitlib embed`.")
+        return cls(values, pd.DataFrame(columns))
+
+
+def mirror(x: torch.Tensor) -> torch.Tensor:
+    """The walk in a mirror: x negated, left and right joints exchanged. [B, 30, T] -> [B, 30, T]."""
+    pose = x.unflatten(1, (NUM_JOINTS, 2))[:, torch.as_tensor(MIRROR, device=x.device)]
+    return torch.stack([-pose[:, :, 0], pose[:, :, 1]], 2).flatten(1, 2)
+
+
+@torch.no_grad()
+def embed_walks(
+    model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, batch: int = 512, device="cpu"
+) -> Embeddings:
+    """The embedding of every walk: the mean over its windows (and their mirror images), scaled to length one.
+
+    stride: frames between windows. Returns float32 [N, E].
+    """
+    model = model.to(device).eval()
+    frames = torch.from_numpy(walks.frames)
+    start, length = torch.tensor(walks.start), torch.tensor(walks.length)
+    walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
+    total = torch.zeros(len(walks), model.settings["embedding"], device=device)
+    for rows in torch.arange(len(walk)).split(batch):
+        which = walk[rows]
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
+        embedding = model.embed(x)
+        if mirrored:
+            embedding = embedding + model.embed(mirror(x))
+        total.index_add_(0, which.to(device), embedding)
+    return Embeddings(torch.nn.functional.normalize(total).cpu().numpy(), walks.index)
+
+
+def pose_statistics(walks: NormalizedWalks) -> np.ndarray:
+    """Mean and standard deviation over time of the 30 normalized coordinates: float64 [N, 60]."""
+    flat = walks.frames.reshape(len(walks.frames), -1).astype(np.float64)
+    count = walks.length[:, None]
+    mean = np.add.reduceat(flat, walks.start) / count
+    deviation = flat - np.repeat(mean, walks.length, 0)
+    return np.concatenate([mean, np.sqrt(np.add.reduceat(deviation**2, walks.start) / count)], 1)
+
+
+def baseline_embeddings(train: NormalizedWalks, test: NormalizedWalks) -> Embeddings:
+    """The hand-made baseline: pose statistics, standardized on the training people; float32 [N, 60]."""
+    reference = pose_statistics(train)
+    scale = reference.std(0)
+    scale[scale < 1e-9] = 1.0  # the neck is at the origin in every frame
+    return Embeddings(((pose_statistics(test) - reference.mean(0)) / scale).astype(np.float32), test.index)

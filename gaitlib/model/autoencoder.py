@@ -1,0 +1,167 @@
+"""Disentanglement: three encoders take a walk apart into motion, body and view codes, a decoder puts codes together."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gaitlib.skeleton import BONES, NUM_JOINTS
+
+CODE = 128
+ROWS = 2 * NUM_JOINTS
+
+
+class Codes(NamedTuple):
+    """The codes of B windows of T frames, float32."""
+
+    motion: Tensor  # [B, 128, T]
+    body: Tensor  # [B, 128]
+    view: Tensor  # [B, 128]
+    body_sequence: Tensor  # [B, 128, T]
+    view_sequence: Tensor  # [B, 128, T]
+
+    def rows(self, which) -> "Codes":
+        """The codes of some of the windows: an index tensor or a slice over B."""
+        return Codes(*(code[which] for code in self))
+
+
+def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
+    """Reflection-padded convolutions of kernel 3, each followed by LeakyReLU(0.2); [B, channels[0], T] -> [B, channels[-1], T]."""
+    layers = []
+    for a, b in zip(channels, channels[1:], strict=False):
+        layers += [nn.ReflectionPad1d(1), nn.Conv1d(a, b, 3), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
+
+
+class PaperEncoder(nn.Module):
+    """An encoder as published: [B, 30, T] -> [B, 128, T]."""
+
+    def __init__(self, *hidden: int):
+        super().__init__()
+        self.model = paper_encoder((ROWS, *hidden))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def pose_features(x: Tensor) -> Tensor:
+    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities are central differences, times 5 for like size."""
+    joints = x.unflatten(1, (NUM_JOINTS, 2))
+    ends = torch.tensor(BONES, device=x.device)
+    bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
+    padded = F.pad(x, (1, 1), mode="replicate")
+    velocity = (padded[..., 2:] - padded[..., :-2]) * 5
+    return torch.cat([x, bones, velocity], 1)
+
+
+POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
+
+
+class Residual(nn.Module):
+    """Two batch-normalized convolutions around a skip: [B, a, T] -> [B, b, T / stride]."""
+
+    def __init__(self, a: int, b: int, kernel: int, stride: int = 1):
+        super().__init__()
+        self.first = nn.Conv1d(a, b, kernel, stride, kernel // 2, bias=False)
+        self.second = nn.Conv1d(b, b, kernel, 1, kernel // 2, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm1d(b), nn.BatchNorm1d(b)
+        plain = a == b and stride == 1
+        self.skip = nn.Identity() if plain else nn.Sequential(nn.Conv1d(a, b, 1, stride, bias=False), nn.BatchNorm1d(b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.second(F.relu(self.norm1(self.first(x)), inplace=True)))
+        return F.relu(y + self.skip(x), inplace=True)
+
+
+class ResidualEncoder(nn.Module):
+    """The encoder of `beyond`: pose features, one residual block; [B, 30, T] -> [B, 128, T], signed."""
+
+    def __init__(self, width: int, kernel: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(POSE_FEATURES)
+        self.block = Residual(POSE_FEATURES, width, kernel)
+        self.out = nn.Conv1d(width, CODE, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.out(self.block(self.norm(features)))
+
+
+def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2) compute, at 4/7 of the cost.
+
+    x: [B, a, T], T >= 3; weight: [b, a, 7]; returns [B, b, T]. Between the ends, taps that meet the same frame are added up
+    beforehand, which leaves a kernel of 4 over frames t-2..t+1; the two end frames reflect and are computed by themselves.
+    """
+    w = weight.unbind(2)
+    inner = F.conv1d(torch.cat([x[..., :1], x], 2), torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2), bias)
+    first = F.linear(x[..., 1], w[0] + w[1] + w[5] + w[6]) + F.linear(x[..., 0], w[2] + w[3] + w[4], bias)
+    last = (
+        F.linear(x[..., -3], w[0]) + F.linear(x[..., -2], w[1] + w[2] + w[6]) + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
+    )
+    return torch.cat([first[..., None], inner, last[..., None]], 2)
+
+
+class Decoder(nn.Module):
+    """Three times (up-sample x2, pad 3, Conv1d kernel 7 stride 2), 384-256-128-45, as published; the third coordinate is dropped.
+
+    The module list carries the published parameter names and is never called as such: `forward` computes the same with
+    `upsampled_conv`, and adds the parts of body and view, which do not change over time, after the first convolution.
+    """
+
+    def __init__(self, dropout: float = 0.2):
+        super().__init__()
+        up, pad = nn.Upsample(scale_factor=2), nn.ReflectionPad1d(3)
+        sizes = [(3 * CODE, 2 * CODE), (2 * CODE, CODE), (CODE, 3 * NUM_JOINTS)]
+        convs = [nn.Conv1d(a, b, 7, stride=2) for a, b in sizes]
+        tail = [nn.Dropout(dropout), nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(up, pad, convs[0], *tail, up, pad, convs[1], *tail, up, pad, convs[2])
+
+    def forward(self, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
+        first, second, third = self.model[2], self.model[7], self.model[12]
+        moving, still = first.weight.split([CODE, 2 * CODE], 1)
+        y = upsampled_conv(motion, moving) + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
+        y = self.model[4](self.model[3](y))
+        y = self.model[9](self.model[8](upsampled_conv(y, second.weight, second.bias)))
+        y = upsampled_conv(y, third.weight, third.bias)
+        return y.unflatten(1, (NUM_JOINTS, 3))[:, :, :2].flatten(1, 2)
+
+
+class Autoencoder(nn.Module):
+    """Three encoders and the decoder.
+
+    encoder: "paper" (convolutions on the 30 coordinates; the static codes are the maximum over time) or "residual" (one
+    residual block on joints, bones and velocities; the static codes are the mean over time).
+    """
+
+    def __init__(self, encoder: str = "paper", *, width: int = 96, kernel: int = 5, dropout: float = 0.2):
+        super().__init__()
+        self.paper = encoder == "paper"
+        if self.paper:
+            self.motion_encoder = PaperEncoder(64, 128, CODE)
+            self.body_encoder = PaperEncoder(64, 128, CODE)
+            self.view_encoder = PaperEncoder(64, 32, CODE)
+            for parameter in self.parameters():
+                if parameter.ndim > 1:
+                    nn.init.kaiming_normal_(parameter, 0.2)
+        else:
+            self.motion_encoder = ResidualEncoder(width, kernel)
+            self.body_encoder = ResidualEncoder(width, kernel)
+            self.view_encoder = ResidualEncoder(width // 3, kernel)
+        self.decoder = Decoder(dropout)
+
+    def encode(self, x: Tensor) -> Codes:
+        """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""
+        features = x if self.paper else pose_features(x)
+        motion, body, view = self.motion_encoder(features), self.body_encoder(features), self.view_encoder(features)
+        if self.paper:
+            return Codes(motion, body.amax(2), view.amax(2), body, view)
+        return Codes(motion, body.mean(2), view.mean(2), body, view)
+
+    def decode(self, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
+        """Codes of the same or of different walks to a pose: [B,128,T], [B,128], [B,128] -> float32 [B, 30, T]."""
+        return self.decoder(motion, body, view)
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = self.encode(x)
+        return self.decode(codes.motion, codes.body, codes.view)
