@@ -27,7 +27,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
 .gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere; }
-.gait-player canvas { display: block; width: 100%; }
+.gait-player canvas { display: block; width: 100%; margin-top: auto; }
 .gait-player .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 0; }
 .gait-player .chip { font-size: 11.5px; line-height: 1; padding: 4px 8px; border-radius: 999px; color: var(--who);
   border: 1px solid color-mix(in srgb, var(--who) 45%, transparent); white-space: nowrap; }
@@ -38,6 +38,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player select { padding-right: 6px; min-width: 0; text-overflow: ellipsis; }
 .gait-player button:hover, .gait-player select:hover { border-color: var(--muted); }
 .gait-player .round { width: 40px; height: 40px; padding: 0; border-radius: 50%; flex: none; display: grid; place-items: center; }
+.gait-player .choices .round { width: 36px; height: 36px; }
 .gait-player .play { background: var(--c0); border-color: transparent; color: var(--card); }
 .gait-player button svg { width: 18px; height: 18px; fill: currentColor; display: block; }
 .gait-player input[type=range] { flex: 1; min-width: 60px; height: 24px; margin: 0; padding: 0; accent-color: var(--c0);
@@ -359,7 +360,7 @@ function render({ model, el }) {
         return { card, canvas, caption };
       });
       grid.classList.toggle("single", groups.length === 1);
-      grid.style.maxWidth = `${groups.length * 380}px`;
+      root.style.maxWidth = `${Math.max(groups.length * 380, 560)}px`;
       sizes.disconnect();
       for (const { canvas } of cards) sizes.observe(canvas);
     }

@@ -1,0 +1,640 @@
+"""The figures of the workbook: one look, colors for color-blind readers, a statement as title, a text alternative each.
+
+Every function returns a matplotlib Figure; `fig.alt` describes it in words. `show(fig)` puts it into a notebook with
+that text, `show(fig, folder)` saves it as well. Titles are worked out from the data; `title=` replaces them.
+"""
+
+import base64
+import functools
+import html
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from gaitlib import InputError
+from gaitlib.data.dataset import GaitDataset, sorted_views
+from gaitlib.skeleton import BONES, JOINTS, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
+
+STYLE = Path(__file__).with_name("workbook.mplstyle")
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK, MUTED, FAINT = "#1d2329", "#59636f", "#e6e9ed"
+
+
+def _styled(function):
+    """Draw in the workbook's style whatever style the caller uses."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        with mpl.style.context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def alt(fig: Figure, text: str) -> Figure:
+    """Give a figure its text alternative, `fig.alt`, and return the figure."""
+    fig.alt = text
+    return fig
+
+
+@_styled
+def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
+    """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
+
+    folder: where NAME.png and NAME.svg are saved as well, created when missing.
+    """
+    from IPython.display import HTML, display
+
+    png = _bytes(fig, "png")
+    if folder is not None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.png").write_bytes(png)
+        (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
+    text = html.escape(getattr(fig, "alt", ""), quote=True)
+    source = base64.b64encode(png).decode("ascii")
+    width = round(fig.get_size_inches()[0] * 100)
+    style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
+    display(HTML(f'<img alt="{text}" style="{style}" src="data:image/png;base64,{source}">'))
+
+
+def _bytes(fig: Figure, kind: str) -> bytes:
+    """The file, without dates and versions, so that the same data give the same bytes."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, dpi=200, metadata={"Software": None} if kind == "png" else {"Date": None})
+    return buffer.getvalue()
+
+
+def _axes(ax: Axes | None, size: tuple[float, float] = (8, 4.2)) -> tuple[Figure, Axes]:
+    if ax is not None:
+        return ax.figure, ax
+    fig = Figure(figsize=size)
+    return fig, fig.add_subplot()
+
+
+def _pair(axes: Sequence[Axes] | None, size: tuple[float, float], rows=1, columns=2) -> tuple[Figure, Sequence[Axes]]:
+    if axes is not None:
+        return axes[0].figure, axes
+    fig = Figure(figsize=size)
+    return fig, fig.subplots(rows, columns).ravel()
+
+
+def _title(ax: Axes, text: str, width: int = 74) -> str:
+    ax.set_title(textwrap.fill(text, width))
+    return text
+
+
+# ----------------------------------------------------------------------------------------------------- skeletons
+
+
+@_styled
+def skeleton_strip(
+    poses: np.ndarray | Mapping[str, np.ndarray],
+    every: int = 5,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Skeletons side by side, one of `every` frames, a row for each walk. Left limbs are dashed and lighter.
+
+    poses: float [T, 15, 2], y down, NaN = missing, or a mapping from row names to such arrays. One scale for all rows.
+    """
+    rows = dict(poses) if isinstance(poses, Mapping) else {"": np.asarray(poses)}
+    for name, pose in rows.items():
+        if np.ndim(pose) != 3 or np.shape(pose)[1:] != (NUM_JOINTS, 2):
+            raise InputError(f"{name or 'strip'}: a pose is [T,{NUM_JOINTS},2], not {list(np.shape(pose))}.")
+    count = max(len(range(0, len(p), every)) for p in rows.values())
+    # each skeleton is moved to its place by its hips' column, so that a walker who crosses the image stays in it
+    moved = {n: p - np.nanmean(p, axis=1, keepdims=True) * [1, 0] for n, p in rows.items()}
+    tall = max(np.nanmax(p[..., 1]) - np.nanmin(p[..., 1]) for p in moved.values())
+    wide = max(0.42 * tall, 2 * max(np.nanmax(np.abs(p[..., 0])) for p in moved.values()) * 0.94)
+    fig, ax = _axes(ax, (8, max(1.3, 7 * tall * 1.15 * len(rows) / (wide * count)) + 1.1))
+    for r, (name, pose) in enumerate(moved.items()):
+        color = (BLUE, ORANGE, GREEN, PURPLE)[r % 4]
+        down = r * tall * 1.15 - np.nanmin(pose[..., 1])
+        for k, t in enumerate(range(0, len(pose), every)):
+            points = pose[t] + [k * wide, down]
+            for i, j in BONES:
+                left = i in LEFT_JOINTS or j in LEFT_JOINTS
+                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if left else {"lw": 1.8}
+                ax.plot(*points[[i, j]].T, color=color, solid_capstyle="round", **line)
+            size = max(9, min(40, 190 / count))
+            ax.scatter(*points[0], s=size, color=color, linewidths=0, zorder=3)
+        if name:
+            middle = down + np.nanmin(pose[..., 1]) + tall / 2
+            label = textwrap.fill(name, 14)
+            ax.text(-wide * 0.62, middle, label, ha="right", va="center", color=color, weight="bold")
+    ax.set_aspect("equal")
+    ax.set_xlim(-wide * 0.6, (count - 0.4) * wide)
+    ax.set_ylim(tall * (1.15 * len(rows) - 0.1), -tall * 0.05)
+    ax.set_xticks(np.arange(count) * wide, np.arange(count) * every)
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
+    names = ", ".join(n for n in rows if n)
+    text = _title(ax, title or f"A walk in skeletons, one of {every} frames" + (f": {names}" if names else ""))
+    return alt(fig, f"{text}. {len(rows)} row(s) of {count} skeletons, left limbs dashed.")
+
+
+# --------------------------------------------------------------------------------------------------------- codes
+
+
+@_styled
+def motion_difference_maps(
+    motion_a: np.ndarray,
+    motion_v: np.ndarray,
+    motion_i: np.ndarray,
+    *,
+    axes: Sequence[Axes] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """How far motion codes differ between two views of a person, and between two people, on one color bar.
+
+    motion_a, motion_v, motion_i: float [128, T], of a walk, the same person from another view, another person.
+    """
+    fig, (left, right) = _pair(axes, (8, 4.6))
+    maps = [np.abs(np.asarray(motion_a) - other) for other in (motion_v, motion_i)]
+    means = [float(m.mean()) for m in maps]
+    top = max(float(m.max()) for m in maps) or 1.0
+    for ax, values, name, mean in zip(
+        (left, right), maps, ("same person, another view", "another person, same view"), means, strict=True
+    ):
+        image = ax.imshow(values, aspect="auto", vmin=0, vmax=top, origin="lower")
+        ax.set_title(f"{name}\nmean {mean:.3g}", fontsize=10.5, weight="normal", pad=7)
+        ax.set_xlabel("frame")
+        ax.spines[:].set_visible(False)
+    left.set_ylabel("motion code channel")
+    right.set_yticklabels([])
+    fig.colorbar(image, ax=[left, right], label="absolute difference (code units)", pad=0.02).outline.set_visible(False)
+    ratio = means[1] / means[0] if means[0] else float("inf")
+    text = title or f"Motion codes differ {ratio:.1f} times as much between people as between views"
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    return alt(fig, f"{text}. Mean absolute difference {means[0]:.3g} between views, {means[1]:.3g} between people.")
+
+
+@_styled
+def code_rows(
+    body: np.ndarray,
+    view: np.ndarray,
+    labels: Sequence[str] = ("walk", "same person,\nanother view", "another person,\nsame view"),
+    *,
+    axes: Sequence[Axes] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Body codes and view codes of three walks as rows of colored cells.
+
+    body, view: float [3, 128] for the walk, the same person from another view, another person from the same view.
+    Body codes should agree in the first two rows, view codes in the first and the last.
+    """
+    fig, axes = _pair(axes, (8, 4), rows=2, columns=1)
+    far = {}
+    for ax, name, codes in zip(axes, ("body", "view"), (np.asarray(body), np.asarray(view)), strict=True):
+        image = ax.imshow(codes, aspect="auto")
+        ax.set_yticks(range(len(codes)), labels)
+        ax.set_ylim(len(codes) - 0.5, -0.5)
+        for k in range(1, len(codes)):
+            ax.axhline(k - 0.5, color="white", lw=3)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        far[name] = [float(np.linalg.norm(codes[0] - codes[k])) for k in (1, 2)]
+        ax.set_title(
+            f"{name} code: distance {far[name][0]:.2g} to the other view, {far[name][1]:.2g} to the other person",
+            fontsize=10.5, weight="normal", pad=6,
+        )  # fmt: skip
+        fig.colorbar(image, ax=ax, pad=0.015, label="value (code units)").outline.set_visible(False)
+    axes[-1].set_xlabel("channel")
+    good = far["body"][0] < far["body"][1] and far["view"][1] < far["view"][0]
+    text = title or (
+        "Body codes follow the person, view codes follow the camera"
+        if good
+        else "Body and view codes are not separated"
+    )
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    return alt(fig, f"{text}. Distances to the other view and to the other person: " + "; ".join(
+        f"{name} {a:.2g} and {b:.2g}" for name, (a, b) in far.items()) + ".")  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- recognition
+
+
+@_styled
+def rank1_matrix(
+    rank1: np.ndarray | pd.DataFrame,
+    views: Sequence[str] | None = None,
+    *,
+    condition: str = "",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Rank-1 of each probe view against each gallery view, with the means over other views in both margins.
+
+    rank1: float [V, V], shares 0..1, rows = probe views, columns = gallery views; NaN = not measured. The same view is
+        hatched, its number shown in gray and left out of the means.
+    views: V names; by default the index of a DataFrame.
+    """
+    names = [str(v) for v in (views if views is not None else getattr(rank1, "index", range(len(rank1))))]
+    table = np.asarray(rank1, dtype=float)
+    n = len(names)
+    if table.shape != (n, n):
+        raise InputError(f"A rank-1 table of {n} views is [{n},{n}], not {list(table.shape)}.")
+    other = pd.DataFrame(np.where(np.eye(n, dtype=bool), np.nan, table))
+    by_probe, by_gallery, mean = other.mean(axis=1), other.mean(axis=0), float(np.nanmean(other)) if n > 1 else np.nan
+    side = max(4.4, min(8.0, 0.62 * (n + 2) + 0.9))
+    fig, ax = _axes(ax, (max(side, 6.4), side))
+    color, gap = mpl.colormaps["cividis"], 0.35
+
+    def cell(x, y, value, bold=False):
+        if np.isnan(value):
+            return
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=color(value), edgecolor="white", lw=1.5))
+        ink = "white" if value < 0.55 else INK
+        size = 9.5 if n <= 12 else 7
+        weight = "bold" if bold else None
+        ax.text(x + 0.5, y + 0.5, f"{100 * value:.0f}", ha="center", va="center", color=ink, size=size, weight=weight)
+
+    for p in range(n):
+        for g in range(n):
+            if p != g:
+                cell(g, p, table[p, g])
+                continue
+            ax.add_patch(Rectangle((g, p), 1, 1, facecolor="#eef0f2", edgecolor="#c3cad1", hatch="////", lw=0))
+            if not np.isnan(table[p, g]):
+                ax.text(
+                    g + 0.5, p + 0.5, f"{100 * table[p, g]:.0f}", ha="center", va="center", color=MUTED, size=9,
+                    bbox={"facecolor": "#eef0f2", "edgecolor": "none", "pad": 1},
+                )  # fmt: skip
+        cell(n + gap, p, by_probe[p], bold=True)
+        cell(p, n + gap, by_gallery[p], bold=True)
+    cell(n + gap, n + gap, mean, bold=True)
+    ticks = [*(np.arange(n) + 0.5), n + gap + 0.5]
+    ax.set_xticks(ticks, [*names, "mean"])
+    ax.set_yticks(ticks, [*names, "mean"])
+    ax.set_xlim(0, n + gap + 1)
+    ax.set_ylim(n + gap + 1, 0)
+    ax.set_aspect("equal")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("gallery view (degrees)")
+    ax.set_ylabel("probe view (degrees)")
+    bar = fig.colorbar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), color), ax=ax, pad=0.03, shrink=0.75)
+    bar.set_label("rank-1 (%)")
+    bar.outline.set_visible(False)
+    lead = f"{condition}: " if condition else ""
+    text = _title(ax, title or f"{lead}{100 * mean:.1f} % rank-1 on average across views", 60)
+    best, worst = by_probe.idxmax() if n > 1 else 0, by_probe.idxmin() if n > 1 else 0
+    return alt(
+        fig,
+        f"{text}. {n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. "
+        f"Best probe view {names[best]} with {100 * by_probe[best]:.1f} %, worst {names[worst]} with "
+        f"{100 * by_probe[worst]:.1f} %.",
+    )
+
+
+@_styled
+def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
+
+    curves: name -> float [K], shares 0..1 for rank 1..K.
+    """
+    fig, ax = _axes(ax, (8, 4))
+    styles, marks = ("-", "--", ":", "-."), "osD^"
+    for k, (name, curve) in enumerate(curves.items()):
+        ranks = np.arange(1, len(curve) + 1)
+        ax.plot(
+            ranks, 100 * np.asarray(curve), ls=styles[k % 4], marker=marks[k % 4], ms=5, clip_on=False, zorder=3,
+            markevery=max(1, len(ranks) // 10), label=f"{name}, rank-1 {100 * curve[0]:.1f} %",
+        )  # fmt: skip
+    ax.set_xlabel("rank k")
+    ax.set_ylabel("person among the first k (%)")
+    ax.set_ylim(0, 100)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlim(left=1)
+    ax.grid(axis="y")
+    ax.legend(loc="lower right")
+    name, curve = max(curves.items(), key=lambda item: item[1][0])
+    k = min(5, len(curve))
+    text = _title(
+        ax, title or f"{name} finds the person first in {100 * curve[0]:.0f} %, among {k} in {100 * curve[k - 1]:.0f} %"
+    )
+    return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {100 * c[0]:.1f} %" for n, c in curves.items()) + ".")
+
+
+@_styled
+def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Rank-1 of each condition with its 95 % interval, recognizers side by side.
+
+    table: columns condition, arm (say "model", "baseline"), rank1, low, high; shares 0..1; low and high may be NaN.
+    """
+    conditions, arms = list(dict.fromkeys(table["condition"])), list(dict.fromkeys(table["arm"]))
+    fig, ax = _axes(ax, (8, 4))
+    width = 0.76 / len(arms)
+    rows = table.set_index(["condition", "arm"])
+    for k, arm in enumerate(arms):
+        part = rows.xs(arm, level="arm").reindex(conditions)
+        x = np.arange(len(conditions)) + (k - (len(arms) - 1) / 2) * width
+        value, low, high = (100 * part[c].to_numpy(float) for c in ("rank1", "low", "high"))
+        color = (BLUE, "#aab2bb", ORANGE, GREEN)[k % 4]
+        ax.bar(
+            x, value, width * 0.9, color=color, hatch=("", "///", "..", "xx")[k % 4], edgecolor="white", lw=0, label=arm
+        )
+        ends = np.vstack([value - low, high - value]).clip(0)
+        ax.errorbar(x, value, ends, fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
+        for place, v, top in zip(x, value, np.fmax(high, value), strict=True):
+            if np.isfinite(v):
+                ax.text(place, top + 1.5, f"{v:.0f}", ha="center", va="bottom", weight="bold", size=10)
+    ax.set_xticks(range(len(conditions)), conditions)
+    ax.set_ylim(0, 109)
+    ax.set_yticks(range(0, 101, 20))
+    ax.set_ylabel("rank-1 (%), bars: 95 % interval")
+    ax.set_xlabel("probe condition")
+    ax.tick_params(axis="x", length=0)
+    ax.grid(axis="y")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(arms))
+    means = {arm: 100 * rows.xs(arm, level="arm")["rank1"].mean() for arm in arms}
+    first, *rest = arms
+    text = f"{first} reaches {means[first]:.0f} % rank-1 on average"
+    text = _title(ax, title or text + "".join(f", {arm} {means[arm]:.0f} %" for arm in rest))
+    return alt(fig, f"{text}. " + "; ".join(
+        f"{r.condition}, {r.arm}: {100 * r.rank1:.1f} % ({100 * r.low:.1f} to {100 * r.high:.1f})"
+        for r in table.itertuples()
+    ) + ".")  # fmt: skip
+
+
+@_styled
+def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
+    """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
+
+    history: columns iteration, one column for each part of the loss, and validation_rank1 (share 0..1, NaN where it was
+        not measured; the column may be absent). Columns that are not numbers are left out.
+    """
+    fig, (above, below) = _pair(axes, (8, 5.6), rows=2, columns=1)
+    if axes is None:
+        below.sharex(above)
+    parts = [c for c in history.select_dtypes("number") if c not in ("iteration", "validation_rank1")]
+    colors = sns.color_palette("colorblind", max(len(parts), 1))
+    styles = ("-", "--", "-.", ":")
+    for k, part in enumerate(parts):
+        known = history[["iteration", part]].dropna()
+        known = known[known[part] > 0]
+        ax_label = part.replace("_", " ")
+        above.plot(known["iteration"], known[part], color=colors[k], ls=styles[k % 4], lw=1.7, label=ax_label)
+    if (history[parts] > 0).any().any():
+        above.set_yscale("log")
+    above.set_ylabel("weighted loss")
+    above.grid(axis="y")
+    above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+    above.tick_params(axis="x", labelbottom=axes is not None)
+    rank1 = history[["iteration", "validation_rank1"]].dropna() if "validation_rank1" in history else pd.DataFrame()
+    text = f"Training ran for {int(history['iteration'].max()):,} iterations"
+    if len(rank1):
+        best = rank1.loc[rank1["validation_rank1"].idxmax()]
+        below.plot(rank1["iteration"], 100 * rank1["validation_rank1"], marker="o", ms=4, color=BLUE)
+        below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
+        best_text = f"{100 * best['validation_rank1']:.1f} % at iteration {int(best['iteration']):,}"
+        below.set_title(f"best (ringed): {best_text}", fontsize=10.5, weight="normal", pad=6)
+        text = f"Validation rank-1 is best with {best_text}"
+    below.set_ylim(0, 103)
+    below.set_ylabel("validation rank-1 (%)")
+    below.set_xlabel("iteration")
+    below.grid(axis="y")
+    text = _title(above, title or text)
+    last = history.iloc[-1]
+    return alt(fig, f"{text}. Last losses: " + ", ".join(f"{p.replace('_', ' ')} {last[p]:.3g}" for p in parts) + ".")
+
+
+# ------------------------------------------------------------------------------------------------------ the data
+
+
+@_styled
+def missing_cell_map(
+    counts: pd.DataFrame, expected: int | None = None, *, ax: Axes | None = None, title: str | None = None
+) -> Figure:
+    """Where walks are missing: how many each subject has from each view. Many subjects are binned, and say so.
+
+    counts: int table, subjects x views; or a data set index, which is counted here.
+    expected: walks a subject should have from a view; by default the count that occurs most often.
+    """
+    if {"subject", "view"} <= set(counts.columns):
+        counts = pd.crosstab(counts["subject"], counts["view"])
+        counts = counts[sorted_views(counts.columns)]
+    values = counts.to_numpy()
+    if expected is None:
+        expected = int(np.bincount(values[values > 0].astype(int)).argmax()) if (values > 0).any() else 1
+    share = np.clip(values / expected, 0, 1)
+    per_row = int(np.ceil(len(counts) / 120))
+    binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
+    fig, ax = _axes(ax, (8, float(np.clip(0.14 * len(binned) + 1.8, 3, 7))))
+    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis")
+    for row, column in zip(*np.nonzero(binned == 0), strict=True):
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc="white", ec=ORANGE, hatch="////", lw=0))
+    ax.set_xticks(range(counts.shape[1]), counts.columns)
+    rows = np.unique(np.linspace(0, len(binned) - 1, min(len(binned), 12)).round().astype(int))
+    ax.set_yticks(rows, [str(counts.index[r * per_row]) for r in rows])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("view (degrees)")
+    ax.set_ylabel("subject" if per_row == 1 else f"subject ({per_row} a row)")
+    bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of {expected})")
+    bar.outline.set_visible(False)
+    short, empty = int((values < expected).sum()), int((values == 0).sum())
+    if empty:
+        handle = [Patch(fc="white", ec=ORANGE, hatch="////", lw=0, label="no walk")]
+        ax.legend(handles=handle, loc="upper right", bbox_to_anchor=(1, -0.1), fontsize=9)
+    if short:
+        text = f"{short:,} of {values.size:,} subject-view cells have fewer than {expected} walks, {empty:,} have none"
+    else:
+        text = f"All {values.size:,} subject-view cells have {expected} walks"
+    text = _title(ax, title or text)
+    return alt(fig, f"{text}. {len(counts)} subjects by {counts.shape[1]} views.")
+
+
+@_styled
+def walk_lengths(
+    frames: np.ndarray | pd.Series, window: int = 64, *, ax: Axes | None = None, title: str | None = None
+) -> Figure:
+    """How many walks have how many frames, and which are shorter than the window the network sees.
+
+    frames: int [N], frames of each walk. window: frames of a window.
+    """
+    frames = np.asarray(frames)
+    fig, ax = _axes(ax, (8, 3.6))
+    edges = np.histogram_bin_edges(frames, bins=min(40, max(8, len(np.unique(frames)))))
+    sns.histplot(x=frames, bins=edges, color=BLUE, edgecolor="white", linewidth=0.8, alpha=1, ax=ax)
+    ax.axvline(window, color=ORANGE, lw=2, ls="--")
+    ax.annotate(
+        f"window: {window} frames", (window, 1), xycoords=("data", "axes fraction"), xytext=(6, -4),
+        textcoords="offset points", va="top", color="#a84a00",
+    )  # fmt: skip
+    ax.set_xlim(min(edges[0], window) - 2, max(edges[-1], window) + 2)
+    ax.set_xlabel("length of the walk (frames)")
+    ax.set_ylabel("walks")
+    ax.grid(axis="y")
+    short = int((frames < window).sum())
+    start = f"{short:,} of {len(frames):,} walks are" if short else f"None of {len(frames):,} walks is"
+    text = _title(ax, title or f"{start} shorter than a window of {window} frames")
+    low, median, high = (int(f(frames)) for f in (np.min, np.median, np.max))
+    return alt(fig, f"{text}. Lengths from {low} to {high} frames, median {median}.")
+
+
+def missing_shares(dataset: GaitDataset) -> pd.DataFrame:
+    """Share of frames in which a joint is missing: float table 0..1, views x 15 joints."""
+    missing, frames = {}, {}
+    for walk in dataset:
+        missing[walk.view] = missing.get(walk.view, 0) + np.isnan(walk.pose).any(axis=-1).sum(axis=0)
+        frames[walk.view] = frames.get(walk.view, 0) + len(walk.pose)
+    views = sorted_views(missing)
+    return pd.DataFrame([missing[v] / frames[v] for v in views], index=views, columns=JOINTS)
+
+
+@_styled
+def missing_joints(shares: pd.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Which joints are missing from which view.
+
+    shares: float table 0..1, views x 15 joints, as `missing_shares` gives it.
+    """
+    fig, ax = _axes(ax, (8, max(3.2, 0.34 * len(shares) + 2.2)))
+    percent = 100 * shares
+    text_of = percent.map(lambda v: f"{v:.0f}" if v >= 0.5 else ("<1" if v > 0 else ""))
+    sns.heatmap(
+        percent, ax=ax, cmap="cividis", vmin=0, vmax=max(5.0, float(percent.max().max())), annot=text_of, fmt="",
+        annot_kws={"size": 8.5}, linewidths=1, linecolor="white",
+        cbar_kws={"label": "frames without it (%)", "pad": 0.02},
+    )  # fmt: skip
+    ax.set_xticks(
+        np.arange(percent.shape[1]) + 0.5, [j.replace("_", " ") for j in percent.columns], rotation=40, ha="right"
+    )
+    ax.set_yticks(np.arange(len(percent)) + 0.5, percent.index, rotation=0)
+    ax.tick_params(length=0)
+    ax.set_xlabel("joint")
+    ax.set_ylabel("view (degrees)")
+    view, joint = percent.stack().idxmax()
+    worst = float(percent.loc[view, joint])
+    if worst:
+        name = joint.replace("_", " ").capitalize()
+        text = f"{name} at view {view} is missing most often, in {worst:.1f} % of the frames"
+    else:
+        text = "No joint is missing in any frame"
+    text = _title(ax, title or text)
+    return alt(fig, f"{text}. Mean over all views and joints {percent.to_numpy().mean():.1f} %.")
+
+
+# ------------------------------------------------------------------------------------------------ moving picture
+
+
+def exchange_animation(
+    path: str | Path,
+    original: np.ndarray,
+    exchange: np.ndarray,
+    truth: np.ndarray | None = None,
+    fps: float = 25.0,
+    *,
+    labels: Sequence[str] = ("original", "view exchanged", "truth"),
+    description: str = "",
+) -> Path:
+    """Write skeletons that walk side by side as an animated SVG: original, its view exchanged, and the truth.
+
+    It plays as <img> on GitHub and from a file, on light and dark pages (it brings its own background, dark where the
+    reader prefers dark), stands still for readers who prefer that, and loops where the walk comes closest to its start.
+
+    path: where the .svg goes. original, exchange, truth: float [T, 15, 2], one scale, y down, no missing joints.
+    labels: a line under each. description: the text alternative inside the file.
+    Returns the path. Raises InputError for another suffix, other shapes or missing joints.
+    """
+    path = Path(path)
+    walks = [np.asarray(w, dtype=float) for w in (original, exchange, truth) if w is not None]
+    if path.suffix != ".svg":
+        raise InputError(f"{path}: the animation is an .svg file.")
+    if any(w.shape != walks[0].shape or w.shape[1:] != (NUM_JOINTS, 2) or not np.isfinite(w).all() for w in walks):
+        raise InputError("The animation needs walks of one length [T,15,2] without missing joints.")
+    start, end = _loop(walks[0])
+    walks = [w[start : end + 1] for w in walks]
+    low = min(w[..., 1].min() for w in walks)
+    tall = max(w[..., 1].max() for w in walks) - low
+    across = 240
+    scale = min(196 / tall, 0.44 * across / max(np.abs(w[..., 0] - w[:, :1, 0].mean()).max() for w in walks))
+    width, height = across * len(walks), 306
+    seconds = (end - start) / fps
+    groups = []
+    for k, (walk, label) in enumerate(zip(walks, labels, strict=False)):
+        points = (walk - [walk[..., 0].mean(), low + tall]) * scale + [across * (k + 0.5), 246]
+        groups.append(
+            f'<g class="w{k}">{_walking(points, seconds)}</g>'
+            f'<ellipse class="floor" cx="{across * (k + 0.5):g}" cy="256" rx="58" ry="4"/>'
+            f'<text x="{across * (k + 0.5):g}" y="284">{escape(str(label))}</text>'
+        )
+    text = escape(description or "Walking skeletons side by side: " + ", ".join(labels[: len(walks)]))
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    card = f'class="card" x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="16"'
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
+        f"<title>{text}</title><style>{_SVG_STYLE}</style>"
+        f"<rect {card}/>{''.join(groups)}</svg>\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+_SVG_STYLE = """
+.card{fill:#fff;stroke:#dde1e6}.floor{fill:#1d2329;opacity:.09}
+text{font:600 14px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;text-anchor:middle;fill:#59636f}
+path{fill:none;stroke-linecap:round;stroke-linejoin:round;stroke-width:7}
+.l{opacity:.5}.w0{color:#0072b2}.w1{color:#00875f}.w2{color:#59636f}path{stroke:currentColor}circle{fill:currentColor}
+.still{display:none}
+@media (prefers-color-scheme:dark){.card{fill:#1a1e23;stroke:#373d45}text{fill:#a5aeb8}.floor{fill:#fff}
+.w0{color:#56b4e9}.w1{color:#3ccf9f}.w2{color:#a5aeb8}}
+@media (prefers-reduced-motion:reduce){.moves{display:none}.still{display:inline}}
+"""
+
+
+def _loop(pose: np.ndarray, shortest: int = 20) -> tuple[int, int]:
+    """First and last frame of the stretch that ends most like it began; longer ones win a tie."""
+    frames = len(pose)
+    if frames <= shortest:
+        return 0, frames - 1
+    moves = np.abs(np.diff(pose, axis=0)).mean()
+    best = (np.inf, 0, frames - 1)
+    for start in range(min(frames - shortest, 20)):
+        for end in range(start + shortest, frames):
+            jump = np.abs(pose[end] - pose[start]).mean() + moves * (frames - (end - start)) / frames
+            best = min(best, (jump, start, end))
+    return best[1:]
+
+
+def _walking(points: np.ndarray, seconds: float) -> str:
+    """The SVG elements of one walk, points float [T, 15, 2] in pixels: left limbs (paler, dashed), trunk, right."""
+    chains = {
+        "l": ((1, *LEFT_JOINTS[:3]), (8, *LEFT_JOINTS[3:])),
+        "m": ((0, 1, 8),),
+        "r": ((1, *RIGHT_JOINTS[:3]), (8, *RIGHT_JOINTS[3:])),
+    }
+
+    def line(frame, chains):
+        return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in frame[list(chain)]) for chain in chains)
+
+    def animate(name, values):
+        timing = f'dur="{seconds:.3g}s" repeatCount="indefinite"'
+        return f'<animate attributeName="{name}" {timing} values="{";".join(values)}"/>'
+
+    radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
+    moving, still = [], []
+    for name, chain in chains.items():
+        frames = [line(p, chain) for p in points]
+        dash = ' stroke-dasharray="5 9"' if name == "l" else ""
+        moving.append(f'<path class="{name}"{dash} d="{frames[0]}">{animate("d", frames)}</path>')
+        still.append(f'<path class="{name}"{dash} d="{frames[0]}"/>')
+    x, y = ([f"{v:.1f}" for v in points[:, 0, i]] for i in (0, 1))
+    head = f'<circle r="{radius:.1f}" cx="{x[0]}" cy="{y[0]}"'
+    moving.append(f"{head}>{animate('cx', x)}{animate('cy', y)}</circle>")
+    still.append(f"{head}/>")
+    return f'<g class="moves">{"".join(moving)}</g><g class="still">{"".join(still)}</g>'
