@@ -472,10 +472,10 @@ def _estimate(
     hidden += 0.5 * COAT[:, None, None] * coat
 
     runs, shape = len(true), (*true.shape[:3], 2)
-    error = 0.016 * rng.standard_normal(shape, dtype=np.float32) + 0.022 * _slow(rng, shape, 0.2 * fps)
+    error = 0.014 * rng.standard_normal(shape, dtype=np.float32) + 0.018 * _slow(rng, shape, 0.2 * fps)
     error *= (1 + 2.5 * hidden)[..., None]
-    bias = 0.018 * _normal(rng, runs, 1, NUM_JOINTS, 2)
-    cloth = 0.06 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, differently worn
+    bias = 0.016 * _normal(rng, runs, 1, NUM_JOINTS, 2)
+    cloth = 0.05 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, differently worn
     bias += COAT[:, None, None, None] * coat[:, None] * cloth
     pose = true + scale * size[..., None] * (error + bias)
     missed = np.linalg.norm(error, axis=-1)
