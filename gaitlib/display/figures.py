@@ -19,7 +19,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, sorted_views
@@ -89,6 +89,14 @@ def _pair(axes: Sequence[Axes] | None, size: tuple[float, float], rows=1, column
     return fig, fig.subplots(rows, columns).ravel()
 
 
+def _unit(views: Sequence[str]) -> str:
+    """The unit of an axis of views: degrees where all are numbers, none for names."""
+    try:
+        return " (degrees)" if [float(v) for v in views] else ""
+    except ValueError:
+        return ""
+
+
 def _title(ax: Axes, text: str, width: int = 74) -> str:
     ax.set_title(textwrap.fill(text, width))
     return text
@@ -143,8 +151,9 @@ def skeleton_strip(
     ax.spines[:].set_visible(False)
     ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
     names = ", ".join(n for n in rows if n)
-    text = _title(ax, title or f"A walk in skeletons, one of {every} frames" + (f": {names}" if names else ""))
-    return alt(fig, f"{text}. {len(rows)} row(s) of {count} skeletons, left limbs dashed.")
+    text = _title(ax, title or f"The walk, one of {every} frames")
+    what = f"Rows of {count} skeletons each: {names}" if names else f"{count} skeletons in a row"
+    return alt(fig, f"{text}. {what}; left limbs dashed.")
 
 
 # --------------------------------------------------------------------------------------------------------- codes
@@ -202,6 +211,7 @@ def code_rows(
     for ax, name, codes in zip(axes, ("body", "view"), (np.asarray(body), np.asarray(view)), strict=True):
         image = ax.imshow(codes, aspect="auto")
         ax.set_yticks(range(len(codes)), labels)
+        ax.set_xlabel("channel")
         ax.set_ylim(len(codes) - 0.5, -0.5)
         for k in range(1, len(codes)):
             ax.axhline(k - 0.5, color="white", lw=3)
@@ -213,7 +223,6 @@ def code_rows(
             fontsize=10.5, weight="normal", pad=6,
         )  # fmt: skip
         fig.colorbar(image, ax=ax, pad=0.015, label="value (code units)").outline.set_visible(False)
-    axes[-1].set_xlabel("channel")
     good = far["body"][0] < far["body"][1] and far["view"][1] < far["view"][0]
     text = title or (
         "Body codes follow the person, view codes follow the camera"
@@ -285,8 +294,9 @@ def rank1_matrix(
     ax.set_aspect("equal")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("gallery view (degrees)")
-    ax.set_ylabel("probe view (degrees)")
+    unit = _unit(names)
+    ax.set_xlabel(f"gallery view{unit}")
+    ax.set_ylabel(f"probe view{unit}")
     bar = fig.colorbar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), color), ax=ax, pad=0.03, shrink=0.75)
     bar.set_label("rank-1 (%)")
     bar.outline.set_visible(False)
@@ -324,8 +334,10 @@ def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str 
     ax.legend(loc="lower right")
     name, curve = max(curves.items(), key=lambda item: item[1][0])
     k = min(5, len(curve))
+    first, among = 100 * curve[0], 100 * curve[k - 1]
     text = _title(
-        ax, title or f"{name} finds the person first in {100 * curve[0]:.0f} %, among {k} in {100 * curve[k - 1]:.0f} %"
+        ax,
+        title or f"{name[:1].upper()}{name[1:]} finds the person first in {first:.0f} %, among {k} in {among:.0f} %",
     )
     return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {100 * c[0]:.1f} %" for n, c in curves.items()) + ".")
 
@@ -356,14 +368,14 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
     ax.set_xticks(range(len(conditions)), conditions)
     ax.set_ylim(0, 109)
     ax.set_yticks(range(0, 101, 20))
-    ax.set_ylabel("rank-1 (%), bars: 95 % interval")
+    ax.set_ylabel("rank-1 (%), whiskers: 95 % interval")
     ax.set_xlabel("probe condition")
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(arms))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
     means = {arm: 100 * rows.xs(arm, level="arm")["rank1"].mean() for arm in arms}
     first, *rest = arms
-    text = f"{first} reaches {means[first]:.0f} % rank-1 on average"
+    text = f"{first[:1].upper()}{first[1:]} reaches {means[first]:.0f} % rank-1 on average"
     text = _title(ax, title or text + "".join(f", {arm} {means[arm]:.0f} %" for arm in rest))
     return alt(fig, f"{text}. " + "; ".join(
         f"{r.condition}, {r.arm}: {100 * r.rank1:.1f} % ({100 * r.low:.1f} to {100 * r.high:.1f})"
@@ -435,7 +447,7 @@ def missing_cell_map(
     per_row = int(np.ceil(len(counts) / 120))
     binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
     fig, ax = _axes(ax, (8, float(np.clip(0.14 * len(binned) + 1.8, 3, 7))))
-    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis")
+    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r")
     for row, column in zip(*np.nonzero(binned == 0), strict=True):
         ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc="white", ec=ORANGE, hatch="////", lw=0))
     ax.set_xticks(range(counts.shape[1]), counts.columns)
@@ -443,15 +455,15 @@ def missing_cell_map(
     ax.set_yticks(rows, [str(counts.index[r * per_row]) for r in rows])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("view (degrees)")
+    ax.set_xlabel(f"view{_unit(counts.columns)}")
     ax.set_ylabel("subject" if per_row == 1 else f"subject ({per_row} a row)")
-    bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of {expected})")
+    hatched = ", hatched: none" if (binned == 0).any() else ""
+    bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of {expected}){hatched}")
     bar.outline.set_visible(False)
     short, empty = int((values < expected).sum()), int((values == 0).sum())
-    if empty:
-        handle = [Patch(fc="white", ec=ORANGE, hatch="////", lw=0, label="no walk")]
-        ax.legend(handles=handle, loc="upper right", bbox_to_anchor=(1, -0.1), fontsize=9)
-    if short:
+    if short and expected == 1:
+        text = f"{empty:,} of {values.size:,} subject-view cells have no walk"
+    elif short:
         text = f"{short:,} of {values.size:,} subject-view cells have fewer than {expected} walks, {empty:,} have none"
     else:
         text = f"All {values.size:,} subject-view cells have {expected} walks"
@@ -517,7 +529,7 @@ def missing_joints(shares: pd.DataFrame, *, ax: Axes | None = None, title: str |
     ax.set_yticks(np.arange(len(percent)) + 0.5, percent.index, rotation=0)
     ax.tick_params(length=0)
     ax.set_xlabel("joint")
-    ax.set_ylabel("view (degrees)")
+    ax.set_ylabel(f"view{_unit(shares.index)}")
     view, joint = percent.stack().idxmax()
     worst = float(percent.loc[view, joint])
     if worst:

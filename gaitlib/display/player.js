@@ -28,7 +28,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere; }
 .gait-player canvas { display: block; width: 100%; margin-top: auto; }
-.gait-player .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 0; }
+.gait-player .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 6px; }
 .gait-player .chip { font-size: 11.5px; line-height: 1; padding: 4px 8px; border-radius: 999px; color: var(--who);
   border: 1px solid color-mix(in srgb, var(--who) 45%, transparent); white-space: nowrap; }
 .gait-player .chip.b { background: color-mix(in srgb, var(--who) 13%, transparent); font-weight: 600; }

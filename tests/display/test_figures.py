@@ -1,0 +1,163 @@
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from gaitlib import InputError
+from gaitlib.data.dataset import Walk, write_dataset
+from gaitlib.display import figures
+from gaitlib.skeleton import JOINTS
+
+VIEWS = ["000", "054", "090"]
+
+
+def texts(fig):
+    return [t.get_text() for ax in fig.axes for t in ax.texts]
+
+
+def labeled(fig):
+    """Every figure has a statement, labeled axes and a text alternative."""
+    assert isinstance(fig, Figure)
+    assert len(fig.alt) > 20
+    assert any(ax.get_title(loc="left") for ax in fig.axes) or fig._suptitle is not None
+    assert all(ax.get_xlabel() or ax.get_ylabel() for ax in fig.axes)
+    return fig
+
+
+def test_a_strip_draws_one_of_five_frames(walker):
+    fig = labeled(figures.skeleton_strip({"original": walker(54), "exchanged": walker(0)}, every=5))
+    assert len(fig.axes[0].lines) == 2 * 13 * 14
+    assert [t.get_text() for t in fig.axes[0].get_xticklabels()][:3] == ["0", "5", "10"]
+    assert texts(fig) == ["original", "exchanged"]
+
+
+def test_a_strip_takes_missing_joints_and_refuses_other_shapes(walker):
+    pose = walker()
+    pose[5:20, 4] = np.nan
+    labeled(figures.skeleton_strip(pose))
+    with pytest.raises(InputError, match="a pose is"):
+        figures.skeleton_strip(np.zeros((64, 30)))
+
+
+def test_motion_maps_share_one_color_bar_and_state_the_ratio():
+    a = np.zeros((128, 64))
+    fig = labeled(figures.motion_difference_maps(a, a - 0.5, a + 1.5))
+    left, right = (ax.images[0] for ax in fig.axes[:2])
+    assert left.get_clim() == right.get_clim() == (0, 1.5)
+    assert (left.get_array() == 0.5).all()
+    assert "3.0 times" in fig.alt
+
+
+def test_code_rows_say_whether_the_codes_are_separated():
+    one, two = np.zeros(128), np.ones(128)
+    assert labeled(figures.code_rows([one, one, two], [one, two, one])).alt.startswith("Body codes follow the person")
+    assert figures.code_rows([one, two, one], [one, two, one]).alt.startswith("Body and view codes are not separated")
+
+
+def test_the_rank1_matrix_leaves_the_same_view_out_of_its_means():
+    table = np.array([[1.0, 0.8, 0.6], [0.4, 1.0, 0.2], [0.3, 0.5, 1.0]])
+    fig = labeled(figures.rank1_matrix(table, VIEWS, condition="NM"))
+    assert fig.alt.startswith("NM: 46.7 % rank-1")
+    shown = texts(fig)
+    assert shown[3] == "70"  # probe 000: mean of 80 and 60
+    assert shown[4] == "35"  # gallery 000: mean of 40 and 30
+    assert shown[-1] == "47"
+    ax = fig.axes[0]
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("probe view (degrees)", "gallery view (degrees)")
+    with pytest.raises(InputError, match=r"\[2,2\]"):
+        figures.rank1_matrix(table, ["a", "b"])
+    assert figures.rank1_matrix(table, ["left", "right", "front"]).axes[0].get_xlabel() == "gallery view"
+
+
+def test_training_curves_ring_the_best_iteration():
+    history = pd.DataFrame(
+        {
+            "iteration": [1, 100, 200, 300],
+            "reconstruction": [9.0, 3, 1, 0.5],
+            "view_swap": [8.0, 2, 1, 0],
+            "validation_rank1": [np.nan, 0.5, 0.8, 0.7],
+        }
+    )
+    fig = labeled(figures.training_curves(history))
+    assert "80.0 % at iteration 200" in fig.alt
+    assert [line.get_label() for line in fig.axes[0].lines] == ["reconstruction", "view swap"]
+    figures.training_curves(history.drop(columns="validation_rank1"))
+
+
+def test_missing_cells_are_counted_from_an_index_and_binned_where_there_are_many():
+    index = pd.DataFrame([(s, v) for s in range(300) for v in VIEWS for _ in range(2)], columns=["subject", "view"])
+    assert labeled(figures.missing_cell_map(index)).alt.startswith("All 900 subject-view cells have 2 walks")
+    fig = figures.missing_cell_map(index.drop(index.query("subject == 7 and view == '054'").index))
+    assert fig.alt.startswith("1 of 900 subject-view cells have fewer than 2 walks, 1 have none")
+    assert fig.axes[0].images[0].get_array().shape == (100, 3)
+    assert "3 a row" in fig.axes[0].get_ylabel()
+
+
+def test_walk_lengths_count_the_short_ones():
+    fig = labeled(figures.walk_lengths([40, 63, 64, 65, 120], window=64))
+    assert fig.alt.startswith("2 of 5 walks are shorter")
+    assert sum(p.get_height() for p in fig.axes[0].patches) == 5
+
+
+def test_missing_joints_by_view(tmp_path, walker):
+    holes = walker(frames=20)
+    holes[:5, JOINTS.index("left_wrist")] = np.nan
+    walks = [
+        Walk(pose, np.ones((20, 15), np.float32), 25.0, "001", "nm", 1, view)
+        for view, pose in (("000", walker(frames=20)), ("090", holes))
+    ]
+    shares = figures.missing_shares(write_dataset(tmp_path / "set", walks, name="two"))
+    assert shares.loc["090", "left_wrist"] == 0.25
+    assert shares.to_numpy().sum() == 0.25
+    assert "Left wrist at view 090" in labeled(figures.missing_joints(shares)).alt
+    assert figures.missing_joints(shares * 0).alt.startswith("No joint is missing")
+
+
+def test_cmc_and_bars():
+    fig = labeled(figures.cmc({"baseline": [0.2, 0.4, 0.6], "model": [0.8, 0.9, 1.0]}))
+    assert fig.alt.startswith("Model finds the person first in 80 %, among 3 in 100 %")
+    rows = [("NM", "model", 0.9, 0.8, 0.95), ("CL", "model", 0.5, 0.4, 0.6), ("NM", "baseline", 0.3, np.nan, np.nan)]
+    fig = labeled(figures.rank1_bars(pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])))
+    assert texts(fig) == ["90", "50", "30"]
+    assert fig.alt.startswith("Model reaches 70 % rank-1 on average, baseline 30 %")
+
+
+def test_figures_draw_into_given_axes():
+    fig = Figure()
+    ax = fig.add_subplot()
+    assert figures.walk_lengths([70, 80], ax=ax) is fig
+    pair = Figure().subplots(1, 2)
+    assert figures.motion_difference_maps(*np.zeros((3, 128, 64)), axes=pair) is pair[0].figure
+
+
+def test_show_embeds_the_picture_with_its_text_and_saves_the_same_bytes_twice(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    for folder in ("one", "two"):
+        fig = figures.alt(figures.walk_lengths([70, 80]), 'a "quoted" <text>')
+        figures.show(fig, tmp_path / folder, "lengths")
+    assert 'alt="a &quot;quoted&quot; &lt;text&gt;"' in shown[0].data
+    assert 'src="data:image/png;base64,' in shown[0].data
+    for kind in ("png", "svg"):
+        one, two = ((tmp_path / f / f"lengths.{kind}").read_bytes() for f in ("one", "two"))
+        assert one == two
+
+
+def test_the_animation_is_a_small_svg_of_its_own(tmp_path, walker):
+    file = figures.exchange_animation(
+        tmp_path / "a.svg", walker(54), walker(0), walker(0), labels=("a", "b & <c>", "d")
+    )
+    text = file.read_text()
+    root = ElementTree.fromstring(text)
+    assert [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")] == ["a", "b & <c>", "d"]
+    assert len(text) < 400_000
+    assert not re.search(r"href|url\(|<script|@import", text)
+    # it loops over one or two steps: the toy walks with a period of 26 frames
+    assert 'dur="2.08s"' in text
+    with pytest.raises(InputError, match="svg"):
+        figures.exchange_animation(tmp_path / "a.gif", walker(), walker())
+    with pytest.raises(InputError, match="without missing joints"):
+        figures.exchange_animation(tmp_path / "b.svg", walker(), walker() * np.nan)
