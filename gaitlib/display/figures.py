@@ -206,7 +206,7 @@ def code_rows(
     body, view: float [3, 128] for the walk, the same person from another view, another person from the same view.
     Body codes should agree in the first two rows, view codes in the first and the last.
     """
-    fig, axes = _pair(axes, (8, 4), rows=2, columns=1)
+    fig, axes = _pair(axes, (8, 5), rows=2, columns=1)
     far = {}
     for ax, name, codes in zip(axes, ("body", "view"), (np.asarray(body), np.asarray(view)), strict=True):
         image = ax.imshow(codes, aspect="auto")
