@@ -160,9 +160,7 @@ class GaitDataset:
                 raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
             wanted = [wanted] if isinstance(wanted, (str, int, float)) else list(wanted)
             keep &= self.index[column].isin(wanted).to_numpy()
-        return GaitDataset(
-            self.index[keep].reset_index(drop=True), self.poses, self.confidence, self.info, self.folder
-        )
+        return GaitDataset(self.index[keep].reset_index(drop=True), self.poses, self.confidence, self.info, self.folder)
 
     @property
     def views(self) -> list[str]:

@@ -125,3 +125,15 @@ def window_grid(length: np.ndarray, window: int, stride: int) -> tuple[np.ndarra
     walk = np.repeat(np.arange(len(length)), count)
     step = np.arange(len(walk)) - np.repeat(np.cumsum(count) - count, count)
     return walk, np.minimum(step * stride, room[walk])
+
+
+def opening_windows(walks: NormalizedWalks, rows, window: int) -> torch.Tensor:
+    """The first window of each of the given walks: float32 [len(rows), 30, window]; walks of one recording stay synchronous."""
+    rows = np.asarray(rows)
+    start, length = torch.tensor(walks.start[rows]), torch.tensor(walks.length[rows])
+    return cut_windows(torch.from_numpy(walks.frames), start, length, torch.zeros_like(start), window)
+
+
+def as_poses(x: torch.Tensor) -> np.ndarray:
+    """Network rows back to poses: [B, 30, T] -> float32 [B, T, 15, 2]."""
+    return x.detach().cpu().transpose(1, 2).unflatten(2, (NUM_JOINTS, 2)).numpy()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gaitlib import InputError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -123,3 +125,21 @@ class BatchSampler:
         view = weight.argmax(1)
         other = self.in_view.draw(subject * self.views_of_subject.shape[1] + view, rng)
         return np.where(weight.max(1) > 0, other, self.of_subject.draw_other(subject, anchor, rng))
+
+
+def example_triplet(index: pd.DataFrame, view: str, other_view: str) -> tuple[int, int, int]:
+    """Three walks to look at: x, x_v (the same recording, or else the same person, in other_view), x_i (another person, view).
+
+    index: a data set's table. Returns their row numbers; the first that fit. Raises InputError where a view has too few people.
+    """
+    here, there = index[index["view"] == view], index[index["view"] == other_view]
+    both = here[here["subject"].isin(there["subject"])]
+    if both.empty or here["subject"].nunique() < 2:
+        raise InputError(f"No two people are seen from view {view} with one of them also from {other_view}.")
+    synchronous = both[both["recording"].isin(there["recording"])]
+    x = (synchronous if len(synchronous) else both).index[0]
+    same = there[there["subject"] == index["subject"][x]]
+    twin = same[same["recording"] == index["recording"][x]]
+    x_v = (twin if len(twin) else same).index[0]
+    x_i = here[here["subject"] != index["subject"][x]].index[0]
+    return int(x), int(x_v), int(x_i)

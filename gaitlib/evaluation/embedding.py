@@ -25,8 +25,8 @@ class Embeddings:
     def save(self, path: str | Path) -> None:
         """Write values and the text columns of the index to one .npz without pickles, whole or not at all."""
         path = Path(path)
-        columns = {c: self.index[c].to_numpy().astype(str if self.index[c].dtype == object else None) for c in self.index}
-        columns = {c: v.astype(str) if v.dtype.kind not in "iuf" else v for c, v in columns.items()}
+        columns = {c: self.index[c].to_numpy() for c in self.index}
+        columns = {c: v if v.dtype.kind in "iuf" else v.astype(str) for c, v in columns.items()}
         handle, part = tempfile.mkstemp(suffix=".npz", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             np.savez_compressed(file, values=self.values, **columns)

@@ -104,7 +104,15 @@ def rank_matrix(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray,
         cells, precision = hits.sum(0) / counts, precisions.sum(0) / counts
     present = number.sum((1, 2)) > 0
     return RankMatrix(
-        probe_set, probe_views, gallery_views, cells, precision, counts, list(people[present]), hits[present], number[present]
+        probe_set,
+        probe_views,
+        gallery_views,
+        cells,
+        precision,
+        counts,
+        list(people[present]),
+        hits[present],
+        number[present],
     )
 
 

@@ -97,7 +97,9 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     inner = F.conv1d(torch.cat([x[..., :1], x], 2), torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2), bias)
     first = F.linear(x[..., 1], w[0] + w[1] + w[5] + w[6]) + F.linear(x[..., 0], w[2] + w[3] + w[4], bias)
     last = (
-        F.linear(x[..., -3], w[0]) + F.linear(x[..., -2], w[1] + w[2] + w[6]) + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
+        F.linear(x[..., -3], w[0])
+        + F.linear(x[..., -2], w[1] + w[2] + w[6])
+        + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
     )
     return torch.cat([first[..., None], inner, last[..., None]], 2)
 

@@ -1,0 +1,195 @@
+"""The `gaitlib` command. Errors are one sentence; exit code 2 for bad input, 1 for a failure; --debug shows the traceback."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from gaitlib import InputError, __version__
+
+
+class _Group(click.Group):
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except InputError as error:
+            self._fail(context, error, 2)
+        except OSError as error:
+            self._fail(context, error, 1)
+        except Exception as error:
+            self._fail(context, error, 2 if getattr(error, "bad_input", False) else 1)
+
+    @staticmethod
+    def _fail(context: click.Context, error: Exception, code: int):
+        if context.params.get("debug"):
+            raise error
+        named = isinstance(error, InputError) or type(error).__name__ == "StageFailed"
+        click.echo(f"gaitlib: {'' if named else type(error).__name__ + ': '}{error}", err=True)
+        sys.exit(code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool):
+    """Gait recognition from 2D skeletons by motion, body and view codes."""
+
+
+_set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
+_data = click.option("--data", default="", metavar="DIR", help="A data set folder; without it, the embedded walkers.")
+_name = click.option("--name", default="", help="The run folder's name in reports/.")
+
+
+@main.command(epilog="Example: gaitlib run configs/quick.yaml --name quick --set training.iterations=200")
+@click.argument("config")
+@_set
+@_data
+@_name
+@click.option("--resume", is_flag=True, help="Finish or refresh an existing run; finished stages are used again.")
+@click.option("--force", is_flag=True, help="Replace an existing run and make every stage anew.")
+def run(config, overrides, data, name, resume, force):
+    """Run notebooks 01-04 on CONFIG and write the report into reports/NAME/."""
+    from gaitlib.experiment import run_experiment
+
+    folder = run_experiment(config, list(overrides), data=data, name=name, resume=resume, force=force)
+    click.echo(f"The report is {folder / 'index.html'}")
+
+
+@main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--format", "format_name", default="auto", help="A name from `gaitlib formats`, or auto.")
+@click.option(
+    "--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
+def prepare(source, format_name, cameras, out):
+    """Turn files of poses into a data set folder."""
+    from tqdm import tqdm
+
+    from gaitlib.data.dataset import write_dataset
+    from gaitlib.data.formats import FORMATS, guess, read
+
+    if format_name == "auto":
+        format_name, why = guess(source)
+        click.echo(f"Format {format_name}: {why}")
+    left_out: list[dict] = []
+    walks = read(source, format_name, cameras=cameras, left_out=left_out)
+    form = FORMATS[format_name]
+    progress = tqdm(walks, unit="walk", disable=not sys.stderr.isatty())
+    dataset = write_dataset(
+        out, progress, name=form.dataset or source.name, licence=form.licence, citation=form.citation, left_out=left_out,
+        notes={"format": format_name, "cameras": cameras},
+    )  # fmt: skip
+    _say(dataset, out)
+
+
+@main.command()
+def formats():
+    """List what can be read, with the layout of each. Example: gaitlib formats"""
+    from gaitlib.data.formats import FORMATS
+
+    for form in FORMATS.values():
+        click.secho(f"{form.name}: {form.summary}", bold=True)
+        click.echo("".join(f"    {line}\n" for line in form.layout.strip().splitlines()))
+
+
+@main.command(epilog="Example: gaitlib walkers --subjects 124 --seed 0 --out data/walkers")
+@click.option("--subjects", required=True, type=click.IntRange(1, 9999), help="How many people; each walks 110 times.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
+def walkers(subjects, seed, out):
+    """Make synthetic people who walk, laid out as CASIA-B."""
+    from tqdm import tqdm
+
+    from gaitlib.data.dataset import write_dataset
+    from gaitlib.data.walkers import make_walkers
+
+    progress = tqdm(make_walkers(subjects, seed), total=subjects * 110, unit="walk", disable=not sys.stderr.isatty())
+    _say(
+        write_dataset(
+            out, progress, name=f"walkers, seed {seed}", notes={"walkers": {"subjects": subjects, "seed": seed}}
+        ),
+        out,
+    )
+
+
+def _say(dataset, out) -> None:
+    index = dataset.index
+    click.echo(
+        f"{out}: {len(dataset)} walks of {index['subject'].nunique()} people in {index['view'].nunique()} views, "
+        f"{int(index['frames'].sum())} frames"
+    )
+    left_out = dataset.info["left_out"]
+    for entry in left_out[:10]:
+        click.echo(f"  left out: {entry['source']}: {entry['reason']}")
+    if len(left_out) > 10:
+        click.echo(f"  ... and {len(left_out) - 10} more; all of them are in {out / 'dataset.json'}")
+
+
+@main.command(epilog="Example: gaitlib embed reports/quick data/walkers --out walks.npz")
+@click.argument("run")
+@click.argument("data")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
+def embed(run, data, out):
+    """Give every walk of the data set DATA its vector by the checkpoint of RUN."""
+    import torch
+
+    from gaitlib.data.dataset import GaitDataset
+    from gaitlib.data.preprocess import normalize
+    from gaitlib.evaluation.embedding import embed_walks
+    from gaitlib.model.checkpoint import load_model
+
+    model, facts = load_model(run)
+    dataset = GaitDataset.open(data)
+    settings = facts["config"]["evaluation"]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = embed_walks(
+        model, normalize(dataset), stride=settings["stride"], mirrored=settings["mirrored"], device=device
+    )
+    found.save(out)
+    click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
+
+
+def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...]):
+    from gaitlib.experiment import run_notebooks
+
+    run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
+    if run.exists() and any(run.iterdir()):
+        raise InputError(f"{run} exists; give another --name.")
+    from gaitlib.model.checkpoint import find_weights
+
+    find_weights(checkpoint)
+    run.mkdir(parents=True, exist_ok=True)
+    parameters = {"config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else ""}
+    run_notebooks(
+        run.resolve(),
+        {**parameters, "run": str(run.resolve()), "checkpoint": str(Path(checkpoint).resolve())},
+        (chapter,),
+    )
+    click.echo(f"The report is {run / 'index.html'}")
+
+
+_checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILE", help="A run folder or a weights file.")
+
+
+@main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")
+@_checkpoint
+@_data
+@_name
+@_set
+def evaluate(checkpoint, data, name, overrides):
+    """Run notebook 03 alone on a given checkpoint."""
+    _alone("03_evaluation", checkpoint, data, name, overrides)
+
+
+@main.command(epilog="Example: gaitlib visualize --checkpoint reports/quick --name pictures")
+@_checkpoint
+@_data
+@_name
+@_set
+def visualize(checkpoint, data, name, overrides):
+    """Run notebook 04 alone on a given checkpoint."""
+    _alone("04_visualization", checkpoint, data, name, overrides)

@@ -1,0 +1,431 @@
+"""The experiment as stages that pass files, and its run: four notebooks executed with papermill into reports/NAME/."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from gaitlib import InputError
+from gaitlib.config import Config, load_config, resolve
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.preprocess import NormalizedWalks, normalize
+from gaitlib.data.protocol import Protocol, Split
+from gaitlib.evaluation.bootstrap import rank1_intervals
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
+from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
+from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
+from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
+
+CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
+
+
+class StageFailed(Exception):
+    """A notebook stopped; the message names it, the cell and the error. `bad_input` tells whose fault it was."""
+
+    def __init__(self, message: str, bad_input: bool):
+        super().__init__(message)
+        self.bad_input = bad_input
+
+
+def root() -> Path:
+    """The folder with notebooks/ and configs/ that the working folder lies in, or else that of this package."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
+        if (folder / "configs" / "default.yaml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What notebook 03 found; metrics is the content of metrics.json."""
+
+    metrics: dict
+    matrices: dict[str, RankMatrix]
+    baseline_matrices: dict[str, RankMatrix]
+    embeddings: Embeddings
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a probe set: rank-1 with its interval, same view, mAP, EER, baseline; shares between 0 and 1."""
+        m = self.metrics
+        return pd.DataFrame(
+            {
+                "rank-1, other views": m["rank1"],
+                "95 % low": {k: v[0] for k, v in m["ci95"].items()},
+                "95 % high": {k: v[1] for k, v in m["ci95"].items()},
+                "rank-1, same view": m["rank1_same_view"],
+                "mAP": m["map"],
+                "EER": m["eer"],
+                "baseline, other views": m["baseline"]["rank1"],
+                "baseline, same view": m["baseline"]["rank1_same_view"],
+            }
+        )
+
+    def bars(self) -> pd.DataFrame:
+        """For figures.rank1_bars: columns condition, arm, rank1, low, high."""
+        rows = []
+        for name, rank1 in self.metrics["rank1"].items():
+            rows.append([name, "model", rank1, *self.metrics["ci95"][name]])
+            rows.append(
+                [name, "baseline", self.metrics["baseline"]["rank1"][name], *self.metrics["baseline"]["ci95"][name]]
+            )
+        return pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One configuration on one data set; each stage is made when it is first asked for and kept in the cache folder.
+
+    A stage's folder is named by the fingerprint of all that goes into it: settings, data and source code. It appears when it is
+    complete; a training that was interrupted goes on where it stopped.
+    """
+
+    config: Config
+    data: Path | None
+    cache: Path
+    run: Path
+    checkpoint: Path | None = None
+
+    @classmethod
+    def open(
+        cls, config: str = "configs/quick.yaml", overrides: str = "", *, data: str = "", run: str = "reports/lab",
+        cache: str = "cache", checkpoint: str = "",
+    ) -> "Experiment":  # fmt: skip
+        """Paths are taken from the root of the repository, wherever the notebook runs.
+
+        overrides: "key=value", several separated by spaces. config: a YAML file; with a checkpoint and an empty config, the configuration it was trained with.
+        data: a data set folder; empty for the embedded walkers. run: where results and figures go.
+        checkpoint: a run folder or a weights file to use instead of training.
+        """
+        os.chdir(root())
+        changes = shlex.split(overrides)
+        if checkpoint and not config:
+            from gaitlib.model.checkpoint import load_model
+
+            settings = resolve(load_model(checkpoint)[1]["config"], checkpoint)
+            if changes:
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "config.yaml"
+                    path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+                    settings = load_config(path, changes)
+        else:
+            settings = load_config(config, changes)
+        experiment = cls(
+            settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None
+        )
+        experiment.run.mkdir(parents=True, exist_ok=True)
+        return experiment
+
+    # -- stages
+
+    def _stage(self, name: str, key: object, make: Callable[[Path], None]) -> Path:
+        folder = self.cache / f"{name}-{fingerprint(key)[:16]}"
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            partial.mkdir(parents=True, exist_ok=True)
+            make(partial)
+            os.replace(partial, folder)
+        return folder
+
+    @cached_property
+    def dataset(self) -> GaitDataset:
+        """The prepared data set, or the embedded walkers."""
+        if self.data:
+            return GaitDataset.open(self.data)
+        from gaitlib.data.walkers import make_walkers
+
+        settings = self.config.walkers
+        key = [settings.model_dump(), code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"])]
+
+        def make(folder: Path) -> None:
+            write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed), name="walkers")
+
+        return GaitDataset.open(self._stage("walkers", key, make) / "data")
+
+    @cached_property
+    def split(self) -> Split:
+        """Who trains, validates and tests."""
+        from gaitlib.config import config_folder
+
+        return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml").split(self.dataset)
+
+    @cached_property
+    def test_walks(self) -> NormalizedWalks:
+        return normalize(self.split.test.walks)
+
+    def trained(self, on_progress: Callable[[pd.DataFrame], None] | None = None) -> Path:
+        """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given."""
+        if self.checkpoint:
+            return self.checkpoint
+        from gaitlib.training import train
+
+        settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
+        facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint}
+        split = self.split
+        people = [sorted(part.index["subject"].unique()) for part in (split.train, split.validation.walks)]
+        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation", "training.py"])
+        key = [settings, self.dataset.fingerprint, people, code]
+        return self._stage(
+            "training", key, lambda folder: train(self.config, split, folder, on_progress=on_progress, facts=facts)
+        )
+
+    def history(self) -> pd.DataFrame | None:
+        """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
+        for folder in (self.trained(), self.trained() / "checkpoint"):
+            if (folder / "history.csv").is_file():
+                return pd.read_csv(folder / "history.csv")
+        return None
+
+    def keep_training(self) -> None:
+        """Copy the checkpoint and the logs into the run folder."""
+        from gaitlib.model.checkpoint import find_weights
+
+        weights = find_weights(self.trained())
+        target = self.run / "checkpoint"
+        if weights.parent.resolve() == target.resolve():
+            return
+        target.mkdir(exist_ok=True)
+        for name in ("model.safetensors", "state.pt", "history.csv"):
+            if (weights.parent / name).is_file():
+                _copy(weights.parent / name, target / name)
+        logs = weights.parent / "logs"
+        shutil.rmtree(self.run / "logs", ignore_errors=True)
+        if logs.is_dir():
+            shutil.copytree(logs, self.run / "logs")
+
+    @cached_property
+    def model(self):
+        """The trained network in eval mode, on the CPU."""
+        from gaitlib.model.checkpoint import load_model
+
+        return load_model(self.trained())[0]
+
+    def evaluate(self) -> Evaluation:
+        """Encode each test walk once, rank, and compute every number of metrics.json."""
+        import torch
+
+        from gaitlib.model.checkpoint import find_weights, load_model
+
+        settings, test = self.config.evaluation, self.split.test
+        weights = find_weights(self.trained())
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+
+        def make(folder: Path) -> None:
+            model, _ = load_model(weights)
+            found = embed_walks(
+                model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device
+            )
+            found.save(folder / "embeddings.npz")
+
+        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
+        people = sorted(test.walks.index["subject"].unique())
+        key = [
+            settings.model_dump(),
+            self.config.protocol,
+            self.dataset.fingerprint,
+            people,
+            code,
+            _file_fingerprint(weights),
+        ]
+        folder = self._stage("embeddings", key, make)
+        embeddings = Embeddings(Embeddings.load(folder / "embeddings.npz").values, test.walks.index)
+        baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
+        matrices = {name: rank_matrix(embeddings, test.gallery, rows, name) for name, rows in test.probes.items()}
+        hand_made = {name: rank_matrix(baseline, test.gallery, rows, name) for name, rows in test.probes.items()}
+        eer = {
+            n: equal_error_rate(*cross_view_scores(embeddings, test.gallery, rows)) for n, rows in test.probes.items()
+        }
+        repeats = settings.bootstrap
+        metrics = {
+            "rank1": _with_mean({n: m.mean() for n, m in matrices.items()}),
+            "rank1_same_view": _with_mean({n: m.same_view_mean() for n, m in matrices.items()}),
+            "ci95": rank1_intervals(matrices, repeats=repeats, seed=self.config.seed),
+            "map": _with_mean({n: m.mean_precision() for n, m in matrices.items()}),
+            "eer": _with_mean(eer),
+            "counts": {
+                "people": len(people),
+                "training_people": int(self.split.train.index["subject"].nunique()),
+                "validation_people": int(self.split.validation.walks.index["subject"].nunique()),
+                "gallery": int(test.gallery.sum()),
+                "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
+            },
+            "iterations": self.config.training.iterations,
+            "baseline": {
+                "rank1": _with_mean({n: m.mean() for n, m in hand_made.items()}),
+                "rank1_same_view": _with_mean({n: m.same_view_mean() for n, m in hand_made.items()}),
+                "ci95": rank1_intervals(hand_made, repeats=repeats, seed=self.config.seed),
+            },
+        }
+        return Evaluation(metrics, matrices, hand_made, embeddings)
+
+    def keep_results(self, evaluation: Evaluation) -> None:
+        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
+        from gaitlib.reports.excel import write_results
+
+        evaluation.embeddings.save(self.run / "embeddings.npz")
+        _write(self.run / "metrics.json", json.dumps(_no_nan(evaluation.metrics), indent=1))
+        config = self.config.model_dump(mode="json")
+        _write(self.run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_results(
+            self.run / "results.xlsx", metrics=evaluation.metrics, matrices=evaluation.matrices,
+            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=self.provenance({}),
+            left_out=self.left_out,
+        )  # fmt: skip
+
+    @property
+    def left_out(self) -> list[dict]:
+        """{"source", "reason"} of every walk that was not used."""
+        return self.dataset.info.get("left_out", [])
+
+    def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
+        return provenance(
+            config=self.config.model_dump(mode="json"), data_fingerprint=self.dataset.fingerprint, seed=self.config.seed,
+            stage_seconds=stage_seconds, start=start,
+        )  # fmt: skip
+
+
+def _with_mean(values: dict[str, float]) -> dict[str, float]:
+    finite = [v for v in values.values() if np.isfinite(v)]
+    return {**values, "mean": float(np.mean(finite)) if finite else float("nan")}
+
+
+def _no_nan(value):
+    """JSON has no NaN: what could not be measured is null."""
+    if isinstance(value, dict):
+        return {k: _no_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_no_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _file_fingerprint(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, part)
+    os.replace(part, target)
+
+
+def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS) -> None:
+    """Execute notebooks with papermill into the run folder and write its pages.
+
+    run: reports/NAME. parameters: for all of the notebooks; each takes those it has.
+    Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config as Configuration
+
+    from gaitlib.reports.html import notebook_html, write_index
+
+    notebooks = {name: root() / "notebooks" / f"{name}.ipynb" for name in chapters}
+    for path in notebooks.values():
+        if not path.is_file():
+            raise InputError(f"The notebook {path.name} is missing from {path.parent}.")
+    taken = {name: set(papermill.inspect_notebook(path)) for name, path in notebooks.items()}
+    if unknown := sorted(set(parameters) - set().union(*taken.values())):
+        raise InputError(
+            f"No notebook has the parameter {unknown[0]!r}; they have {', '.join(sorted(set().union(*taken.values())))}."
+        )
+
+    start, seconds = datetime.now().astimezone(), {}
+    _keep_memory_in_kernels()
+    # sockets in files: no ports that several runs could collide on
+    kernels = Configuration({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
+    for number, (name, path) in enumerate(notebooks.items(), 1):
+        print(f"[{number}/{len(notebooks)}] {name}", flush=True)
+        began = time.monotonic()
+        executed = run / f"{name}.ipynb"
+        given = {k: v for k, v in parameters.items() if k in taken[name]}
+        try:
+            papermill.execute_notebook(
+                path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
+                stdout_file=sys.stdout, config=kernels,
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            bad_input = error.ename == "InputError"
+            where = f"Notebook {name}, cell {error.exec_count}"
+            raise StageFailed(
+                f"{where}: {'' if bad_input else error.ename + ': '}{error.evalue} (see {executed})", bad_input
+            ) from None
+        seconds[name] = time.monotonic() - began
+        print(f"    {seconds[name]:.0f} s", flush=True)
+
+    experiment = Experiment.open(**{k: v for k, v in parameters.items()})
+    _write(run / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
+    executed = [run / f"{name}.ipynb" for name in CHAPTERS if (run / f"{name}.ipynb").is_file()]
+    for path in executed:
+        notebook_html(path, path.with_suffix(".html"), f"{run.name}: {path.stem.partition('_')[2].replace('_', ' ')}")
+    metrics = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
+    write_index(
+        run, metrics=metrics, config=experiment.config.model_dump(mode="json"),
+        provenance=json.loads((run / "provenance.json").read_text()), left_out=experiment.left_out, chapters=executed,
+    )  # fmt: skip
+
+
+def _keep_memory_in_kernels() -> None:
+    """What training.keep_freed_memory does, for the kernels that are started from here."""
+    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
+
+
+def run_experiment(
+    config: str, overrides: list[str] = (), *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache",
+    resume: bool = False, force: bool = False,
+) -> Path:  # fmt: skip
+    """The whole experiment: notebooks 01-04 into reports/NAME/ with index.html; returns that folder.
+
+    An existing run folder is an error unless `resume` (finished stages are used again) or `force` (the run folder and the
+    training of this configuration are made anew).
+    """
+    settings = load_config(config, overrides)
+    base = root()
+    run = Path(reports) / (name or Path(config).stem)
+    if run.exists() and any(run.iterdir()) and not (resume or force):
+        raise InputError(
+            f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name."
+        )
+    experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
+    if data:
+        experiment.split  # noqa: B018 (a data set or protocol that does not fit is said before anything is written)
+    if force:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(cache, ignore_errors=True)
+    run.mkdir(parents=True, exist_ok=True)
+    _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+
+    def place(path: str | Path) -> str:
+        return os.path.relpath(path, base) if Path(path).resolve().is_relative_to(base) else str(Path(path).resolve())
+
+    run_notebooks(
+        run.resolve(),
+        {
+            "config": place(run / "config.yaml"),
+            "data": place(data) if data else "",
+            "run": place(run),
+            "cache": place(cache),
+        },
+    )
+    return run
