@@ -61,9 +61,7 @@ def run(config, overrides, data, name, resume, force):
 @main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--format", "format_name", default="auto", help="A name from `gaitlib formats`, or auto.")
-@click.option(
-    "--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees."
-)
+@click.option("--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
 def prepare(source, format_name, cameras, out):
     """Turn files of poses into a data set folder."""
@@ -109,9 +107,7 @@ def walkers(subjects, seed, out):
 
     progress = tqdm(make_walkers(subjects, seed), total=subjects * 110, unit="walk", disable=not sys.stderr.isatty())
     _say(
-        write_dataset(
-            out, progress, name=f"walkers, seed {seed}", notes={"walkers": {"subjects": subjects, "seed": seed}}
-        ),
+        write_dataset(out, progress, name=f"walkers, seed {seed}", notes={"walkers": {"subjects": subjects, "seed": seed}}),
         out,
     )
 
@@ -146,9 +142,7 @@ def embed(run, data, out):
     dataset = GaitDataset.open(data)
     settings = facts["config"]["evaluation"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = embed_walks(
-        model, normalize(dataset), stride=settings["stride"], mirrored=settings["mirrored"], device=device
-    )
+    found = embed_walks(model, normalize(dataset), stride=settings["stride"], mirrored=settings["mirrored"], device=device)
     found.save(out)
     click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
 

@@ -145,9 +145,7 @@ def _read(path: Path) -> dict:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
-        raise InputError(
-            f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}."
-        ) from None
+        raise InputError(f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}.") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is not None and not isinstance(content, dict):

@@ -77,9 +77,7 @@ class Evaluation:
         rows = []
         for name, rank1 in self.metrics["rank1"].items():
             rows.append([name, "model", rank1, *self.metrics["ci95"][name]])
-            rows.append(
-                [name, "baseline", self.metrics["baseline"]["rank1"][name], *self.metrics["baseline"]["ci95"][name]]
-            )
+            rows.append([name, "baseline", self.metrics["baseline"]["rank1"][name], *self.metrics["baseline"]["ci95"][name]])
         return pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])
 
 
@@ -104,7 +102,8 @@ class Experiment:
     ) -> "Experiment":  # fmt: skip
         """Paths are taken from the root of the repository, wherever the notebook runs.
 
-        overrides: "key=value", several separated by spaces. config: a YAML file; with a checkpoint and an empty config, the configuration it was trained with.
+        config: a YAML file; with a checkpoint and an empty config, the configuration it was trained with.
+        overrides: "key=value", several separated by spaces.
         data: a data set folder; empty for the embedded walkers. run: where results and figures go.
         checkpoint: a run folder or a weights file to use instead of training.
         """
@@ -121,9 +120,7 @@ class Experiment:
                     settings = load_config(path, changes)
         else:
             settings = load_config(config, changes)
-        experiment = cls(
-            settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None
-        )
+        experiment = cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
         experiment.run.mkdir(parents=True, exist_ok=True)
         return experiment
 
@@ -223,9 +220,7 @@ class Experiment:
 
         def make(folder: Path) -> None:
             model, _ = load_model(weights)
-            found = embed_walks(
-                model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device
-            )
+            found = embed_walks(model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device)
             found.save(folder / "embeddings.npz")
 
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
@@ -243,9 +238,7 @@ class Experiment:
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
         matrices = {name: rank_matrix(embeddings, test.gallery, rows, name) for name, rows in test.probes.items()}
         hand_made = {name: rank_matrix(baseline, test.gallery, rows, name) for name, rows in test.probes.items()}
-        eer = {
-            n: equal_error_rate(*cross_view_scores(embeddings, test.gallery, rows)) for n, rows in test.probes.items()
-        }
+        eer = {n: equal_error_rate(*cross_view_scores(embeddings, test.gallery, rows)) for n, rows in test.probes.items()}
         repeats = settings.bootstrap
         metrics = {
             "rank1": _with_mean({n: m.mean() for n, m in matrices.items()}),
@@ -373,7 +366,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         seconds[name] = time.monotonic() - began
         print(f"    {seconds[name]:.0f} s", flush=True)
 
-    experiment = Experiment.open(**{k: v for k, v in parameters.items()})
+    experiment = Experiment.open(**parameters)
     _write(run / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
     executed = [run / f"{name}.ipynb" for name in CHAPTERS if (run / f"{name}.ipynb").is_file()]
     for path in executed:
@@ -404,9 +397,7 @@ def run_experiment(
     base = root()
     run = Path(reports) / (name or Path(config).stem)
     if run.exists() and any(run.iterdir()) and not (resume or force):
-        raise InputError(
-            f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name."
-        )
+        raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
     experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
     if data:
         experiment.split  # noqa: B018 (a data set or protocol that does not fit is said before anything is written)

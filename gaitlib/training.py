@@ -61,9 +61,7 @@ def augment(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Te
     return x
 
 
-def loss_terms(
-    model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weights: Losses, decoded: int
-) -> dict[str, Tensor]:
+def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weights: Losses, decoded: int) -> dict[str, Tensor]:
     """Every loss whose weight is not 0, not yet weighted.
 
     x: float32 [2B, 30, T], anchors then partners, as the encoders see them; target: the same before noise, what the decoder is
@@ -187,12 +185,8 @@ def train(
     )  # fmt: skip
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = optimizers[t.optimizer](
-        model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay
-    )
-    averaged = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(t.average), use_buffers=True) if t.average else None
-    )
+    optimizer = optimizers[t.optimizer](model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(t.average), use_buffers=True) if t.average else None
 
     first, history, best, spent = 0, [], -1.0, 0.0
     if (folder / STATE).exists():

@@ -54,13 +54,9 @@ class Protocol:
         left to train on, or where a gallery or probe selection is empty.
         """
         people = sorted(dataset.index["subject"].unique())
-        train, test = (
-            _people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test")
-        )
+        train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
         if both := sorted(set(train) & set(test)):
-            raise InputError(
-                f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one."
-            )
+            raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
         if not 2 <= self.validation <= len(train) - 2:
             raise InputError(
                 f"Protocol {self.name}: validation must hold out between 2 and {len(train) - 2} of the {len(train)} training "
@@ -87,9 +83,7 @@ class Protocol:
                     f"{', '.join(sorted(walks.index['condition'].unique()))} and runs {sorted(walks.index['run'].unique())}."
                 )
         used = gallery | np.any(list(probes.values()), axis=0)
-        chosen = GaitDataset(
-            walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder
-        )
+        chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)
         return Roles(chosen, gallery[used], {name: rows[used] for name, rows in probes.items()})
 
 
@@ -124,9 +118,7 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
         unknown = [f"{n:03d}" for n in range(first, int(last) + 1) if n not in numbers] if np.isfinite(last) else []
     if unknown or not chosen:
         lacking = f"{', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''}" if unknown else str(wanted)
-        raise InputError(
-            f"{where}: the data set of {len(people)} people has no {lacking}; correct the protocol or the data."
-        )
+        raise InputError(f"{where}: the data set of {len(people)} people has no {lacking}; correct the protocol or the data.")
     return chosen
 
 

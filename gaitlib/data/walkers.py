@@ -239,9 +239,7 @@ def perform(
     out = []
     for r, (condition, run) in enumerate(RECORDINGS):
         some = slice(middle - lengths[r] // 2, middle - lengths[r] // 2 + lengths[r])
-        out.append(
-            Recording(condition, run, joints[r, some], soles[r, some], angles[r, some], cadence[r], body["stature"])
-        )
+        out.append(Recording(condition, run, joints[r, some], soles[r, some], angles[r, some], cadence[r], body["stature"]))
     return out
 
 

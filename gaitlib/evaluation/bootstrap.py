@@ -13,9 +13,7 @@ def rank1_intervals(matrices: dict[str, RankMatrix], *, repeats: int = 2000, see
     """
     people = sorted({person for m in matrices.values() for person in m.people})
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(
-        len(people), np.full(len(people), 1 / len(people)), size=repeats
-    )  # times each person is drawn
+    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=repeats)  # times each person is drawn
     scores = {}
     for name, m in matrices.items():
         weight = draws[:, np.searchsorted(people, m.people)].astype(float)

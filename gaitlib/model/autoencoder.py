@@ -1,5 +1,6 @@
 """Disentanglement: three encoders take a walk apart into motion, body and view codes, a decoder puts codes together."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -27,9 +28,9 @@ class Codes(NamedTuple):
 
 
 def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
-    """Reflection-padded convolutions of kernel 3, each followed by LeakyReLU(0.2); [B, channels[0], T] -> [B, channels[-1], T]."""
+    """Reflection-padded convolutions of kernel 3, each followed by LeakyReLU(0.2); [B, first, T] -> [B, last, T]."""
     layers = []
-    for a, b in zip(channels, channels[1:], strict=False):
+    for a, b in pairwise(channels):
         layers += [nn.ReflectionPad1d(1), nn.Conv1d(a, b, 3), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
@@ -46,7 +47,7 @@ class PaperEncoder(nn.Module):
 
 
 def pose_features(x: Tensor) -> Tensor:
-    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities are central differences, times 5 for like size."""
+    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, times 5 for like size."""
     joints = x.unflatten(1, (NUM_JOINTS, 2))
     ends = torch.tensor(BONES, device=x.device)
     bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
@@ -96,11 +97,7 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     w = weight.unbind(2)
     inner = F.conv1d(torch.cat([x[..., :1], x], 2), torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2), bias)
     first = F.linear(x[..., 1], w[0] + w[1] + w[5] + w[6]) + F.linear(x[..., 0], w[2] + w[3] + w[4], bias)
-    last = (
-        F.linear(x[..., -3], w[0])
-        + F.linear(x[..., -2], w[1] + w[2] + w[6])
-        + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
-    )
+    last = F.linear(x[..., -3], w[0]) + F.linear(x[..., -2], w[1] + w[2] + w[6]) + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
     return torch.cat([first[..., None], inner, last[..., None]], 2)
 
 

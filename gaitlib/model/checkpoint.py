@@ -18,9 +18,7 @@ WEIGHTS, STATE = "model.safetensors", "state.pt"
 def save_weights(path: Path, model: GaitModel, weights: dict[str, torch.Tensor], **facts) -> None:
     """Write weights with the model's settings and some facts (plain JSON values) beside them; whole or not at all."""
     metadata = {"model": json.dumps(model.settings), "facts": json.dumps(facts)}
-    _atomically(
-        path, lambda part: save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part, metadata)
-    )
+    _atomically(path, lambda part: save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part, metadata))
 
 
 def save_state(path: Path, state: dict) -> None:
@@ -38,9 +36,7 @@ def _atomically(path: Path, write) -> None:
     except BaseException as error:
         Path(part).unlink(missing_ok=True)
         if isinstance(error, (OSError, SafetensorError, RuntimeError)):
-            raise OSError(
-                f"The checkpoint {path} could not be written ({error}); the one before it is kept."
-            ) from error
+            raise OSError(f"The checkpoint {path} could not be written ({error}); the one before it is kept.") from error
         raise
 
 
@@ -71,9 +67,7 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
     wrong = [k for k in expected if k not in weights or weights[k].shape != expected[k].shape]
     wrong += [k for k in weights if k not in expected]
     if wrong:
-        raise InputError(
-            f"{path} does not fit the network it describes, first at {wrong[0]}; train again or take another file."
-        )
+        raise InputError(f"{path} does not fit the network it describes, first at {wrong[0]}; train again or take another file.")
     model.load_state_dict(weights)
     return model.eval(), facts
 

@@ -19,16 +19,11 @@ def aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
     frames = target.shape[2]
     with torch.no_grad():
         p2, t2 = prediction.square().sum(1), target.square().sum(1)
-        distance = (
-            p2[:, :, None] + t2[:, None, :] - 2 * prediction.transpose(1, 2) @ target
-        )  # [B, T (prediction), T (target)]
-        shifts = [s for s in range(-SHIFTS + 1, SHIFTS)]
+        distance = p2[:, :, None] + t2[:, None, :] - 2 * prediction.transpose(1, 2) @ target  # [B, T (prediction), T (target)]
+        shifts = list(range(-SHIFTS + 1, SHIFTS))
         # a diagonal holds the overlap of one shift; its last frame is left out
         errors = torch.stack(
-            [
-                torch.diagonal(distance, s, 1, 2)[:, :-1].mean(1) / (prediction.shape[1] * (frames - abs(s)))
-                for s in shifts
-            ],
+            [torch.diagonal(distance, s, 1, 2)[:, :-1].mean(1) / (prediction.shape[1] * (frames - abs(s))) for s in shifts],
             1,
         )
         best = torch.tensor(shifts, device=errors.device)[errors.argmin(1)]

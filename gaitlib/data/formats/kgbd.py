@@ -130,9 +130,7 @@ def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     odd = ~np.isin(arrays["heading"], (-1, 1))
     demand(not odd.any(), f"heading of pass {int(np.argmax(odd))} is neither +1 nor -1")
     fps = arrays["fps"]
-    demand(
-        fps.size == 1 and fps.dtype.kind in "iuf" and 0 < float(fps.reshape(-1)[0]) < np.inf, "fps is no number above 0"
-    )
+    demand(fps.size == 1 and fps.dtype.kind in "iuf" and 0 < float(fps.reshape(-1)[0]) < np.inf, "fps is no number above 0")
     arrays["fps"] = fps.reshape(())
     if "joint_names" in arrays:
         names = [re.sub("^l_", "left_", re.sub("^r_", "right_", str(n))) for n in arrays["joint_names"].tolist()]

@@ -125,9 +125,7 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
     """
     found = recordings(source)
     if not found:
-        raise InputError(
-            f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in it or in its Data."
-        )
+        raise InputError(f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in it or in its Data.")
     return _walks(found, angles, left_out)
 
 
