@@ -1,0 +1,135 @@
+"""The published recognizer has the published sizes; what the identity loss reaches is what is configured."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gaitlib.model.autoencoder import Autoencoder
+from gaitlib.model.recognizer import FEATURES, GaitModel, LeanRecognizer, PaperRecognizer, stack_features
+
+COMBINED = ["pose", "motion", "body"]
+
+
+def published(features):
+    with torch.device("meta"):
+        return GaitModel(
+            people=74, encoder="paper", recognizer="paper", recognizer_width=32, embedding=512, features=features,
+            end_to_end=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("features", "flat"),
+    [
+        (COMBINED, 304_128),
+        (["pose"], 33_792),
+        (["motion"], 137_280),
+        (["body"], 137_280),
+        (["view"], 137_280),
+        ([*COMBINED, "view"], 439_296),
+    ],
+)
+def test_published_flat_sizes(features, flat):
+    model = published(features)
+    assert model.recognizer.fc.in_features == flat
+    rows = torch.empty(2, sum(FEATURES[f] for f in features), 64, device="meta")
+    embedding, logits = model.recognizer(rows)
+    assert embedding.shape == (2, 512)
+    assert logits.shape == (2, 74)
+
+
+def test_published_number_of_parameters():
+    model = published(COMBINED)
+    assert model.recognizer.fc.weight.numel() == 155_713_536
+    convolutions = 10 * 32 + (9 * 32 + 1) * 64 + 2 * (9 * 64 + 1) * 64
+    batch_norms = 2 * (32 + 3 * 64)
+    rest = 512 + 512 * 74 + 74
+    assert sum(p.numel() for p in model.recognizer.parameters()) == 155_713_536 + convolutions + batch_norms + rest
+    # the published program counts 156.3 million, with three convolutions and class centers that make no embedding
+    assert 155.8e6 < sum(p.numel() for p in model.recognizer.parameters()) < 156.3e6
+
+
+def test_published_names():
+    with torch.device("meta"):
+        state = PaperRecognizer(30, 64, 74).state_dict()
+    for number, (a, b) in enumerate([(1, 32), (32, 64), (64, 64), (64, 64)], 1):
+        assert state[f"conv{number}.0.weight"].shape == (b, a, 3, 3)
+        assert state[f"conv{number}.1.running_mean"].shape == (b,)
+    assert state["fc.weight"].shape == (512, 33_792)
+    assert state["fc_cls.weight"].shape == (74, 512)
+
+
+def test_paper_recognizer_step_by_step():
+    torch.manual_seed(0)
+    network = PaperRecognizer(6, 16, 3, width=2, embedding=5).eval()
+    rows = torch.randn(2, 6, 16)
+
+    def block(layers, y):
+        conv, norm = layers[0], layers[1]
+        return F.relu(F.batch_norm(F.conv2d(y, conv.weight, conv.bias, padding=1), norm.running_mean, norm.running_var))
+
+    p = F.max_pool2d(block(network.conv2, block(network.conv1, rows[:, None])), 2, 2, padding=1)
+    wanted = network.fc((block(network.conv4, block(network.conv3, p)) + p).flatten(1))
+    embedding, logits = network(rows)
+    torch.testing.assert_close(embedding, wanted)
+    torch.testing.assert_close(logits, network.fc_cls(wanted))
+
+
+def test_features_are_stacked_in_the_given_order():
+    x = torch.randn(2, 30, 16)
+    codes = Autoencoder("paper").eval().encode(x)
+    rows = stack_features(x, codes, ["view", "pose"])
+    assert torch.equal(rows, torch.cat([codes.view_sequence, x], 1))
+    rows = stack_features(x, codes, ["motion", "body"])
+    assert torch.equal(rows, torch.cat([codes.motion, codes.body_sequence], 1))
+
+
+@pytest.mark.parametrize("recognizer", ["lean", "paper"])
+@pytest.mark.parametrize("end_to_end", [True, False])
+def test_identity_reaches_the_encoders_only_end_to_end(recognizer, end_to_end):
+    torch.manual_seed(0)
+    model = GaitModel(
+        people=3, window=16, encoder_width=12, recognizer=recognizer, recognizer_width=4, embedding=8,
+        features=COMBINED, end_to_end=end_to_end,
+    )  # fmt: skip
+    _, embedding, logits = model(torch.randn(4, 30, 16))
+    (F.cross_entropy(logits, torch.tensor([0, 1, 2, 0])) + embedding.square().mean()).backward()
+
+    def reached(module: nn.Module) -> bool:
+        return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in module.parameters())
+
+    assert reached(model.recognizer)
+    assert reached(model.autoencoder.motion_encoder) is end_to_end
+    assert reached(model.autoencoder.body_encoder) is end_to_end
+    assert not reached(model.autoencoder.view_encoder)  # not among the features
+    assert not reached(model.autoencoder.decoder)
+
+
+def test_lean_recognizer_fits_a_batch():
+    torch.manual_seed(0)
+    model = LeanRecognizer(8, 4, width=8, embedding=16, dropout=0.0)
+    rows, who = torch.randn(16, 8, 16), torch.arange(16) % 4
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
+    for _ in range(60):
+        loss = F.cross_entropy(model(rows)[1], who)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.1 < 1.38  # chance: log 4
+    assert torch.equal(model.neck.bias, torch.zeros(16))
+
+
+def test_embeddings_have_length_one_and_no_gradient():
+    model = GaitModel(people=2, window=16, encoder_width=12, recognizer_width=4, embedding=8).eval()
+    x = torch.randn(3, 30, 16, requires_grad=True)
+    embedding = model.embed(x)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert not embedding.requires_grad
+
+
+def test_settings_rebuild_the_model():
+    model = GaitModel(people=2, window=16, encoder_width=12, recognizer_width=4, embedding=8, features=("pose", "view"))
+    again = GaitModel(**model.settings)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert again.settings == model.settings
