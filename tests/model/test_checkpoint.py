@@ -1,0 +1,160 @@
+"""Checkpoints come back as they were written, or say what is wrong with them."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gaitlib import InputError
+from gaitlib.model.checkpoint import find_weights, load_model, load_state, save_state, save_weights
+from gaitlib.model.recognizer import GaitModel
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = GaitModel(people=3, window=16, encoder_width=6, recognizer_width=4, embedding=8, features=["pose", "body"])
+    model(torch.randn(4, 30, 16))  # moves the running statistics away from their start
+    return model.eval()
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    path = tmp_path / "checkpoint" / "model.safetensors"
+    save_weights(path, model, model.state_dict(), iteration=7, config={"seed": 3})
+    return path
+
+
+def rewrite(path, change=lambda weights: None, **metadata):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        kept = file.metadata() | metadata
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, {k: v for k, v in kept.items() if v is not None})
+
+
+def test_round_trip(model, checkpoint):
+    again, facts = load_model(checkpoint)
+    assert facts == {"iteration": 7, "config": {"seed": 3}}
+    assert again.settings == model.settings
+    assert not again.training
+    assert all(torch.equal(a, again.state_dict()[name]) for name, a in model.state_dict().items())
+    x = torch.randn(2, 30, 16)
+    assert torch.equal(again.embed(x), model.embed(x))
+
+
+def test_a_run_folder_a_checkpoint_folder_and_the_file_itself(checkpoint, tmp_path):
+    assert find_weights(checkpoint) == find_weights(checkpoint.parent) == find_weights(tmp_path) == checkpoint
+    with pytest.raises(InputError, match="nothing-here holds no checkpoint"):
+        load_model(tmp_path / "nothing-here")
+
+
+def test_a_weight_that_does_not_fit_is_named(checkpoint):
+    rewrite(checkpoint, lambda w: w.update({"recognizer.fc.weight": torch.zeros(8, 17)}))
+    with pytest.raises(InputError, match=r"recognizer\.fc\.weight"):
+        load_model(checkpoint)
+
+
+def test_a_missing_or_surplus_weight_is_named(checkpoint):
+    rewrite(checkpoint, lambda w: w.update({"surplus.weight": torch.zeros(1)}))
+    with pytest.raises(InputError, match=r"surplus\.weight"):
+        load_model(checkpoint)
+    rewrite(checkpoint, lambda w: (w.pop("surplus.weight"), w.pop("autoencoder.decoder.model.7.bias")))
+    with pytest.raises(InputError, match=r"autoencoder\.decoder\.model\.7\.bias"):
+        load_model(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"model": None},
+        {"facts": None},
+        {"model": "no JSON"},
+        {"model": "[1, 2]"},
+        {"model": json.dumps({"people": 3, "unknown": 1})},
+        {"model": json.dumps({"people": 3, "features": ["gait"]})},
+    ],
+)
+def test_descriptions_of_other_programs_are_refused(checkpoint, metadata):
+    rewrite(checkpoint, **metadata)
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        load_model(checkpoint)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickles_are_refused_and_not_run(tmp_path):
+    weights, state, trap = tmp_path / "model.safetensors", tmp_path / "state.pt", tmp_path / "ran"
+    weights.write_bytes(pickle.dumps(Bomb(trap)))
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        load_model(weights)
+    torch.save({"model": Bomb(trap)}, weights)
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        load_model(weights)
+    torch.save({"model": Bomb(trap)}, state)
+    with pytest.raises(InputError, match=r"state\.pt is damaged"):
+        load_state(state)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 64])
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(tmp_path)
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(InputError, match="delete it"):
+        load_state(tmp_path / "state.pt")
+
+
+def test_a_truncated_checkpoint_is_refused(checkpoint):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(checkpoint)
+
+
+def test_state_round_trip(tmp_path):
+    state = {"model": {"w": torch.arange(3.0)}, "history": [{"iteration": 1, "loss": 0.5}], "best": -1.0}
+    save_state(tmp_path / "state.pt", state)
+    again = load_state(tmp_path / "state.pt")
+    assert torch.equal(again.pop("model")["w"], state["model"]["w"])
+    assert again == {"history": state["history"], "best": -1.0}
+
+
+def test_a_failed_write_keeps_the_checkpoint_before_it(model, checkpoint, monkeypatch):
+    before = checkpoint.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gaitlib.model.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="the one before it is kept"):
+        save_weights(checkpoint, model, model.state_dict())
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="the one before it is kept"):
+        save_weights(checkpoint, model, model.state_dict())
+    monkeypatch.undo()
+    assert checkpoint.read_bytes() == before
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+def test_an_interrupted_write_leaves_no_half_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(tmp_path / "state.pt", {})
+    assert os.listdir(tmp_path) == []
