@@ -21,7 +21,16 @@ import numpy as np
 import pandas as pd
 
 from gaitlib import InputError
-from gaitlib.skeleton import JOINTS, NUM_JOINTS
+from gaitlib.skeleton import (
+    JOINTS,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    MID_HIP,
+    NECK,
+    NUM_JOINTS,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+)
 
 SCHEMA = 1
 COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
@@ -104,10 +113,12 @@ class GaitDataset:
         advice = "Prepare it again with `gaitlib prepare` or `gaitlib walkers`."
         try:
             info = json.loads((folder / "dataset.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{folder} is not a data set folder: it holds no dataset.json. {advice}") from None
-        except (ValueError, UnicodeDecodeError):
+        except ValueError:
             raise InputError(f"{folder}/dataset.json cannot be read as JSON. {advice}") from None
+        if not isinstance(info, dict):
+            raise InputError(f"{folder}/dataset.json is damaged: it holds no keys and values. {advice}")
         if info.get("schema") != SCHEMA:
             raise InputError(
                 f"{folder} was written with data set schema {info.get('schema')!r}, this version reads {SCHEMA}. {advice}"
@@ -116,10 +127,12 @@ class GaitDataset:
             index = pd.read_csv(folder / "index.csv", dtype=_TYPES, keep_default_na=False)
             poses = np.load(folder / "poses.npy", mmap_mode="r")
             confidence = np.load(folder / "confidence.npy", mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder} is damaged: {error}. {advice}") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{folder} is damaged: {' '.join(str(error).split())}. {advice}") from None
+        if list(index.columns) != COLUMNS:
+            raise InputError(f"{folder} is damaged: index.csv must have the columns {', '.join(COLUMNS)}. {advice}")
         frames = int(index["frames"].sum())
-        if list(index.columns) != COLUMNS or poses.shape != (frames, NUM_JOINTS, 2) or len(confidence) != frames:
+        if poses.shape != (frames, NUM_JOINTS, 2) or confidence.shape != (frames, NUM_JOINTS):
             raise InputError(f"{folder} is damaged: index.csv and the arrays do not fit each other. {advice}")
         return cls(index, poses, confidence, info, folder)
 
@@ -158,7 +171,7 @@ class GaitDataset:
         for column, wanted in values.items():
             if column not in self.index:
                 raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
-            wanted = [wanted] if isinstance(wanted, (str, int, float)) else list(wanted)
+            wanted = [wanted] if np.isscalar(wanted) else list(wanted)
             keep &= self.index[column].isin(wanted).to_numpy()
         return GaitDataset(self.index[keep].reset_index(drop=True), self.poses, self.confidence, self.info, self.folder)
 
@@ -203,8 +216,8 @@ def write_dataset(
 ) -> GaitDataset:
     """Write walks, as they come, into a data set folder and open it.
 
-    The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without a
-    single joint, or named like an earlier one are left out and listed in dataset.json with the reason.
+    The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without
+    neck or mid-hip in any frame, or named like an earlier one are left out and listed in dataset.json with the reason.
 
     walks: consumed once, never held together in memory.
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
@@ -238,7 +251,7 @@ def write_dataset(
             why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
             raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
         index = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
-        (partial / "index.csv").write_text(index)
+        (partial / "index.csv").write_text(index, encoding="utf-8", newline="")
         digest.update(index.encode())
         info = {
             "schema": SCHEMA,
@@ -267,7 +280,12 @@ def replace_folder(new: Path, folder: Path) -> None:
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
         os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        if old:
+            os.replace(old, folder)
+        raise
     if old:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -278,6 +296,10 @@ def _unfit(walk: Walk, seen: set[str]) -> str:
         return f"only {len(walk.pose)} frames, at least {SHORTEST_WALK} are needed"
     if not np.isfinite(walk.pose).any():
         return "no joint in any frame"
+    for middle, sides in ((NECK, [RIGHT_SHOULDER, LEFT_SHOULDER]), (MID_HIP, [RIGHT_HIP, LEFT_HIP])):
+        seen = np.isfinite(walk.pose).all(-1)
+        if not (seen[:, middle] | seen[:, sides].all(-1)).any():
+            return f"no frame has the {JOINTS[middle].replace('_', '-')}, without which the size is unknown"
     if walk.sequence in seen:
         return f"a walk named {walk.sequence} was read before"
     return ""
