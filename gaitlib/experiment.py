@@ -126,10 +126,14 @@ class Experiment:
 
     # -- stages
 
-    def _stage(self, name: str, key: object, make: Callable[[Path], None]) -> Path:
+    def _folders(self, name: str, key: object) -> tuple[Path, Path]:
+        """Where a stage lies when it is complete, and until then."""
         folder = self.cache / f"{name}-{fingerprint(key)[:16]}"
+        return folder, folder.with_suffix(".partial")
+
+    def _stage(self, name: str, key: object, make: Callable[[Path], None]) -> Path:
+        folder, partial = self._folders(name, key)
         if not folder.exists():
-            partial = folder.with_suffix(".partial")
             partial.mkdir(parents=True, exist_ok=True)
             make(partial)
             os.replace(partial, folder)
@@ -167,15 +171,25 @@ class Experiment:
             return self.checkpoint
         from gaitlib.training import train
 
-        settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint}
-        split = self.split
-        people = [sorted(part.index["subject"].unique()) for part in (split.train, split.validation.walks)]
-        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation", "training.py"])
-        key = [settings, self.dataset.fingerprint, people, code]
         return self._stage(
-            "training", key, lambda folder: train(self.config, split, folder, on_progress=on_progress, facts=facts)
+            "training",
+            self._training_key,
+            lambda folder: train(self.config, self.split, folder, on_progress=on_progress, facts=facts),
         )
+
+    @cached_property
+    def _training_key(self) -> list:
+        settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
+        parts = (self.split.train, self.split.validation.walks)
+        people = [sorted(part.index["subject"].unique()) for part in parts]
+        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation", "training.py"])
+        return [settings, self.dataset.fingerprint, people, code]
+
+    def forget_training(self) -> None:
+        """Delete the training of this configuration from the cache, finished or not."""
+        for folder in self._folders("training", self._training_key):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def history(self) -> pd.DataFrame | None:
         """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
@@ -352,6 +366,8 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         began = time.monotonic()
         executed = run / f"{name}.ipynb"
         given = {k: v for k, v in parameters.items() if k in taken[name]}
+        if "02_training" in seconds and "checkpoint" in taken[name]:
+            given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
             papermill.execute_notebook(
                 path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
@@ -403,7 +419,7 @@ def run_experiment(
         experiment.split  # noqa: B018 (a data set or protocol that does not fit is said before anything is written)
     if force:
         shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(cache, ignore_errors=True)
+        experiment.forget_training()
     run.mkdir(parents=True, exist_ok=True)
     _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
