@@ -151,7 +151,7 @@ def skeleton_strip(
     ax.spines[:].set_visible(False)
     ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
     names = ", ".join(n for n in rows if n)
-    text = _title(ax, title or f"The walk, one of {every} frames")
+    text = _title(ax, title or f"The walk, one frame in {every}")
     what = f"Rows of {count} skeletons each: {names}" if names else f"{count} skeletons in a row"
     return alt(fig, f"{text}. {what}; left limbs dashed.")
 

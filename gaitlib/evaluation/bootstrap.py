@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from gaitlib.evaluation.ranking import RankMatrix
+from gaitlib.evaluation.ranking import RankMatrix, finite_mean
 
 
 def rank1_intervals(matrices: dict[str, RankMatrix], *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
     """Percentile intervals of the cross-view rank-1 of each probe set, and of their mean (key "mean").
 
     The same draw of people is used for all probe sets; the gallery stays as it is.
-    Returns name -> [low, high], shares between 0 and 1.
+    Returns name -> [low, high], shares between 0 and 1; NaN where nothing was compared. Draws that leave a probe set without
+    people do not count for it.
     """
     people = sorted({person for m in matrices.values() for person in m.people})
     rng = np.random.default_rng(seed)
@@ -20,9 +21,11 @@ def rank1_intervals(matrices: dict[str, RankMatrix], *, repeats: int = 2000, see
         hits = np.tensordot(weight, m.hits, 1)  # [repeats, P, G]
         probes = np.tensordot(weight, m.probes.astype(float), 1)
         keep = ~m.same_view & (probes > 0)
-        cells = np.where(keep, hits / np.maximum(probes, 1), 0)
-        count = keep.sum(2)
-        margin = np.where(count > 0, cells.sum(2) / np.maximum(count, 1), np.nan)
-        scores[name] = np.nanmean(margin, 1)
-    scores["mean"] = np.mean(list(scores.values()), 0)
-    return {name: [float(v) for v in np.quantile(values, [0.025, 0.975])] for name, values in scores.items()}
+        margin = finite_mean(hits / np.maximum(probes, 1), keep, 2)
+        scores[name] = finite_mean(margin, True, 1)  # NaN where none of its people was drawn
+    scores["mean"] = finite_mean(np.stack(list(scores.values())), True, 0)
+    return {name: _interval(values[np.isfinite(values)]) for name, values in scores.items()}
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    return [float(v) for v in np.quantile(values, [0.025, 0.975])] if len(values) else [float("nan")] * 2

@@ -44,15 +44,15 @@ class RankMatrix:
         return _mean(self.values[self.same_view])
 
     def mean_precision(self) -> float:
-        return _mean(_margin(self.precision, ~self.same_view, 1))
+        return _mean(finite_mean(self.precision, ~self.same_view, 1))
 
     def probe_margin(self) -> np.ndarray:
         """float64 [P]: for each probe view the mean over the other gallery views."""
-        return _margin(self.values, ~self.same_view, 1)
+        return finite_mean(self.values, ~self.same_view, 1)
 
     def gallery_margin(self) -> np.ndarray:
         """float64 [G]: for each gallery view the mean over the other probe views."""
-        return _margin(self.values, ~self.same_view, 0)
+        return finite_mean(self.values, ~self.same_view, 0)
 
     def to_frame(self) -> pd.DataFrame:
         return pd.DataFrame(self.values, pd.Index(self.probe_views, name="probe view"), self.gallery_views)
@@ -63,7 +63,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _margin(values: np.ndarray, keep: np.ndarray, axis: int) -> np.ndarray:
+def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int) -> np.ndarray:
     """Mean of the kept, finite cells along an axis; NaN where there is none."""
     keep = keep & np.isfinite(values)
     count = keep.sum(axis)

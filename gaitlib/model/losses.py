@@ -20,7 +20,8 @@ def aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         p2, t2 = prediction.square().sum(1), target.square().sum(1)
         distance = p2[:, :, None] + t2[:, None, :] - 2 * prediction.transpose(1, 2) @ target  # [B, T (prediction), T (target)]
-        shifts = list(range(-SHIFTS + 1, SHIFTS))
+        most = min(SHIFTS, frames - 1)  # at least one frame of the overlap counts
+        shifts = list(range(-most + 1, most))
         # a diagonal holds the overlap of one shift; its last frame is left out
         errors = torch.stack(
             [torch.diagonal(distance, s, 1, 2)[:, :-1].mean(1) / (prediction.shape[1] * (frames - abs(s))) for s in shifts],
