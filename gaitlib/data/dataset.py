@@ -296,9 +296,9 @@ def _unfit(walk: Walk, seen: set[str]) -> str:
         return f"only {len(walk.pose)} frames, at least {SHORTEST_WALK} are needed"
     if not np.isfinite(walk.pose).any():
         return "no joint in any frame"
+    present = np.isfinite(walk.pose).all(-1)
     for middle, sides in ((NECK, [RIGHT_SHOULDER, LEFT_SHOULDER]), (MID_HIP, [RIGHT_HIP, LEFT_HIP])):
-        seen = np.isfinite(walk.pose).all(-1)
-        if not (seen[:, middle] | seen[:, sides].all(-1)).any():
+        if not (present[:, middle] | present[:, sides].all(-1)).any():
             return f"no frame has the {JOINTS[middle].replace('_', '-')}, without which the size is unknown"
     if walk.sequence in seen:
         return f"a walk named {walk.sequence} was read before"

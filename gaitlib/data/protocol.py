@@ -35,16 +35,20 @@ class Protocol:
     def load(cls, path: str | Path) -> "Protocol":
         path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError:
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
             raise InputError(f"There is no protocol {path}; the folder has: {known}.") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict) or not (_KEYS - {"summary"}) <= set(content) <= _KEYS:
             raise InputError(f"{path} must have exactly the keys {', '.join(sorted(_KEYS))} (summary may be left out).")
         if not isinstance(content["probes"], dict) or not content["probes"]:
             raise InputError(f"{path}: probes must name at least one probe set.")
+        if not all(isinstance(part, dict) for part in (content["gallery"], *content["probes"].values())):
+            raise InputError(f"{path}: gallery and each probe set select walks by keys, as {{condition: nm, run: 1-4}}.")
+        if type(content["validation"]) is not int:
+            raise InputError(f"{path}: validation is a number of people, not {content['validation']!r}.")
         return cls(**content)
 
     def split(self, dataset: GaitDataset) -> "Split":
@@ -80,7 +84,7 @@ class Protocol:
                 raise InputError(
                     f"Protocol {self.name}: no walk of {', '.join(people[:3])}... fits {name} "
                     f"{self.gallery if name == 'gallery' else self.probes[name]}; the data set has conditions "
-                    f"{', '.join(sorted(walks.index['condition'].unique()))} and runs {sorted(walks.index['run'].unique())}."
+                    f"{', '.join(sorted(walks.index['condition'].unique()))} and runs {sorted(walks.index['run'].unique().tolist())}."
                 )
         used = gallery | np.any(list(probes.values()), axis=0)
         chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)
@@ -141,5 +145,8 @@ def _matching(index: pd.DataFrame, wanted: dict) -> np.ndarray:
             keep &= index["run"].between(first, last).to_numpy()
         else:
             values = values if isinstance(values, list) else [values]
+            if column != "run" and (other := [v for v in values if not isinstance(v, str)]):
+                # YAML reads 000 and 036 as the numbers 0 and 30, which would silently match nothing
+                raise InputError(f"A protocol's {column} {other[0]!r} is a number or the like; write it in quotes.")
             keep &= index[column].isin(values).to_numpy()
     return keep

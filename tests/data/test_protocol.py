@@ -1,0 +1,204 @@
+"""Who trains, who is gallery, who is probe: on tiny tables of walks, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from gaitlib import InputError
+from gaitlib.data.dataset import COLUMNS, GaitDataset
+from gaitlib.data.protocol import Protocol
+from gaitlib.skeleton import NUM_JOINTS
+
+PROTOCOLS = Path(__file__).parents[2] / "configs" / "protocols"
+NM, BG, CL = [("nm", run) for run in range(1, 7)], [("bg", 1), ("bg", 2)], [("cl", 1), ("cl", 2)]
+
+
+def dataset_of(subjects, recordings=(*NM, *BG, *CL), views=("000", "090")):
+    rows = [
+        [f"{s}-{c}-{r:02d}-{v}", f"{s}-{c}-{r:02d}", s, c, r, v, 2 * n, 2, 25.0, ""]
+        for n, (s, (c, r), v) in enumerate((s, cr, v) for s in subjects for cr in recordings for v in views)
+    ]
+    poses = np.zeros((2 * len(rows), NUM_JOINTS, 2), np.float32)
+    return GaitDataset(pd.DataFrame(rows, columns=COLUMNS), poses, poses[..., 0])
+
+
+def numbered(first, last):
+    return [f"{n:03d}" for n in range(first, last + 1)]
+
+
+def protocol(**changes):
+    plain = {"name": "small", "train": "1-8", "test": "9-", "validation": 2, "gallery": {"condition": "nm", "run": "1-4"},
+             "probes": {"NM": {"condition": "nm", "run": "5-6"}, "other": {"condition": ["bg", "cl"]}}}  # fmt: skip
+    return Protocol(**plain | changes)
+
+
+def people(part):
+    return sorted((part if isinstance(part, GaitDataset) else part.walks).index["subject"].unique())
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "training", "testing"),
+    [
+        ("1-8", "9-", numbered(1, 8), numbered(9, 12)),
+        ("1-6", "12", numbered(1, 6), ["012"]),
+        ("5-", "1-4", numbered(5, 12), numbered(1, 4)),
+        ("7-12", 3, numbered(7, 12), ["003"]),
+        (["002", "001", "005", "009"], ["003"], ["001", "002", "005", "009"], ["003"]),
+    ],
+)
+def test_people_by_range_and_by_list(train, test, training, testing):
+    split = protocol(train=train, test=test).split(dataset_of(numbered(1, 12)))
+    assert sorted(people(split.train) + people(split.validation)) == training
+    assert people(split.test) == testing
+
+
+def test_a_list_may_name_people_without_numbers():
+    split = protocol(train=["ann", "bob", "eve", "7"], test=["joe"]).split(dataset_of(["ann", "bob", "eve", "joe", "7"]))
+    assert len(people(split.train)) == len(people(split.validation)) == 2
+    assert people(split.test) == ["joe"]
+
+
+def test_ranges_count_numbers_not_letters():
+    split = protocol(train="1-8", test="9-11").split(dataset_of([str(n) for n in range(1, 12)] + ["guest"]))
+    assert people(split.test) == ["10", "11", "9"]
+
+
+@pytest.mark.parametrize("validation", [2, 3, 5, 8, 38])
+def test_validation_people_come_evenly_out_of_the_training_people(validation):
+    split = protocol(train="1-40", test="41-", validation=validation).split(dataset_of(numbered(1, 42)))
+    assert set(people(split.train)) & set(people(split.validation)) == set()
+    assert sorted(people(split.train) + people(split.validation)) == numbered(1, 40)
+    held = np.array([int(p) for p in people(split.validation)])
+    assert len(held) == validation
+    assert np.ptp(np.diff([1, *held, 40])) <= 1
+    assert people(split.test) == ["041", "042"]
+
+
+def test_roles_by_hand():
+    dataset = dataset_of(numbered(1, 9), recordings=[*NM, ("bg", 1), ("hat", 1)], views=["000", "090"])
+    split = protocol().split(dataset)
+    walks, table = split.test.walks, split.test.walks.index
+    assert len(walks) == 14  # the hat has no role
+    assert table["condition"].tolist() == ["nm"] * 12 + ["bg"] * 2
+    np.testing.assert_array_equal(split.test.gallery, (table["condition"] == "nm") & (table["run"] <= 4))
+    assert list(split.test.probes) == ["NM", "other"]
+    np.testing.assert_array_equal(split.test.probes["NM"], (table["condition"] == "nm") & (table["run"] > 4))
+    np.testing.assert_array_equal(split.test.probes["other"], table["condition"] == "bg")
+    assert not (split.test.gallery & split.test.probes["NM"]).any()
+    assert np.shares_memory(walks.poses, dataset.poses)
+    assert set(split.train.index["condition"]) == {"nm", "bg", "hat"}  # training uses every walk
+    assert len(split.validation.gallery) == len(split.validation.walks) == 28
+
+
+def test_walks_are_selected_by_view_too():
+    chosen = protocol(gallery={"view": "000"}, probes={"side": {"view": ["090"], "run": [1, 2], "condition": "nm"}})
+    roles = chosen.split(dataset_of(numbered(1, 9))).test
+    assert roles.walks.index["view"][roles.gallery].unique().tolist() == ["000"]
+    assert roles.walks.index[roles.probes["side"]][["condition", "run", "view"]].to_numpy().tolist() == [
+        ["nm", 1, "090"],
+        ["nm", 2, "090"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": "1-15"}, r"small, train: .*12 people has no 013, 014, 015;"),
+        ({"train": "1-99"}, r"013, 014, 015, 016, 017 and more"),
+        ({"test": "20-"}, r"small, test: .*no 20-"),
+        ({"test": ["009", "nobody"]}, r"no nobody;"),
+        ({"test": []}, r"small, test"),
+        ({"test": "8-2"}, r"no 8-2"),
+        ({"test": "nine"}, r"'nine' is no range; write 1-74, 75- or a list"),
+        ({"test": None}, r"is no range"),
+        ({"test": "7-10"}, r"007, 008 stand in both train and test"),
+        ({"validation": 1}, r"between 2 and 6 of the 8 training people, not 1"),
+        ({"validation": 7}, r"between 2 and 6 of the 8 training people, not 7"),
+        ({"gallery": {"condition": "hat"}}, r"fits gallery \{'condition': 'hat'\}.*conditions bg, cl, nm and runs \[1, 2"),
+        ({"probes": {"HAT": {"run": "9-"}}}, r"fits HAT"),
+        ({"gallery": {"speed": "fast"}}, r"condition, run or view, not by 'speed'"),
+        ({"gallery": {"run": "first"}}, r"run: 'first' is no range"),
+        ({"gallery": {"view": 90}}, r"quotes"),
+        ({"gallery": {"view": ["000", 64]}}, r"quotes"),
+    ],
+)
+def test_what_does_not_fit_is_an_input_error(changes, words):
+    with pytest.raises(InputError, match=words):
+        protocol(**changes).split(dataset_of(numbered(1, 12)))
+
+
+def written(tmp_path, **changes):
+    plain = {"name": "small", "train": "1-8", "test": "9-", "validation": 2, "gallery": {"run": "1-4"},
+             "probes": {"NM": {"run": "5-6"}}}  # fmt: skip
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in (plain | changes).items() if v != "left out"}))
+    return path
+
+
+def test_a_file_is_loaded(tmp_path):
+    assert Protocol.load(written(tmp_path, summary="a few")) == protocol(
+        gallery={"run": "1-4"}, probes={"NM": {"run": "5-6"}}, summary="a few"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"galery": {"run": 1}},
+        {"validation": "left out"},
+        {"validation": "some"},
+        {"validation": True},
+        {"probes": {}},
+        {"probes": ["NM"]},
+        {"probes": {"NM": "5-6"}},
+        {"gallery": ["nm"]},
+    ],
+)
+def test_a_file_with_other_keys_or_values_is_an_input_error(tmp_path, changes):
+    path = written(tmp_path, **changes)
+    with pytest.raises(InputError) as error:
+        Protocol.load(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("text", [b"name: [", b"- a list", b"", b"name: \xff\xfe"])
+def test_a_file_that_is_no_yaml_of_keys_is_an_input_error(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text)
+    with pytest.raises(InputError) as error:
+        Protocol.load(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_protocol_names_those_there_are():
+    with pytest.raises(InputError, match=r"no protocol .*the folder has: kgbd-11v, kgbd-2v, walkers"):
+        Protocol.load(PROTOCOLS / "casia.yaml")
+
+
+def test_the_walkers_protocol():
+    split = Protocol.load(PROTOCOLS / "walkers.yaml").split(dataset_of(numbered(1, 44), views=["090"]))
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [32, 8, 4]
+    assert split.test.gallery.sum() == 4 * 4
+    assert {name: rows.sum() for name, rows in split.test.probes.items()} == {"NM": 8, "BG": 8, "CL": 8}
+    assert split.test.gallery.sum() + 24 == len(split.test.walks)
+
+
+@pytest.mark.parametrize(
+    ("name", "views"), [("kgbd-2v", ["leftward", "rightward"]), ("kgbd-11v", [f"{v:03d}" for v in range(0, 181, 18)])]
+)
+def test_the_protocols_of_real_people(name, views):
+    walks = [("walk", run) for run in range(1, 6)]
+    loaded = Protocol.load(PROTOCOLS / f"{name}.yaml")
+    split = loaded.split(dataset_of(numbered(1, 124), walks, views))
+    assert loaded.name == name
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [60, 14, 50]
+    assert split.test.gallery.sum() == 50 * 3 * len(views)
+    assert split.test.probes["WALK"].sum() == 50 * 2 * len(views)
+
+
+def test_every_protocol_is_tried_here():
+    assert {path.stem for path in PROTOCOLS.glob("*.yaml")} == {"walkers", "kgbd-2v", "kgbd-11v"}
