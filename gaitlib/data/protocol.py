@@ -84,7 +84,8 @@ class Protocol:
                 raise InputError(
                     f"Protocol {self.name}: no walk of {', '.join(people[:3])}... fits {name} "
                     f"{self.gallery if name == 'gallery' else self.probes[name]}; the data set has conditions "
-                    f"{', '.join(sorted(walks.index['condition'].unique()))} and runs {sorted(walks.index['run'].unique().tolist())}."
+                    f"{', '.join(sorted(walks.index['condition'].unique()))} and runs "
+                    f"{', '.join(map(str, sorted(walks.index['run'].unique())))}."
                 )
         used = gallery | np.any(list(probes.values()), axis=0)
         chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)

@@ -96,6 +96,9 @@ class BatchSampler:
 
         partner = self.of_recording.draw_other(self.recording[anchor], anchor, rng)
         synchronous = self.view[partner] != self.view[anchor]
+        # walks that are looped to fill a window stay together only where they are equally long
+        a, b = self.length[anchor], self.length[partner]
+        synchronous &= (np.minimum(a, b) >= self.window) | (a == b)
         partner = np.where(synchronous, partner, self._other_view(anchor, rng))
 
         room = np.maximum(self.length - self.window, 0)
@@ -136,7 +139,8 @@ def example_triplet(index: pd.DataFrame, view: str, other_view: str) -> tuple[in
     both = here[here["subject"].isin(there["subject"])]
     if both.empty or here["subject"].nunique() < 2:
         raise InputError(f"No two people are seen from view {view} with one of them also from {other_view}.")
-    synchronous = both[both["recording"].isin(there["recording"])]
+    seen = there["subject"] + "/" + there["recording"]
+    synchronous = both[(both["subject"] + "/" + both["recording"]).isin(seen)]
     x = (synchronous if len(synchronous) else both).index[0]
     same = there[there["subject"] == index["subject"][x]]
     twin = same[same["recording"] == index["recording"][x]]

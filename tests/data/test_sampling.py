@@ -1,0 +1,239 @@
+"""Batches drawn from tables of walks: what must hold in each of them, and what over many."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaitlib import InputError
+from gaitlib.data.dataset import COLUMNS
+from gaitlib.data.sampling import BatchSampler, example_triplet
+
+WINDOW = 64
+
+
+def table(rows):
+    """An index and lengths; rows are (subject, condition, run, view, recording, frames)."""
+    index = pd.DataFrame([[f"{rec}-{v}", rec, s, c, r, v, 0, n, 25.0, ""] for s, c, r, v, rec, n in rows], columns=COLUMNS)
+    return index, index["frames"].to_numpy()
+
+
+def synchronous():
+    """12 people, three conditions, four cameras that start together and end apart, some before a window is over."""
+    rng = np.random.default_rng(0)
+    runs = [("nm", 1), ("nm", 2), ("bg", 1), ("cl", 1)]
+    return table(
+        [
+            (f"{s:03d}", c, r, v, f"{s:03d}-{c}-{r:02d}", int(rng.integers(30, 160)))
+            for s in range(12) for c, r in runs for v in ("000", "036", "090", "126")
+        ]
+    )  # fmt: skip
+
+
+def headings():
+    """As kgbd-2v: each walk is its own recording, seen from one of two headings."""
+    rng = np.random.default_rng(1)
+    return table(
+        [
+            (f"{s:03d}", "walk", r, v, f"{s:03d}-{v}-{r}", int(rng.integers(60, 120)))
+            for s in range(9) for r in (1, 2, 3) for v in ("leftward", "rightward")
+        ]
+    )  # fmt: skip
+
+
+def one_view():
+    return table([(f"{s:03d}", "nm", r, "090", f"{s:03d}-{r}", 80) for s in range(6) for r in (1, 2)])
+
+
+def with_holes():
+    """People who lack cells: some have one view, some one walk, some another condition only."""
+    index, _ = synchronous()
+    keep = np.random.default_rng(2).random(len(index)) < 0.3
+    keep[index.groupby("subject").head(1).index] = True
+    keep &= ~((index["subject"] == "003") & (index.groupby("subject").cumcount() > 0))
+    keep &= ~((index["subject"] == "004") & (index["view"] != index["view"][index["subject"] == "004"].iloc[0]))
+    index = index[keep].reset_index(drop=True)
+    return index, index["frames"].to_numpy()
+
+
+EVERYTHING = pytest.mark.parametrize("data", [synchronous, headings, one_view, with_holes])
+
+
+def sampler_of(data, *, people=5, walks_per_person=4, seed=0, rank=0):
+    index, length = data()
+    sampler = BatchSampler(index, length, window=WINDOW, people=people, walks_per_person=walks_per_person, seed=seed, rank=rank)
+    return sampler, index, length
+
+
+@EVERYTHING
+def test_what_holds_in_every_batch(data):
+    sampler, index, length = sampler_of(data)
+    subject, view, recording = (index[c].to_numpy() for c in ("subject", "view", "recording"))
+    views_of = index.groupby("subject")["view"].unique()
+    for iteration in range(150):
+        batch = sampler.batch(iteration)
+        pairs = 5 * 4
+        assert [len(a) for a in (batch.walk, batch.offset, batch.subject)] == [2 * pairs] * 3
+        assert len(batch.other_person) == len(batch.synchronous) == pairs
+        anchor, partner = batch.walk[:pairs], batch.walk[pairs:]
+
+        # P people x K walks, all people different; numbers of people follow their sorted names
+        assert sampler.names.tolist() == sorted(set(subject))
+        np.testing.assert_array_equal(sampler.names[batch.subject], subject[batch.walk])
+        by_person = subject[anchor].reshape(5, 4)
+        assert (by_person == by_person[:, :1]).all()
+        assert len(set(by_person[:, 0])) == 5
+
+        # partners: the same person, from another view where the person has one
+        np.testing.assert_array_equal(subject[partner], subject[anchor])
+        several = np.array([len(views_of[s]) > 1 for s in subject[anchor]])
+        np.testing.assert_array_equal(view[partner] != view[anchor], several)
+        together = batch.synchronous
+        assert (view[partner] != view[anchor])[together].all()
+        assert (recording[partner] == recording[anchor])[together].all()
+
+        # windows lie within their walks; synchronous ones show the same frames
+        offset, own = batch.offset[:pairs], batch.offset[pairs:]
+        assert (batch.offset >= 0).all()
+        assert (batch.offset + np.minimum(WINDOW, length[batch.walk]) <= length[batch.walk]).all()
+        np.testing.assert_array_equal(offset[together], own[together])
+        for n, a, b, o in zip(together, anchor, partner, offset, strict=True):
+            if n:
+                np.testing.assert_array_equal(
+                    (o + np.arange(WINDOW)) % length[a], (o + np.arange(WINDOW)) % length[b], "looped apart"
+                )
+
+        # x_i: another person in the anchor's view
+        has = batch.has_other_person
+        np.testing.assert_array_equal(batch.other_person[~has], np.arange(pairs)[~has])
+        other = anchor[batch.other_person]
+        assert (subject[other] != subject[anchor])[has].all()
+        assert (view[other] == view[anchor])[has].all()
+        if data is not with_holes:
+            assert has.all()
+
+
+def test_recorded_together_means_paired_together():
+    """Of two cameras that both saw a whole window, each is the other's synchronous partner."""
+    index, _ = synchronous()
+    length = np.full(len(index), 100)
+    sampler = BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=0)
+    offsets = []
+    for i in range(50):
+        batch = sampler.batch(i)
+        assert batch.synchronous.all()
+        offsets.extend(batch.offset[:20])
+    assert set(offsets) == set(range(37))  # every place a window fits, and no other
+
+
+def test_nothing_is_synchronous_where_nothing_was_recorded_together():
+    for data in (headings, one_view):
+        assert not any(sampler_of(data)[0].batch(i).synchronous.any() for i in range(20))
+
+
+def test_partners_without_synchronous_views_have_offsets_of_their_own():
+    sampler, _, _ = sampler_of(headings)
+    offsets = np.array([sampler.batch(i).offset.reshape(2, -1) for i in range(20)])
+    assert (offsets[:, 0] != offsets[:, 1]).mean() > 0.8
+
+
+@EVERYTHING
+def test_a_batch_depends_on_seed_rank_and_iteration_alone(data):
+    def walks(iteration, **more):
+        batch = sampler_of(data, **more)[0].batch(iteration)
+        return [*batch.walk, *batch.offset, *batch.other_person]
+
+    used, _, _ = sampler_of(data)
+    for i in range(5):
+        used.batch(i)
+    batch = used.batch(7)
+    assert walks(7) == [*batch.walk, *batch.offset, *batch.other_person]
+    assert walks(7) != walks(8)
+    assert walks(7) != walks(7, seed=1)
+    assert walks(7) != walks(7, rank=1)
+
+
+def test_cells_are_drawn_evenly():
+    """Condition nm has twice the walks of bg and cl, and yet no more of the anchors."""
+    sampler, index, _ = sampler_of(synchronous, walks_per_person=4)
+    cells = index["view"] + "/" + index["condition"]
+    counts, people = Counter(), Counter()
+    for iteration in range(600):
+        batch = sampler.batch(iteration)
+        drawn = cells.to_numpy()[batch.walk[:20]].reshape(5, 4)
+        assert (drawn == drawn[0]).all()  # the same cells for everybody
+        assert len(set(drawn[0])) == 4
+        counts.update(drawn[0])
+        people.update(batch.subject[:20:4].tolist())
+    assert len(counts) == 12
+    for name, number, expected in [("cell", counts, 600 * 4 / 12), ("person", people, 600 * 5 / 12)]:
+        worst = max(abs(n - expected) for n in number.values())
+        assert worst < 4.5 * np.sqrt(expected), name
+
+
+def test_more_walks_than_cells_repeat_them():
+    sampler, index, _ = sampler_of(headings, walks_per_person=5)
+    batch = sampler.batch(0)
+    counts = Counter(index["view"].to_numpy()[batch.walk[:5]])
+    assert sorted(counts.values()) == [2, 3]
+
+
+def test_other_views_are_drawn_evenly():
+    rows = [("a", "nm", r, v, f"a{v}{r}", 80) for v, runs in [("0", 1), ("1", 1), ("2", 9)] for r in range(runs)]
+    rows += [("b", "nm", 1, "0", "b0", 80)]
+    sampler = BatchSampler(*table(rows), window=WINDOW, people=2, walks_per_person=3, seed=0)
+    seen = Counter()
+    for i in range(600):
+        batch = sampler.batch(i)
+        seen.update(rows[p][3] for a, p in batch.walk.reshape(2, -1).T if rows[a][0] == "a" and rows[a][3] == "0")
+    assert abs(seen["1"] - seen["2"]) < 5 * np.sqrt(seen.total())
+    assert seen["0"] == 0
+
+
+def test_who_has_one_walk_is_paired_with_it():
+    index, length = table([("a", "nm", 1, "0", "a", 80), ("b", "nm", 1, "90", "b", 40)])
+    batch = BatchSampler(index, length, window=WINDOW, people=2, walks_per_person=2, seed=0).batch(0)
+    np.testing.assert_array_equal(batch.walk[:4], batch.walk[4:])
+    assert not batch.synchronous.any()
+    assert not batch.has_other_person.any()
+
+
+def test_a_small_group_makes_small_batches():
+    sampler, _, _ = sampler_of(one_view, people=50)
+    assert sampler.people == 6
+    assert len(sampler.batch(0).walk) == 2 * 6 * 4
+
+
+def test_the_same_recording_name_of_two_people_is_two_recordings():
+    rows = [(s, "nm", 1, v, "monday", 80) for s in "abc" for v in ("0", "90")]
+    index, length = table(rows)
+    sampler = BatchSampler(index, length, window=WINDOW, people=3, walks_per_person=2, seed=0)
+    for i in range(20):
+        batch = sampler.batch(i)
+        subject = index["subject"].to_numpy()[batch.walk].reshape(2, -1)
+        np.testing.assert_array_equal(*subject)
+        assert batch.synchronous.all()
+
+
+def test_three_walks_to_look_at():
+    rows = [
+        ("a", "nm", 1, "0", "a1", 80),  # never seen from 90
+        ("b", "nm", 1, "0", "b1", 80),  # seen from 90 in another recording
+        ("b", "nm", 2, "90", "b2", 80),
+        ("c", "nm", 1, "90", "c1", 80),
+        ("c", "nm", 1, "0", "c1", 80),
+    ]
+    assert example_triplet(table(rows)[0], "0", "90") == (4, 3, 0)
+    assert example_triplet(table(rows[:3])[0], "0", "90") == (1, 2, 0)
+    with pytest.raises(InputError, match="view 90 with one of them also from 0"):
+        example_triplet(table(rows[:3])[0], "90", "0")
+    with pytest.raises(InputError, match="view 36"):
+        example_triplet(table(rows)[0], "36", "90")
+
+
+def test_three_walks_of_a_recording_name_that_two_people_share():
+    rows = [("a", "nm", 1, "0", "m", 80), ("a", "nm", 2, "90", "n", 80), ("b", "nm", 1, "0", "k", 80),
+            ("b", "nm", 1, "90", "k", 80), ("c", "nm", 1, "90", "m", 80)]  # fmt: skip
+    x, x_v, x_i = example_triplet(table(rows)[0], "0", "90")
+    assert (x, x_v, x_i) == (2, 3, 0)
