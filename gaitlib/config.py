@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +12,9 @@ from gaitlib import InputError
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Walkers(_Section):
@@ -62,7 +65,7 @@ class Training(_Section):
     exchange_share: float = Field(gt=0, le=1)
     optimizer: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
+    betas: tuple[_Share, _Share]
     weight_decay: float = Field(ge=0)
     schedule: Literal["cosine", "step"]
     warmup: int = Field(ge=0)
@@ -90,9 +93,11 @@ class Config(_Section):
     evaluation: Evaluation
 
     @model_validator(mode="after")
-    def _windows(self):
+    def _shapes(self):
         if self.model.recognizer == "paper" and self.model.window % 2:
             raise ValueError("model.window must be even for the paper recognizer")
+        if self.model.encoder_kernel % 2 == 0:
+            raise ValueError("model.encoder_kernel must be odd")
         return self
 
 
@@ -136,13 +141,15 @@ def resolve(content: dict, where: str) -> Config:
         return Config(**content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        if not first["loc"]:
+            raise InputError(f"{where}: {first['ctx']['error']}.") from None
+        key = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 
 def _read(path: Path) -> dict:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
         raise InputError(f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}.") from None
@@ -158,7 +165,7 @@ def _flat(content: dict, prefix: str = ""):
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
 
 
 def _merge(base: dict, changes: dict, known: dict, where: str) -> None:
