@@ -4,6 +4,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,13 @@ class Embeddings:
         try:
             with np.load(path, allow_pickle=False) as file:
                 columns = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
             raise InputError(f"{path} cannot be read as embeddings ({error}).") from None
         values = columns.pop("values", None)
         if values is None:
             raise InputError(f"{path} holds no array named values; write it with `gaitlib embed`.")
+        if values.ndim != 2 or any(column.shape != values.shape[:1] for column in columns.values()):
+            raise InputError(f"{path} is damaged: its columns do not fit embeddings of shape {list(values.shape)}.")
         return cls(values, pd.DataFrame(columns))
 
 

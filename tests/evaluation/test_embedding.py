@@ -1,0 +1,163 @@
+"""Embeddings of walks are the mean over their windows, survive the disk, and the baseline is what it says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gaitlib import InputError
+from gaitlib.data.preprocess import NormalizedWalks
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks, mirror, pose_statistics
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import LEFT_ANKLE, LEFT_WRIST, NUM_JOINTS, RIGHT_ANKLE, RIGHT_WRIST
+
+
+def some_walks(lengths=(40, 16, 23, 9), seed=0):
+    rng = np.random.default_rng(seed)
+    length = np.array(lengths)
+    frames = rng.normal(size=(length.sum(), NUM_JOINTS, 2)).astype(np.float32)
+    index = pd.DataFrame({"sequence": [f"w{n}" for n in range(len(length))], "subject": "a", "run": range(len(length))})
+    return NormalizedWalks(frames, np.cumsum(length) - length, length, index, np.zeros(15, np.int64))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = GaitModel(people=3, window=16, encoder_width=6, recognizer_width=4, embedding=8)
+    model(torch.randn(8, 30, 16))
+    return model
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("stride", "batch"), [(16, 512), (5, 3)])
+def test_a_walk_is_the_mean_of_its_windows(model, mirrored, stride, batch):
+    walks = some_walks()
+    ours = embed_walks(model, walks, stride=stride, mirrored=mirrored, batch=batch)
+    assert not model.training
+    for i, (start, length) in enumerate(zip(walks.start, walks.length, strict=True)):
+        walk = walks.frames[start : start + length]
+        room = max(length - 16, 0)
+        found = []
+        for offset in [*range(0, room, stride), room]:
+            x = torch.from_numpy(np.stack([walk[(offset + k) % length].reshape(30) for k in range(16)], 1)[None])
+            found.append(F.normalize(model(x)[1])[0])
+            if mirrored:
+                found.append(F.normalize(model(mirror(x))[1])[0])
+        wanted = F.normalize(torch.stack(found).mean(0), dim=0).detach().numpy()
+        np.testing.assert_allclose(ours.values[i], wanted, atol=1e-5)
+    assert ours.index is walks.index
+    assert ours.values.dtype == np.float32
+
+
+def test_mirrored_embeddings_do_not_tell_left_from_right(model):
+    walks = some_walks()
+    x = torch.from_numpy(walks.frames).flatten(1).T[None]
+    turned = NormalizedWalks(
+        mirror(x)[0].T.unflatten(1, (15, 2)).contiguous().numpy(), walks.start, walks.length, walks.index, walks.filled
+    )
+    same = [embed_walks(model, w, mirrored=True).values for w in (walks, turned)]
+    np.testing.assert_allclose(*same, atol=1e-5)
+    other = [embed_walks(model, w, mirrored=False).values for w in (walks, turned)]
+    assert np.abs(other[0] - other[1]).max() > 1e-3
+
+
+def test_mirror():
+    x = torch.randn(2, 30, 7)
+    y = mirror(x)
+    assert torch.equal(mirror(y), x)
+    for left, right in ((LEFT_WRIST, RIGHT_WRIST), (LEFT_ANKLE, RIGHT_ANKLE)):
+        assert torch.equal(y[:, 2 * left], -x[:, 2 * right])
+        assert torch.equal(y[:, 2 * left + 1], x[:, 2 * right + 1])
+        assert torch.equal(y[:, 2 * right], -x[:, 2 * left])
+    assert torch.equal(y[:, 0], -x[:, 0])
+    assert torch.equal(y[:, 1], x[:, 1])
+
+
+def test_npz_round_trip(tmp_path):
+    walks = some_walks()
+    embeddings = Embeddings(np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32), walks.index)
+    embeddings.save(tmp_path / "e.npz")
+    again = Embeddings.load(tmp_path / "e.npz")
+    np.testing.assert_array_equal(again.values, embeddings.values)
+    assert again.values.dtype == np.float32
+    pd.testing.assert_frame_equal(again.index, walks.index, check_dtype=False)
+    assert again.index["run"].dtype.kind == "i"
+    assert [p.name for p in tmp_path.iterdir()] == ["e.npz"]
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as file:
+        assert set(file.files) == {"values", "sequence", "subject", "run"}
+
+
+def write_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def write_objects(path):
+    with path.open("wb") as file:
+        np.savez(file, values=np.array([{}], dtype=object))
+
+
+def write_unequal(path):
+    with path.open("wb") as file:
+        np.savez(file, values=np.zeros((2, 3)), subject=np.array(["a", "b"]), view=np.array(["0"]))
+
+
+def write_short(path):
+    with path.open("wb") as file:
+        np.savez(file, values=np.zeros((2, 3)), subject=np.array(["a"]))
+
+
+def write_nameless(path):
+    with path.open("wb") as file:
+        np.savez(file, numbers=np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(b"hello"),
+        lambda p: p.write_bytes(b"PK\x03\x04 a torn zip file"),
+        write_array,
+        write_objects,
+        write_unequal,
+        write_short,
+        write_nameless,
+        lambda p: None,
+    ],
+    ids=["empty", "text", "torn", "npy", "pickle", "unequal", "short", "nameless", "missing"],
+)
+def test_other_files_are_refused(tmp_path, write):
+    write(tmp_path / "e.npz")
+    with pytest.raises(InputError, match=r"e\.npz"):
+        Embeddings.load(tmp_path / "e.npz")
+
+
+def test_pose_statistics_by_hand():
+    walks = some_walks((2, 3))
+    walks.frames[:] = 0
+    walks.frames[:2, 4, 0] = [1, 5]  # row 8: mean 3, deviation 2
+    walks.frames[2:, 4, 1] = [0, 3, 6]  # row 9: mean 3, deviation sqrt(6)
+    statistics = pose_statistics(walks)
+    wanted = np.zeros((2, 60))
+    wanted[0, 8], wanted[0, 38] = 3, 2
+    wanted[1, 9], wanted[1, 39] = 3, np.sqrt(6)
+    np.testing.assert_allclose(statistics, wanted, atol=1e-12)
+
+
+def test_baseline_is_standardized_on_the_training_people():
+    train, test = some_walks((20, 30, 25), seed=1), some_walks((40, 16), seed=2)
+    for walks in (train, test):
+        walks.frames[:, 1] = 0  # the neck
+    reference = pose_statistics(train)
+    own = baseline_embeddings(train, train).values
+    moving = reference.std(0) > 0
+    np.testing.assert_allclose(own.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(own.std(0)[moving], 1, atol=1e-5)
+    assert not own[:, ~moving].any()
+    found = baseline_embeddings(train, test)
+    wanted = (pose_statistics(test)[1, 8] - reference[:, 8].mean()) / reference[:, 8].std()
+    assert found.values[1, 8] == pytest.approx(wanted, abs=1e-5)
+    assert found.index is test.index
+    assert np.isfinite(found.values).all()
