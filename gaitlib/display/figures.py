@@ -61,11 +61,21 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    text = html.escape(getattr(fig, "alt", ""), quote=True)
-    source = base64.b64encode(png).decode("ascii")
     width = round(fig.get_size_inches()[0] * 100)
     style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
-    display(HTML(f'<img alt="{text}" style="{style}" src="data:image/png;base64,{source}">'))
+    display(HTML(_embedded("image/png", png, getattr(fig, "alt", ""), style)))
+
+
+def show_svg(path: str | Path, text: str):
+    """Display an SVG file, such as `exchange_animation` writes, with its text alternative; the picture is embedded."""
+    from IPython.display import HTML, display
+
+    display(HTML(_embedded("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")))
+
+
+def _embedded(kind: str, data: bytes, text: str, style: str) -> str:
+    source = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{html.escape(text, quote=True)}" style="{style}" src="data:{kind};base64,{source}">'
 
 
 def _bytes(fig: Figure, kind: str) -> bytes:
