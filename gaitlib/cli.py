@@ -27,7 +27,8 @@ class _Group(click.Group):
         if context.params.get("debug"):
             raise error
         named = isinstance(error, InputError) or type(error).__name__ == "StageFailed"
-        click.echo(f"gaitlib: {'' if named else type(error).__name__ + ': '}{error}", err=True)
+        sentence = " ".join(str(error).split())
+        click.echo(f"gaitlib: {'' if named else type(error).__name__ + ': '}{sentence}", err=True)
         sys.exit(code)
 
 
@@ -38,9 +39,15 @@ def main(debug: bool):
     """Gait recognition from 2D skeletons by motion, body and view codes."""
 
 
+def _checked_name(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    if name and (name in (".", "..") or set(name) & set("/\\:")):
+        raise InputError(f"--name {name!r} is no name of a folder in reports/; leave out what makes it a path.")
+    return name
+
+
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
 _data = click.option("--data", default="", metavar="DIR", help="A data set folder; without it, the embedded walkers.")
-_name = click.option("--name", default="", help="The run folder's name in reports/.")
+_name = click.option("--name", default="", callback=_checked_name, help="The run folder's name in reports/.")
 
 
 @main.command(epilog="Example: gaitlib run configs/quick.yaml --name quick --set training.iterations=200")

@@ -155,11 +155,16 @@ class Experiment:
         return GaitDataset.open(self._stage("walkers", key, make) / "data")
 
     @cached_property
-    def split(self) -> Split:
-        """Who trains, validates and tests."""
+    def protocol(self) -> Protocol:
+        """The protocol that the configuration names."""
         from gaitlib.config import config_folder
 
-        return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml").split(self.dataset)
+        return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+
+    @cached_property
+    def split(self) -> Split:
+        """Who trains, validates and tests."""
+        return self.protocol.split(self.dataset)
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
@@ -415,6 +420,7 @@ def run_experiment(
     if run.exists() and any(run.iterdir()) and not (resume or force):
         raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
     experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
+    experiment.protocol  # noqa: B018
     if data:
         experiment.split  # noqa: B018 (a data set or protocol that does not fit is said before anything is written)
     if force:

@@ -1,0 +1,294 @@
+"""The command: one sentence and an exit code for what goes wrong, and nothing heavy loaded for --help."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaitlib import InputError, __version__
+from gaitlib.cli import main
+from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
+from gaitlib.skeleton import NUM_JOINTS
+
+QUICK = str(Path(__file__).parents[1] / "configs" / "quick.yaml")
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder: arguments -> (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(call):
+    """Run the command, which must stop with one line on stderr; returns that line."""
+
+    def run(*arguments, code=2):
+        found, out, err = call(*arguments)
+        assert found == code, err
+        assert "Traceback" not in out + err
+        assert re.fullmatch(r"gaitlib: [^\n]+\n", err), err
+        return err
+
+    return run
+
+
+def people(*subjects):
+    rng = np.random.default_rng(0)
+    for subject in subjects:
+        for view in ("000", "090"):
+            pose = rng.normal(100, 30, (20, NUM_JOINTS, 2)).astype(np.float32)
+            yield Walk(pose, np.ones((20, NUM_JOINTS), np.float32), 25.0, subject, "nm", 1, view)
+
+
+def other_schema():
+    write_dataset("d", people("001"), name="few")
+    path = Path("d/dataset.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "none.yaml"], "configuration none.yaml cannot be read"),
+        (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
+        (["run", QUICK, "--set", "training.iterations=few"], "training.iterations = 'few'"),
+        (["run", QUICK, "--set", "seed"], "write it as key=value"),
+        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: kgbd-11v"),
+        (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
+        (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
+        (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
+        (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
+        (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no .npz file"),
+        (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
+        (["prepare", QUICK, "--format", "kgbd", "--cameras", "all", "--out", "o"], "'all'"),
+        (["embed", "nothing", "nowhere", "--out", "o.npz"], "nothing holds no checkpoint"),
+        (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a checkpoint"),
+        (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
+        (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "nothing holds no checkpoint"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(refused, tmp_path, arguments, words):
+    assert words in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../elsewhere", "/tmp", "a/b", "a\\b"])
+@pytest.mark.parametrize("command", [["run", QUICK, "--force"], ["evaluate", "--checkpoint", QUICK]])
+def test_a_run_cannot_be_named_out_of_reports(refused, tmp_path, command, name):
+    """--force removes the run folder first: --name .. would be the whole repository."""
+    (tmp_path / "precious").write_text("keep me")
+    assert repr(name) in refused(*command, "--name", name)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious"]
+
+
+def test_another_schema_is_one_sentence(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other_schema()
+    assert "schema 99, this version reads 1" in refused("run", QUICK, "--data", "d")
+
+
+def test_people_that_the_data_lacks_are_named_before_anything_is_written(refused, tmp_path):
+    write_dataset(tmp_path / "d", people("001", "002"), name="few")
+    assert "protocol walkers, train: the data set of 2 people has no 003, 004, 005" in refused("run", QUICK, "--data", "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_an_existing_run_is_kept(refused, tmp_path):
+    kept = tmp_path / "reports" / "quick" / "metrics.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    sentence = refused("run", QUICK)
+    assert "reports/quick exists" in sentence
+    assert "--resume" in sentence
+    assert "--force" in sentence
+    assert kept.read_text() == "{}"
+    assert [p.name for p in tmp_path.rglob("*")] == ["reports", "quick", "metrics.json"]
+
+
+def test_an_existing_evaluation_is_kept(refused, tmp_path):
+    kept = tmp_path / "reports" / "mine" / "index.html"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("read me")
+    assert "give another --name" in refused("evaluate", "--checkpoint", "any", "--name", "mine")
+    assert kept.read_text() == "read me"
+
+
+def test_a_folder_that_is_no_data_set_is_not_replaced(refused, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    assert "not a data set folder" in refused("walkers", "--subjects", 1, "--out", "thesis")
+    assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_a_full_disk_is_a_failure_not_bad_input(refused, tmp_path, monkeypatch):
+    import gaitlib.data.dataset as module
+
+    write_dataset(tmp_path / "d", people("001"), name="old")
+
+    def full(self, rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module._GrowingArray, "append", full)
+    assert "No space left on device" in refused("walkers", "--subjects", 1, "--out", "d", code=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+    assert GaitDataset.open(tmp_path / "d").name == "old"
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("two\n  lines"), 1), (InputError("two\n  lines"), 2)])
+def test_every_error_is_one_line(refused, monkeypatch, error, code):
+    import gaitlib.experiment as module
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    assert refused("run", QUICK, code=code).endswith("two lines\n")
+
+
+@pytest.mark.parametrize("bad_input", [True, False])
+def test_a_notebook_that_stops_tells_whose_fault_it_was(refused, monkeypatch, bad_input):
+    import gaitlib.experiment as module
+
+    def fail(*_, **__):
+        raise module.StageFailed("Notebook 02_training, cell 3: out of ideas", bad_input)
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    sentence = refused("run", QUICK, code=2 if bad_input else 1)
+    assert sentence == "gaitlib: Notebook 02_training, cell 3: out of ideas\n"
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        main(["--debug", "run", "none.yaml"])
+
+
+def test_options_that_do_not_exist_are_refused(call):
+    for arguments in (["nonsense"], ["run"], ["run", QUICK, "--nonsense"], ["walkers", "--subjects", "0", "--out", "o"]):
+        code, _, err = call(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+
+
+def test_formats_are_listed_with_their_layout(call):
+    from gaitlib.data.formats import FORMATS
+
+    code, out, err = call("formats")
+    assert (code, err) == (0, "")
+    for form in FORMATS.values():
+        assert f"{form.name}: {form.summary}" in out
+        assert all(line.strip() in out for line in form.layout.splitlines())
+
+
+def test_the_version(call):
+    code, out, err = call("--version")
+    assert (code, err) == (0, "")
+    assert out.endswith(f"version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import gaitlib",
+        "import gaitlib.cli",
+        "from gaitlib.cli import main; main(['--help'], standalone_mode=False)",
+        "from gaitlib.cli import main; main(['run', '--help'], standalone_mode=False)",
+        "from gaitlib.cli import main; main(['embed', '--help'], standalone_mode=False)",
+        "from gaitlib.cli import main; main(['formats'], standalone_mode=False)",
+    ],
+)
+def test_help_loads_nothing_heavy(code):
+    heavy = "[n for n in ('torch', 'matplotlib', 'papermill', 'lightning_fabric', 'IPython') if n in sys.modules]"
+    script = f"import sys\n{code}\nfound = {heavy}\nassert not found, found"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if "--help" in code:
+        assert "Usage:" in done.stdout
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    import torch
+
+    from gaitlib.model.checkpoint import save_weights
+    from gaitlib.model.recognizer import GaitModel
+
+    torch.manual_seed(0)
+    model = GaitModel(people=3, encoder_width=6, recognizer_width=4, embedding=8)
+    path = tmp_path / "reports" / "tiny" / "checkpoint" / "model.safetensors"
+    save_weights(path, model, model.state_dict(), config={"evaluation": {"stride": 64, "mirrored": False}})
+    return path
+
+
+def test_walkers_are_made_and_embedded(call, checkpoint, tmp_path):
+    code, out, err = call("walkers", "--subjects", 1, "--seed", 3, "--out", "w")
+    assert (code, err) == (0, "")
+    dataset = GaitDataset.open(tmp_path / "w")
+    assert out == f"w: 110 walks of 1 people in 11 views, {len(dataset.poses)} frames\n"
+    assert dataset.info["walkers"] == {"subjects": 1, "seed": 3}
+
+    code, out, err = call("embed", "reports/tiny", "w", "--out", "walks.npz")
+    assert (code, out, err) == (0, "walks.npz: 110 walks, 8 numbers each\n", "")
+    with np.load(tmp_path / "walks.npz", allow_pickle=False) as found:
+        assert found["values"].shape == (110, 8)
+        np.testing.assert_allclose(np.linalg.norm(found["values"], axis=1), 1, rtol=1e-4)
+        assert found["sequence"].tolist() == dataset.index["sequence"].tolist()
+        assert len(np.unique(found["values"].round(6), axis=0)) > 100
+
+
+def test_what_was_left_out_is_said(call, tmp_path, monkeypatch):
+    import gaitlib.data.walkers as module
+
+    short = [Walk(np.zeros((3, NUM_JOINTS, 2)), np.ones((3, NUM_JOINTS)), 25.0, f"{n}", "nm", 1, "0") for n in range(12)]
+    monkeypatch.setattr(module, "make_walkers", lambda subjects, seed: [*people("001"), *short])
+    code, out, _ = call("walkers", "--subjects", 1, "--out", "w")
+    assert code == 0
+    assert out.count("left out: ") == 10
+    assert "  left out: 0-nm-01-0: only 3 frames" in out
+    assert "... and 2 more; all of them are in w/dataset.json" in out
+    assert len(GaitDataset.open(tmp_path / "w").info["left_out"]) == 12
+
+
+@pytest.mark.parametrize("what", ["weights", "state"])
+def test_a_full_disk_keeps_the_checkpoint_before(checkpoint, monkeypatch, what):
+    import torch
+
+    import gaitlib.model.checkpoint as module
+
+    model, facts = module.load_model(checkpoint)
+    path = checkpoint if what == "weights" else checkpoint.with_name("state.pt")
+    write = {
+        "weights": lambda: module.save_weights(path, model, model.state_dict(), **facts),
+        "state": lambda: module.save_state(path, {"iteration": 3}),
+    }[what]
+    write()
+    before = path.read_bytes()
+
+    def full(content, part, *_):
+        Path(part).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write()
+    sentence = str(error.value)
+    assert str(path) in sentence
+    assert "the one before it is kept" in sentence
+    assert "\n" not in sentence
+    assert path.read_bytes() == before
+    assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", path.name}
+    assert module.load_model(checkpoint)[1] == facts
