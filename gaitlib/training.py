@@ -1,6 +1,7 @@
 """The training loop: batches by index, losses by configuration, the checkpoint chosen on held-out training people."""
 
 import ctypes
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -149,7 +150,7 @@ def learning_rate_factor(iteration: int, config: Config) -> float:
     if t.schedule == "step":
         return 0.5 ** (iteration // t.step_every)
     done = (iteration - t.warmup) / max(t.iterations - t.warmup, 1)
-    return 0.5 * (1 + np.cos(np.pi * done))
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def train(

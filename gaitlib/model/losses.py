@@ -51,8 +51,8 @@ def change_over_time(body_sequence: Tensor) -> Tensor:
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized -> scalar."""
-    return F.triplet_margin_loss(anchor, positive, negative, margin=1.0)
+    """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized -> scalar, 0 where there is none."""
+    return F.triplet_margin_loss(anchor, positive, negative, margin=1.0, reduction="sum") / max(len(anchor), 1)
 
 
 def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
