@@ -1,0 +1,329 @@
+"""The loop: its loss terms, the same result after an interruption, and that it learns."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gaitlib import InputError, training
+from gaitlib.config import load_config
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.preprocess import normalize
+from gaitlib.data.protocol import Roles, Split
+from gaitlib.data.sampling import Batch
+from gaitlib.data.walkers import make_walkers
+from gaitlib.evaluation.embedding import embed_walks
+from gaitlib.evaluation.ranking import rank_matrix
+from gaitlib.model import losses as terms
+from gaitlib.model.checkpoint import load_model, load_state
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.training import augment, learning_rate_factor, loss_terms, train
+
+TINY = [
+    "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
+    "training.people=4", "training.walks_per_person=2", "training.iterations=6", "training.validate_every=2",
+    "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.joint_dropout=0.05",
+]  # fmt: skip
+TERMS = (
+    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view",
+    "body_over_time", "triplet", "cycle", "identity", "contrastive",
+)  # fmt: skip
+OFF = dict.fromkeys(TERMS, 0.0)
+
+
+def config(*overrides):
+    return load_config("configs/default.yaml", [*TINY, *overrides])
+
+
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory):
+    """Six people, normal walks 1-4, three views."""
+    chosen = (w for w in make_walkers(6, seed=1) if w.condition == "nm" and w.run <= 4 and w.view in ("036", "090", "144"))
+    return write_dataset(tmp_path_factory.mktemp("data") / "walks", chosen, name="six")
+
+
+def roles(walks):
+    run = walks.index["run"].to_numpy()
+    return Roles(walks, run <= 2, {"NM": run > 2})
+
+
+@pytest.fixture(scope="module")
+def split(walks):
+    people = sorted(walks.index["subject"].unique())
+    held_out = roles(walks.select(subject=people[4:]))
+    return Split(walks.select(subject=people[:4]), held_out, held_out)
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# -- loss terms
+
+
+def some_batch(synchronous=(True, False, True, False), other=(1, 0, 2, 3)):
+    return Batch(
+        walk=np.arange(8), offset=np.zeros(8, np.int64), other_person=np.array(other),
+        synchronous=np.array(synchronous), subject=np.array([0, 1, 2, 0] * 2),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = GaitModel(people=3, window=24, encoder="paper", recognizer_width=4, embedding=8)
+    return model.eval()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(8, 30, 24, generator=torch.Generator().manual_seed(1))
+
+
+def weights(**on):
+    return config().losses.model_copy(update=OFF | on)
+
+
+def found(model, x, batch=None, decoded=4, target=None, **on):
+    return loss_terms(model, x, x if target is None else target, batch or some_batch(), weights(**on), decoded)
+
+
+def test_a_term_is_there_exactly_where_it_has_a_weight(model, x):
+    assert found(model, x) == {}
+    for name in OFF:
+        assert list(found(model, x, **{name: 2.0})) == [name]
+    alone = {name: found(model, x, **{name: 2.0})[name] for name in OFF}
+    together = found(model, x, **dict.fromkeys(OFF, 0.5))
+    assert set(together) == set(OFF)
+    for name, term in together.items():
+        torch.testing.assert_close(term, alone[name])  # not yet weighted, and no term disturbs another
+
+
+@pytest.mark.parametrize("error", ["frame", "aligned"])
+def test_decoded_terms_by_loops(model, x, error):
+    target = x + 0.1
+    measure = F.mse_loss if error == "frame" else lambda a, b: terms.aligned_error(a, b).mean()
+    on = {"reconstruction": 1.0, "view_exchange": 1.0, "view_swap": 1.0, "reconstruction_error": error}
+    result = found(model, x, decoded=3, target=target, **on)
+    c = model.autoencoder.encode(x)
+
+    def decode(m, b, v):
+        return model.autoencoder.decode(c.motion[[m]], c.body[[b]], c.view[[v]])
+
+    own = [measure(decode(k, k, k), target[[k]]) for k in (0, 1, 2, 4, 5, 6)]
+    torch.testing.assert_close(result["reconstruction"], torch.stack(own).mean())
+    exchanged = [measure(decode(k, k, k + 4), target[[k + 4]]) for k in (0, 2)]  # 1 and 3 are not synchronous
+    torch.testing.assert_close(result["view_exchange"], torch.stack(exchanged).mean())
+    swapped = [measure(decode(k, k, 1 - k), target[[k]]) for k in (0, 1)]  # 2 and 3 have no other person
+    torch.testing.assert_close(result["view_swap"], torch.stack(swapped).mean())
+
+
+def test_code_terms_by_loops(model, x):
+    result = found(model, x, invariance_motion=1.0, invariance_body=1.0, invariance_view=1.0, triplet=1.0, identity=1.0)
+    c, _, logits = model(x)
+
+    def mean(pairs, code):
+        return torch.stack([F.mse_loss(code[a], code[b]) for a, b in pairs]).mean()
+
+    torch.testing.assert_close(result["invariance_motion"], mean([(0, 4), (2, 6)], c.motion))
+    torch.testing.assert_close(result["invariance_body"], mean([(0, 4), (1, 5), (2, 6), (3, 7)], c.body))
+    torch.testing.assert_close(result["invariance_view"], mean([(0, 1), (1, 0)], c.view))
+    triplet = 0
+    for code, reverse in ((c.body, False), (c.view, True), (c.motion.amax(2), False)):
+        for a, v, i in ((0, 4, 1), (1, 5, 0)):
+            near, far = (i, v) if reverse else (v, i)
+            triplet += max(0, (code[a] - code[near]).norm() - (code[a] - code[far]).norm() + 1) / 2
+    torch.testing.assert_close(result["triplet"], triplet, atol=1e-4, rtol=1e-4)
+    share = F.log_softmax(logits, 1)
+    smoothed = [-(0.9 * row[s] + 0.1 * row.mean()) for row, s in zip(share, [0, 1, 2, 0] * 2, strict=True)]
+    torch.testing.assert_close(result["identity"], torch.stack(smoothed).mean())
+
+
+@pytest.mark.parametrize("error", ["frame", "aligned"])
+def test_pairs_that_are_not_synchronous_do_not_count(model, x, error):
+    on = {"view_exchange": 1.0, "invariance_motion": 1.0, "reconstruction_error": error}
+    before = found(model, x, **on)
+    moved = x.clone()
+    moved[[1, 3, 5, 7]] = torch.randn(4, 30, 24)
+    after = found(model, moved, **on)
+    for name in ("view_exchange", "invariance_motion"):
+        torch.testing.assert_close(after[name], before[name])
+    moved[4] += 1
+    assert all(found(model, moved, **on)[name] != before[name] for name in before)
+    none = found(model, x, some_batch(synchronous=(False,) * 4), **on)
+    assert all(term == 0 for term in none.values())
+
+
+def test_rows_without_another_person_do_not_count(model, x):
+    on = {"view_swap": 1.0, "invariance_view": 1.0, "triplet": 1.0}
+    before = found(model, x, **on)
+    moved = x.clone()
+    moved[[2, 3, 6, 7]] = torch.randn(4, 30, 24)
+    after = found(model, moved, **on)
+    for name in on:
+        torch.testing.assert_close(after[name], before[name])
+
+
+def test_a_batch_without_other_persons_has_finite_losses(model, x):
+    batch = some_batch(synchronous=(False,) * 4, other=(0, 1, 2, 3))
+    result = found(model, x, batch, **dict.fromkeys(OFF, 1.0))
+    assert all(torch.isfinite(term) for term in result.values())
+    assert all(result[name] == 0 for name in ("view_swap", "invariance_view", "triplet", "view_exchange"))
+    sum(result.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+# -- augmentation and schedule
+
+
+def test_augmentation_mirrors_pairs_together_and_freezes_joints():
+    x = torch.randn(80, 30, 24, generator=torch.Generator().manual_seed(1))
+    settings = config().augmentation
+
+    def changed(**on):
+        update = {"mirror": 0.0, "noise": 0.0, "joint_dropout": 0.0} | on
+        return augment(x, settings.model_copy(update=update), torch.Generator().manual_seed(3))
+
+    assert torch.equal(changed(), x)
+    touched = (changed(mirror=0.5) != x).flatten(1).any(1)
+    assert torch.equal(touched[:40], touched[40:])
+    assert 20 < touched.sum() < 60
+    torch.testing.assert_close(changed(joint_dropout=1.0), x.mean(2, keepdim=True).expand_as(x))
+    frozen = (changed(joint_dropout=0.4) != x).any(2)
+    assert torch.equal(frozen[:, ::2], frozen[:, 1::2])  # both coordinates of a joint
+    assert (changed(noise=0.5) - x).std().item() == pytest.approx(0.5, rel=0.05)
+
+
+def test_learning_rate():
+    cosine = config("training.iterations=100", "training.warmup=10")
+    factors = [learning_rate_factor(i, cosine) for i in range(100)]
+    np.testing.assert_allclose(factors[:11], [*np.arange(1, 11) / 10, 1])
+    assert (np.diff(factors[10:]) < 0).all()
+    assert factors[55] == pytest.approx(0.5)
+    assert 0 < factors[99] < 0.001
+    step = config("training.schedule=step", "training.warmup=0", "training.step_every=30")
+    assert [learning_rate_factor(i, step) for i in (0, 29, 30, 60)] == [1, 1, 0.5, 0.25]
+
+
+# -- the loop
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2), (0.9, 2)])
+def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks):
+    def stop(table):
+        if len(table) == looks:
+            raise Stopped
+
+    settings = config(f"training.average={average}")
+    whole = train(settings, split, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(settings, split, tmp_path / "parts", on_progress=stop)
+    assert load_state(tmp_path / "parts" / "state.pt")["iteration"] == 2 * looks
+    parts = train(settings, split, tmp_path / "parts")
+    pd.testing.assert_frame_equal(parts, whole)
+    assert whole["iteration"].tolist() == [2, 4, 6]
+    a, b = (load_state(tmp_path / name / "state.pt") for name in ("whole", "parts"))
+    assert same(a["model"], b["model"])
+    assert same(a["averaged"], b["averaged"])
+    assert bool(a["averaged"]) == (average > 0)
+    for one, other in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True):
+        assert same(one, other)
+    one, other = (load_model(tmp_path / name) for name in ("whole", "parts"))
+    assert same(one[0].state_dict(), other[0].state_dict())
+    assert one[1] == other[1]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "parts" / "history.csv"), whole)
+    pd.testing.assert_frame_equal(train(settings, split, tmp_path / "parts"), whole)  # finished: nothing more to do
+
+
+def test_the_seed_decides(split, tmp_path):
+    short = ["training.iterations=2"]
+    one, two = (train(config(*short), split, tmp_path / name) for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two)
+    other = train(config(*short, "seed=1"), split, tmp_path / "other")
+    assert one["loss"].tolist() != other["loss"].tolist()
+
+
+def test_the_history_sums_up_the_weighted_terms(split, tmp_path):
+    settings = config("training.iterations=3", "training.validate_every=2")
+    seen = []
+    history = train(settings, split, tmp_path, on_progress=lambda table: seen.append(len(table)))
+    assert seen == [1, 2]
+    assert history["iteration"].tolist() == [2, 3]  # the last iteration is always looked at
+    names = [name for name in OFF if getattr(settings.losses, name)]
+    total = sum(getattr(settings.losses, name) * history[name] for name in names)
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
+
+
+def test_the_best_checkpoint_is_kept(split, tmp_path, monkeypatch):
+    scores, kept = iter([0.3, 0.7, 0.7, 0.5]), []
+
+    def scored(model, *_):
+        kept.append({k: v.clone() for k, v in model.state_dict().items()})
+        return next(scores)
+
+    monkeypatch.setattr(training, "validation_rank1", scored)
+    history = train(config("training.iterations=4", "training.validate_every=1"), split, tmp_path, facts={"data": "x"})
+    assert history["validation_rank1"].tolist() == [0.3, 0.7, 0.7, 0.5]
+    model, facts = load_model(tmp_path)
+    assert facts == {"data": "x", "iteration": 2}
+    assert same(model.state_dict(), kept[1])
+    assert not same(kept[1], kept[2])
+
+
+def test_an_unstable_training_stops_and_keeps_what_there_was(split, tmp_path, monkeypatch):
+    spoiled = training.loss_terms
+    calls = []
+
+    def unstable(*arguments):
+        calls.append(1)
+        parts = spoiled(*arguments)
+        return parts | {"identity": parts["identity"] * float("nan")} if len(calls) == 3 else parts
+
+    monkeypatch.setattr(training, "loss_terms", unstable)
+    with pytest.raises(InputError, match=r"unstable before iteration 4: the loss is nan; lower training\.learning_rate"):
+        train(config(), split, tmp_path)
+    assert load_state(tmp_path / "state.pt")["iteration"] == 2
+    assert all(torch.isfinite(v).all() for v in load_model(tmp_path)[0].state_dict().values())
+
+
+def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
+    drawn = []
+
+    class Spy(training.BatchSampler):
+        def batch(self, iteration):
+            batch = super().batch(iteration)
+            drawn.extend(self.names[batch.subject])
+            return batch
+
+    monkeypatch.setattr(training, "BatchSampler", Spy)
+    settings = config("training.iterations=4", "training.validate_every=1")
+    train(settings, split, tmp_path / "one")
+    assert set(drawn) == set(split.train.index["subject"])
+    assert not set(drawn) & set(split.validation.walks.index["subject"])
+    held = split.validation.walks
+    noise = np.random.default_rng(0).normal(size=held.poses.shape).astype(np.float32)
+    others = dataclasses.replace(split.validation, walks=GaitDataset(held.index, noise, held.confidence, held.info))
+    train(settings, Split(split.train, others, others), tmp_path / "two")
+    a, b = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
+    assert same(a["model"], b["model"])  # what validation people look like changes nothing but the choice
+
+
+def test_it_learns_four_people(split, tmp_path):
+    settings = config(
+        "training.iterations=80", "training.validate_every=80", "model.encoder_width=24", "model.recognizer_width=16",
+        "training.warmup=5", "training.walks_per_person=4", "training.average=0", "augmentation.mirror=0",
+        "training.learning_rate=0.005",
+    )  # fmt: skip
+    history = train(settings, split, tmp_path)
+    model, _ = load_model(tmp_path)
+    people = roles(split.train)
+    matrix = rank_matrix(embed_walks(model, normalize(people.walks)), people.gallery, people.probes["NM"], "NM")
+    assert matrix.mean() > 0.8  # chance: 0.25
+    assert np.isfinite(history.to_numpy(float)).all()
