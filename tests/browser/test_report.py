@@ -1,0 +1,108 @@
+"""The pages of a run in a real browser, from file:// and with nothing else to fetch."""
+
+import pytest
+
+from gaitlib.experiment import CHAPTERS
+
+PAGES = ("index", *CHAPTERS)
+IMAGES = "() => [...document.images].map(i => ({alt: i.alt, width: i.naturalWidth, done: i.complete}))"
+# what sticks out to the right of the window and does not lie in something that scrolls by itself
+OVERFLOW = """() => {
+  const scrolls = (e) => e && (/auto|scroll|hidden/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const outside = (e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e);
+  return [...document.body.querySelectorAll("*")].filter(outside).slice(0, 3).map((e) => e.outerHTML.slice(0, 120));
+}"""
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(path, **context options) opens a page of a run; a request beside the page or a console message fails the test."""
+    opened, trouble = [], []
+
+    def open_page(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options})
+        opened.append(context)
+        page = context.new_page()
+        address = path.as_uri()
+
+        def route(route):
+            if route.request.url.partition("#")[0] == address:
+                return route.continue_()
+            trouble.append(f"request to {route.request.url[:200]}")
+            return route.abort()
+
+        page.route("**/*", route)
+        page.on("console", lambda m: m.type in ("error", "warning") and trouble.append(m.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert trouble == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_stands_alone(visit, small_run, name, width):
+    page = visit(small_run / f"{name}.html", viewport={"width": width, "height": 900})
+    assert page.locator("h1").count() == 1
+    assert page.title()
+    page.wait_for_function("[...document.images].every(i => i.complete)")
+    images = page.evaluate(IMAGES)
+    assert len(images) >= (10 if name == "index" else 1)
+    assert [image for image in images if not (image["width"] and len(image["alt"].strip()) > 20)] == []
+    players = 1 if name in ("index", "04_visualization") else 0
+    assert page.locator(".gait-player").count() == players
+    assert page.locator(".gait-player canvas").count() == 4 * players
+    assert page.evaluate(OVERFLOW) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_index_has_four_chapters_and_its_links_lead_somewhere(visit, small_run):
+    page = visit(small_run / "index.html")
+    assert page.locator("article.chapter > h2").all_text_contents() == [
+        "1Data preparation", "2Training", "3Evaluation", "4Visualization",
+    ]  # fmt: skip
+    links = page.evaluate("[...document.links].map(a => a.getAttribute('href'))")
+    assert [link for link in links if "://" in link] == []
+    inside = [link[1:] for link in links if link.startswith("#")]
+    assert [name for name in inside if page.locator(f"[id='{name}']").count() != 1] == []
+    files = {link for link in links if not link.startswith("#")}
+    assert {"results.xlsx", "metrics.json", "config.yaml", "provenance.json"} <= files
+    assert [name for name in files if not (small_run / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["index", "04_visualization"])
+def test_the_explorer_of_the_page_answers(visit, small_run, name):
+    page = visit(small_run / f"{name}.html")
+    player = page.locator(".gait-player")
+    player.scroll_into_view_if_needed()
+
+    def image(i):
+        return player.locator("canvas").nth(i).evaluate("c => c.toDataURL()")
+
+    assert player.get_by_role("button", name="view", exact=True).get_attribute("aria-pressed") == "true"
+    for code in ("body", "motion", "view"):
+        before = image(3)
+        player.get_by_role("button", name=code, exact=True).click()
+        assert image(3) != before, code
+
+    walks = player.get_by_label("Walk A").locator("option").all_text_contents()
+    assert len(walks) >= 3
+    assert len(set(walks)) == len(walks)
+    before = [image(i) for i in range(4)]
+    player.get_by_label("Walk A").select_option(index=2)
+    assert [image(i) != was for i, was in enumerate(before)] == [True, False, True, True]
+
+    slider = player.get_by_role("slider", name="Frame")
+    assert slider.input_value() == "0"  # with reduced motion it does not play by itself
+    before = [image(i) for i in range(4)]
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert slider.input_value() == "5"
+    assert all(image(i) != was for i, was in enumerate(before))
+    player.get_by_role("button", name="Play").click()
+    page.wait_for_function("document.querySelector('.gait-player input[type=range]').value > 8")
