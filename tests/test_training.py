@@ -215,7 +215,7 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2), (0.9, 2)])
+@pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2)])
 def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks):
     def stop(table):
         if len(table) == looks:
@@ -317,13 +317,20 @@ def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
 
 def test_it_learns_four_people(split, tmp_path):
     settings = config(
-        "training.iterations=80", "training.validate_every=80", "model.encoder_width=24", "model.recognizer_width=16",
+        "training.iterations=60", "training.validate_every=60", "model.encoder_width=24", "model.recognizer_width=16",
         "training.warmup=5", "training.walks_per_person=4", "training.average=0", "augmentation.mirror=0",
         "training.learning_rate=0.005",
     )  # fmt: skip
-    history = train(settings, split, tmp_path)
-    model, _ = load_model(tmp_path)
     people = roles(split.train)
-    matrix = rank_matrix(embed_walks(model, normalize(people.walks)), people.gallery, people.probes["NM"], "NM")
-    assert matrix.mean() > 0.8  # chance: 0.25
+    seen = normalize(people.walks)
+
+    def rank1(model):
+        found = embed_walks(model, seen, stride=24, mirrored=False)
+        return rank_matrix(found, people.gallery, people.probes["NM"], "NM").mean()
+
+    torch.manual_seed(0)
+    untrained = rank1(GaitModel(people=4, **settings.model.model_dump()))
+    history = train(settings, split, tmp_path)
+    trained = rank1(load_model(tmp_path)[0])
+    assert untrained < 0.6 < 0.8 < trained, (untrained, trained)  # chance: 0.25
     assert np.isfinite(history.to_numpy(float)).all()
