@@ -1,0 +1,230 @@
+"""The notebooks in a real JupyterLab: run, exchange codes, step through the frames; nothing leaves the machine."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},  # cells that are out of sight stay in the page
+}
+PROMPTS = "[...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(p => p.textContent.trim())"
+ERRORS = "[...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')].map(e => e.textContent)"
+# milliseconds from a key press to another picture on the last canvas
+WATCH = """() => {
+  const canvas = [...document.querySelectorAll(".gait-player canvas")].at(-1);
+  window.waited = null;
+  addEventListener("keydown", () => {
+    const start = performance.now(), before = canvas.toDataURL();
+    const look = () => canvas.toDataURL() !== before ? (window.waited = performance.now() - start) : requestAnimationFrame(look);
+    requestAnimationFrame(look);
+  }, { capture: true, once: true });
+}"""
+
+
+class Lab:
+    """A running server and what the tests ask of it."""
+
+    def __init__(self, port, token, folder):
+        self.address, self.token, self.folder = f"http://127.0.0.1:{port}", token, folder
+
+    def api(self, path, method="GET"):
+        request = urllib.request.Request(f"{self.address}/api/{path}", method=method)
+        request.add_header("Authorization", f"token {self.token}")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or "null")
+
+
+def until(ready, seconds, what, pause=time.sleep):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := ready():
+            return found
+        pause(0.1)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    """A JupyterLab of its own: settings, home and port."""
+    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_"))}
+    environment |= {
+        "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}", "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    log = home / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True)
+    found = Lab(port, token, folder)
+
+    def answers():
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            return found.api("status")
+        except OSError:
+            return None
+
+    try:
+        until(answers, 60, "JupyterLab answers")
+        yield found
+    finally:
+        try:
+            for kernel in found.api("kernels"):
+                found.api(f"kernels/{kernel['id']}", "DELETE")
+        except OSError:
+            pass
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(10)
+
+
+@pytest.fixture
+def opened(lab, browser, small_run):
+    """opened(chapter) runs all cells of a notebook on the small run's checkpoint and gives the page."""
+    outside, trouble = [], []
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+
+    def local(address):
+        parts = urlsplit(address)
+        return parts.scheme in ("data", "blob", "about") or parts.hostname == "127.0.0.1"
+
+    def cut(route):
+        outside.append(route.request.url)
+        route.abort()
+
+    context.route(lambda url: not local(url), cut)
+
+    def open_notebook(chapter):
+        notebook = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", as_version=4)
+        (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        given = {
+            "config": "", "run": str(lab.folder / "run"), "checkpoint": str(small_run),
+            "cache": str(small_run.parents[1] / "cache"),
+        }  # fmt: skip
+        for name, value in given.items():
+            cell.source, changed = re.subn(rf'^({name}: str =) "[^"]*"', rf'\1 "{value}"', cell.source, flags=re.MULTILINE)
+            assert changed == 1, name
+        nbformat.write(notebook, lab.folder / f"{chapter}.ipynb")
+        for session in lab.api("sessions"):
+            lab.api(f"sessions/{session['id']}", "DELETE")
+        page = context.new_page()
+
+        def pause(seconds):  # time.sleep would hold up the requests, which pass through here
+            page.wait_for_timeout(1000 * seconds)
+
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("websocket", lambda socket: None if local(socket.url) else outside.append(socket.url))
+        page.goto(f"{lab.address}/lab/tree/{chapter}.ipynb?token={lab.token}&reset")
+        steady = []
+
+        def idle():
+            kernels = lab.api("kernels")
+            one = len(kernels) == 1 and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"] > 0
+            steady.append(kernels[0]["id"] if one else None)
+            return len(steady) > 2 and steady[-1] and len(set(steady[-3:])) == 1
+
+        until(idle, 60, "one idle kernel", pause)
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator('[data-command="runmenu:run-all"]').click()
+
+        def finished():
+            return page.evaluate(ERRORS) or all(re.search(r"\[\d+\]", prompt) for prompt in page.evaluate(PROMPTS))
+
+        until(finished, 120, "all cells have run", pause)
+        assert page.evaluate(ERRORS) == []
+        assert len(page.evaluate(PROMPTS)) == len([c for c in notebook.cells if c.cell_type == "code"])
+        return page
+
+    try:
+        yield open_notebook
+    finally:
+        context.close()
+    assert outside == []
+    assert trouble == []
+
+
+def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
+    page = opened("03_evaluation")
+    images = page.locator(".jp-OutputArea-output img")
+    assert images.count() == 4
+    assert images.evaluate_all("all => all.every(i => i.naturalWidth > 0 && i.alt.length > 20)")
+    assert (lab.folder / "run" / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
+
+
+def test_the_explorer_answers_in_jupyterlab(opened):
+    page = opened("04_visualization")
+    player = page.locator(".gait-player")
+    player.locator("canvas").nth(3).wait_for()
+    assert player.count() == 1
+    assert player.locator("canvas").count() == 4
+    player.scroll_into_view_if_needed()
+    frame = player.get_by_role("slider", name="Frame")
+    clock = page.locator(".widget-slider .widget-readout")
+
+    def pause(seconds):
+        page.wait_for_timeout(1000 * seconds)
+
+    def image(i):
+        return player.locator("canvas").nth(i).evaluate("c => c.toDataURL()")
+
+    assert player.get_by_role("button", name="Pause").count() == 1  # it plays by itself
+    until(lambda: int(frame.input_value()) > 3, 10, "the walk plays", pause)
+    player.get_by_role("button", name="Pause").click()
+    until(lambda: clock.text_content() == frame.input_value(), 10, "the slider below follows", pause)
+
+    for code in ("body", "motion", "view"):
+        before = [image(i) for i in range(4)]
+        start = time.monotonic()
+        page.locator("button.widget-toggle-button", has_text=re.compile(f"^{code}$")).click()
+        until(lambda before=before: image(3) != before[3], 15, f"{code} is exchanged", pause)
+        print(f"{code} button to picture: {1000 * (time.monotonic() - start):.0f} ms")
+        assert [image(i) == was for i, was in enumerate(before)] == [True, True, True, False]
+
+    handle = page.locator(".widget-slider .noUi-handle")
+    waited = []
+    for _ in range(5):
+        before, was = image(3), int(frame.input_value())
+        page.evaluate(WATCH)
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("window.waited !== null")
+        waited.append(page.evaluate("window.waited"))
+        assert int(frame.input_value()) == (was + 1) % 64
+        assert clock.text_content() == frame.input_value()
+        assert image(3) != before
+    print(f"slider key to picture: {', '.join(f'{ms:.0f}' for ms in waited)} ms")
+    assert min(waited) < 250
