@@ -1,7 +1,6 @@
 """Each walk encoded once: the mean embedding of its windows, and the hand-made baseline."""
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -28,8 +27,8 @@ class Embeddings:
         path = Path(path)
         columns = {c: self.index[c].to_numpy() for c in self.index}
         columns = {c: v if v.dtype.kind in "iuf" else v.astype(str) for c, v in columns.items()}
-        handle, part = tempfile.mkstemp(suffix=".npz", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        part = path.with_name(f".{path.name}.part")
+        with part.open("wb") as file:
             np.savez_compressed(file, values=self.values, **columns)
         os.replace(part, path)
 

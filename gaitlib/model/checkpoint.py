@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -28,13 +27,12 @@ def save_state(path: Path, state: dict) -> None:
 
 def _atomically(path: Path, write) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    part = path.with_name(f".{path.name}.part")
     try:
         write(part)
         os.replace(part, path)
     except BaseException as error:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         if isinstance(error, (OSError, SafetensorError, RuntimeError)):
             raise OSError(f"The checkpoint {path} could not be written ({error}); the one before it is kept.") from error
         raise
