@@ -1,5 +1,6 @@
 """The experiment as stages that pass files, and its run: four notebooks executed with papermill into reports/NAME/."""
 
+import inspect
 import json
 import os
 import shlex
@@ -384,10 +385,14 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
             raise StageFailed(
                 f"{where}: {'' if bad_input else error.ename + ': '}{error.evalue} (see {executed})", bad_input
             ) from None
+        except RuntimeError as error:  # the kernel died or did not start
+            hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
+            raise StageFailed(f"Notebook {name}: {error} (see {executed}){hint}", False) from None
         seconds[name] = time.monotonic() - began
         print(f"    {seconds[name]:.0f} s", flush=True)
 
-    experiment = Experiment.open(**parameters)
+    known = inspect.signature(Experiment.open).parameters
+    experiment = Experiment.open(**{k: v for k, v in parameters.items() if k in known})
     _write(run / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
     executed = [run / f"{name}.ipynb" for name in CHAPTERS if (run / f"{name}.ipynb").is_file()]
     for path in executed:

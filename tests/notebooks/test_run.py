@@ -1,0 +1,317 @@
+"""The four notebooks, executed: what a run folder holds, and that each notebook runs alone."""
+
+import json
+import math
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import nbformat
+import openpyxl
+import papermill
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gaitlib import InputError
+from gaitlib.cli import main
+from gaitlib.config import load_config, resolve
+from gaitlib.experiment import CHAPTERS, StageFailed, run_experiment, run_notebooks
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+PROBE_SETS = {"NM", "BG", "CL"}
+
+
+def cells(path, kind="code"):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def outputs(path):
+    return [(number, output) for number, cell in enumerate(cells(path), 1) for output in cell.outputs]
+
+
+def errors(path):
+    return [(number, output.evalue) for number, output in outputs(path) if output.output_type == "error"]
+
+
+def html(path):
+    """All HTML that a notebook shows, as one text."""
+    return "\n".join(output.data.get("text/html", "") for _, output in outputs(path) if "data" in output)
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def shorten(path, *codes):
+    """Leave a notebook its title, a cell, its parameters, and these cells instead of all others."""
+    notebook = nbformat.read(path, as_version=4)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    first, *rest = [nbformat.v4.new_code_cell(code) for code in ("1 + 1", *codes)]
+    notebook.cells = [notebook.cells[0], first, parameters, *rest]
+    nbformat.write(notebook, path)
+
+
+# ------------------------------------------------------------------------------------------------------- the run folder
+
+
+def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
+    files = {f"{chapter}.{kind}" for chapter in CHAPTERS for kind in ("html", "ipynb")}
+    files |= {"index.html", "results.xlsx", "metrics.json", "config.yaml", "provenance.json", "embeddings.npz"}
+    folders = {"checkpoint", "logs", "figures"}
+    assert {p.name for p in small_run.iterdir() if p.is_file()} == files
+    assert {p.name for p in small_run.iterdir() if p.is_dir()} == folders
+    assert {p.name for p in (small_run / "checkpoint").iterdir()} == {"model.safetensors", "state.pt", "history.csv"}
+    assert [p.name.split(".")[:2] for p in (small_run / "logs").iterdir()] == [["events", "out"]]
+    figures = {p.suffix for p in (small_run / "figures").iterdir()}
+    assert figures == {".png", ".svg"}
+    assert all(content for content in contents(small_run).values())
+    cache = small_run.parents[1] / "cache"
+    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == ["embeddings", "training", "walkers"]
+
+
+def test_the_metrics_are_plain_shares(small_run):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    metrics = json.loads((small_run / "metrics.json").read_text(), parse_constant=refuse)
+    assert set(metrics) == {"rank1", "rank1_same_view", "ci95", "map", "eer", "counts", "iterations", "baseline"}
+    assert set(metrics["baseline"]) == {"rank1", "rank1_same_view", "ci95"}
+    measured = [metrics[name] for name in ("rank1", "rank1_same_view", "map", "eer")]
+    for shares in (*measured, metrics["baseline"]["rank1"], metrics["baseline"]["rank1_same_view"]):
+        assert set(shares) == {*PROBE_SETS, "mean"}
+        assert all(0 <= share <= 1 for share in shares.values())
+        assert shares["mean"] == pytest.approx(sum(shares[name] for name in PROBE_SETS) / len(PROBE_SETS))
+    for arm in (metrics, metrics["baseline"]):
+        assert set(arm["ci95"]) == {*PROBE_SETS, "mean"}
+        assert all(0 <= low <= arm["rank1"][name] <= high <= 1 for name, (low, high) in arm["ci95"].items())
+    # 44 walkers: 40 to train, of whom 8 are held out; the gallery has 4 of 10 walks in 11 views, each probe set 2
+    assert metrics["counts"] == {
+        "people": 4, "training_people": 32, "validation_people": 8, "gallery": 4 * 4 * 11,
+        "probes": dict.fromkeys(("NM", "BG", "CL"), 4 * 2 * 11),
+    }  # fmt: skip
+    assert metrics["iterations"] == 4
+
+
+def test_the_excel_file_has_the_numbers_of_the_metrics(small_run):
+    metrics = json.loads((small_run / "metrics.json").read_text())
+    book = openpyxl.load_workbook(small_run / "results.xlsx")
+    assert book.sheetnames == ["Summary", "NM", "BG", "CL", "Left-out walks", "Config", "Provenance"]
+    rows = list(book["Summary"].iter_rows(values_only=True))
+    header = next(i for i, row in enumerate(rows) if row[0] == "Probe set")
+    table = {row[0]: row[1:] for row in rows[header + 1 : header + 5]}
+    base = metrics["baseline"]
+    for name in (*PROBE_SETS, "mean"):
+        expected = (metrics["rank1"][name], *metrics["ci95"][name], metrics["rank1_same_view"][name])
+        expected += (metrics["map"][name], metrics["eer"][name], base["rank1"][name], base["rank1_same_view"][name])
+        assert table[name] == (*expected, metrics["counts"]["probes"].get(name))
+    below = {row[0]: row[1] for row in rows[header + 5 :] if row[0]}
+    assert (below["People"], below["Gallery"], below["Iterations"]) == (4, 176, 4)
+    for name in PROBE_SETS:  # the mean over probe views of the mean over the other gallery views is the headline
+        rows = list(book[name].iter_rows(values_only=True))
+        start = next(i for i, row in enumerate(rows) if row[0] == "probe view ↓") + 1
+        matrix = [row[1:12] for row in rows[start : start + 11]]
+        means = [sum(v for c, v in enumerate(row) if c != r) / 10 for r, row in enumerate(matrix)]
+        assert sum(means) / 11 == pytest.approx(metrics["rank1"][name])
+
+
+def test_the_configuration_is_complete_and_the_same(small_run, small_settings):
+    asked = load_config("configs/quick.yaml", small_settings)
+    written = yaml.safe_load((small_run / "config.yaml").read_text())
+    assert resolve(written, "config.yaml") == asked
+    assert load_config(small_run / "config.yaml") == asked
+
+
+def test_the_provenance_says_what_ran(small_run):
+    found = json.loads((small_run / "provenance.json").read_text())
+    facts = {
+        "commit",
+        "dirty",
+        "config_fingerprint",
+        "data_fingerprint",
+        "seed",
+        "start",
+        "stage_seconds",
+        "versions",
+        "hardware",
+    }
+    assert set(found) == facts
+    assert list(found["stage_seconds"]) == list(CHAPTERS)
+    assert all(seconds > 0 for seconds in found["stage_seconds"].values())
+    assert {"python", "gaitlib", "torch", "numpy"} <= set(found["versions"])
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_notebook_ran_to_its_end(small_run, chapter):
+    path = small_run / f"{chapter}.ipynb"
+    assert errors(path) == []
+    counts = [cell.execution_count for cell in cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    spoken = [o.text for _, o in outputs(path) if o.output_type == "stream" and o.name == "stderr"]
+    assert spoken == []
+    assert "<Figure" not in html(path)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_picture_has_a_text_alternative(small_run, chapter):
+    path = small_run / f"{chapter}.ipynb"
+    for text in (html(path), path.with_suffix(".html").read_text()):
+        images = re.findall(r"<img\b[^>]*>", text)
+        assert images
+        for image in images:
+            alt = re.search(r'\balt="([^"]*)"', image)
+            assert alt, image[:80]
+            assert len(alt[1].strip()) > 20, image[:80]
+    assert not [o for _, o in outputs(path) if "image/png" in o.get("data", {})]  # pictures come through figures.show
+
+
+# --------------------------------------------------------------------------------------------- running again, and failing
+
+
+def test_resume_uses_the_finished_training_and_finds_the_same(workbook, small_run, small_settings):
+    run = workbook / "reports" / "small"
+    shutil.copytree(small_run, run)
+    stages = {p.name: p.stat().st_mtime_ns for p in (workbook / "cache").iterdir()}
+    with pytest.raises(InputError, match="--resume"):
+        run_experiment("configs/quick.yaml", small_settings, name="small")
+    before = contents(run)
+    assert before == contents(small_run)
+
+    assert run_experiment("configs/quick.yaml", small_settings, name="small", resume=True).resolve() == run
+    after = contents(run)
+    assert set(after) == set(before)
+    same = ["metrics.json", "config.yaml", *(name for name in before if name.startswith(("checkpoint/", "figures/", "logs/")))]
+    assert [name for name in same if after[name] != before[name]] == []
+    assert {p.name: p.stat().st_mtime_ns for p in (workbook / "cache").iterdir()} == stages
+
+
+def test_an_unknown_parameter_is_said_before_anything_runs(workbook):
+    run = workbook / "reports" / "unknown"
+    parameters = {"config": "configs/quick.yaml", "run": str(run), "cache": "cache", "chekpoint": "x"}
+    with pytest.raises(InputError, match=r"'chekpoint'.*checkpoint"):
+        run_notebooks(run, parameters)
+    assert not (workbook / "reports").exists()
+
+
+def test_a_parameter_of_one_notebook_reaches_it(workbook, small_run):
+    shorten(workbook / "notebooks" / "04_visualization.ipynb", "print(view, overrides)")
+    run = workbook / "reports" / "views"
+    run.mkdir(parents=True)
+    given = {"config": str(small_run / "config.yaml"), "run": "reports/views", "cache": "cache", "view": "090"}
+    run_notebooks(run, given, ("04_visualization",))
+    assert [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"] == ["090 \n"]
+    assert (run / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise RuntimeError('the disk is full')", r"cell 4: RuntimeError: the disk is full .*02_training\.ipynb"),
+        ("import os; os._exit(1)", r"Kernel died .*02_training\.ipynb.*memory"),
+    ],
+)
+def test_a_notebook_that_fails_is_named_and_what_finished_is_kept(workbook, code, said):
+    first, second = (workbook / "notebooks" / f"{chapter}.ipynb" for chapter in CHAPTERS[:2])
+    shorten(first, "1 + 1")
+    shorten(second, code)
+    run = workbook / "reports" / "broken"
+    run.mkdir(parents=True)
+    with pytest.raises(StageFailed, match=f"^Notebook 02_training.*{said}") as failure:
+        run_notebooks(run, {"run": "reports/broken", "cache": "cache", "config": "configs/quick.yaml"}, CHAPTERS[:3])
+    assert not failure.value.bad_input
+    assert {p.name for p in run.iterdir()} == {first.name, second.name}
+    assert errors(run / first.name) == []
+    assert len(outputs(run / first.name)) == 2
+    # papermill adds a cell with the parameters that were given: the number is the one in the executed notebook
+    if "disk" in code:
+        (failed,) = [cell for cell in cells(run / second.name) if any(o.output_type == "error" for o in cell.outputs)]
+        assert failed.execution_count == 4
+
+
+def test_bad_input_that_a_notebook_finds_exits_with_2(workbook, small_run):
+    result = CliRunner().invoke(
+        main, ["evaluate", "--checkpoint", str(small_run), "--name", "bad", "--set", "protocol=elsewhere"]
+    )
+    assert result.exit_code == 2
+    assert re.search(r"gaitlib: Notebook 03_evaluation, cell \d+: There is no protocol .*elsewhere.*walkers", result.output)
+    assert "Traceback" not in result.output
+
+
+# ------------------------------------------------------------------------------------------------------- notebooks alone
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_each_notebook_runs_alone(workbook, small_settings, chapter):
+    alone = workbook / "alone"
+    alone.mkdir()
+    out = alone / "out.ipynb"
+    given = {"config": "configs/quick.yaml", "overrides": shlex.join(small_settings), "run": str(alone / "run"), "cache": "cache"}
+    papermill.execute_notebook(workbook / "notebooks" / f"{chapter}.ipynb", out, given, progress_bar=False, log_output=False)
+    assert errors(out) == []
+    made = {p.name for p in (alone / "run").iterdir()}
+    wanted = {
+        "02_training": {"checkpoint", "logs"},
+        "03_evaluation": {"metrics.json", "results.xlsx", "embeddings.npz", "config.yaml"},
+    }
+    assert made == {"figures"} | wanted.get(chapter, set())
+
+
+@pytest.mark.parametrize(("command", "chapter"), [("evaluate", "03_evaluation"), ("visualize", "04_visualization")])
+def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter):
+    """With a checkpoint and an empty config, as the commands do it; the data are the walkers it was trained with."""
+    result = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
+    assert result.exit_code == 0, result.output
+    run = workbook / "reports" / command
+    assert errors(run / f"{chapter}.ipynb") == []
+    made = {p.name for p in run.iterdir()}
+    assert {"index.html", f"{chapter}.html", f"{chapter}.ipynb", "provenance.json", "figures"} <= made
+    assert not {"checkpoint", "logs"} & made
+    if command == "evaluate":
+        assert (run / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
+    stages = sorted(p.name.partition("-")[0] for p in (workbook / "cache").iterdir())
+    assert stages == ["embeddings", "training", "walkers"]
+    again = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
+    assert again.exit_code == 2
+    assert "another --name" in again.output
+
+
+# ------------------------------------------------------------------------------------------------ how notebooks are written
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_how_a_notebook_is_written(chapter):
+    path = NOTEBOOKS / f"{chapter}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \S", first.source)
+    assert "**In:**" in first.source
+    assert "**Out:**" in first.source
+    headings = [line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    assert len([line for line in headings if re.match(r"# \S", line)]) == 1
+    numbers = [int(found[1]) for line in headings if (found := re.match(r"## (\d+)\. \S", line))]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert notebook.cells[-2].source == "## Summary"
+
+    (parameters,) = [cell for cell in cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    for line in parameters.source.splitlines():
+        assert re.fullmatch(r'[a-z_]+: (str|int|float|bool) = ("[^"]*"|[\w.+-]+)  # \S.*', line), line
+    assert all(parameter["help"] for parameter in papermill.inspect_notebook(path).values())
+    for cell in cells(path):
+        assert len(cell.source.splitlines()) <= 16, cell.source[:60]
+        assert cell.outputs == []
+        assert cell.execution_count is None
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_metrics_without_nan_are_finite_numbers(small_run):
+    def numbers(value):
+        if isinstance(value, dict):
+            return [n for v in value.values() for n in numbers(v)]
+        if isinstance(value, list):
+            return [n for v in value for n in numbers(v)]
+        return [value]
+
+    assert all(math.isfinite(n) for n in numbers(json.loads((small_run / "metrics.json").read_text())))
