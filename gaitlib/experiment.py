@@ -98,12 +98,12 @@ class Experiment:
 
     @classmethod
     def open(
-        cls, config: str = "configs/quick.yaml", overrides: str = "", *, data: str = "", run: str = "reports/lab",
+        cls, config: str = "", overrides: str = "", *, data: str = "", run: str = "reports/lab",
         cache: str = "cache", checkpoint: str = "",
     ) -> "Experiment":  # fmt: skip
         """Paths are taken from the root of the repository, wherever the notebook runs.
 
-        config: a YAML file; with a checkpoint and an empty config, the configuration it was trained with.
+        config: a YAML file; empty: the configuration of the checkpoint where one is given, else configs/quick.yaml.
         overrides: "key=value", several separated by spaces.
         data: a data set folder; empty for the embedded walkers. run: where results and figures go.
         checkpoint: a run folder or a weights file to use instead of training.
@@ -120,7 +120,7 @@ class Experiment:
                     path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
                     settings = load_config(path, changes)
         else:
-            settings = load_config(config, changes)
+            settings = load_config(config or "configs/quick.yaml", changes)
         experiment = cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
         experiment.run.mkdir(parents=True, exist_ok=True)
         return experiment
@@ -236,10 +236,10 @@ class Experiment:
 
         settings, test = self.config.evaluation, self.split.test
         weights = find_weights(self.trained())
+        model, facts = load_model(weights)
         device = "cuda" if torch.cuda.is_available() else "cpu"
 
         def make(folder: Path) -> None:
-            model, _ = load_model(weights)
             found = embed_walks(model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device)
             found.save(folder / "embeddings.npz")
 
@@ -273,7 +273,7 @@ class Experiment:
                 "gallery": int(test.gallery.sum()),
                 "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
             },
-            "iterations": self.config.training.iterations,
+            "iterations": facts["config"]["training"]["iterations"],
             "baseline": {
                 "rank1": _with_mean({n: m.mean() for n, m in hand_made.items()}),
                 "rank1_same_view": _with_mean({n: m.same_view_mean() for n, m in hand_made.items()}),
@@ -289,10 +289,11 @@ class Experiment:
         evaluation.embeddings.save(self.run / "embeddings.npz")
         _write(self.run / "metrics.json", json.dumps(_no_nan(evaluation.metrics), indent=1))
         config = self.config.model_dump(mode="json")
+        facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known at the end only
         _write(self.run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         write_results(
             self.run / "results.xlsx", metrics=evaluation.metrics, matrices=evaluation.matrices,
-            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=self.provenance({}),
+            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=facts,
             left_out=self.left_out,
         )  # fmt: skip
 
@@ -431,6 +432,7 @@ def run_experiment(
     if force:
         shutil.rmtree(run, ignore_errors=True)
         experiment.forget_training()
+    shutil.rmtree(run / "figures", ignore_errors=True)  # none stays that this run does not draw
     run.mkdir(parents=True, exist_ok=True)
     _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 

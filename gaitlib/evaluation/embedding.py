@@ -28,9 +28,12 @@ class Embeddings:
         columns = {c: self.index[c].to_numpy() for c in self.index}
         columns = {c: v if v.dtype.kind in "iuf" else v.astype(str) for c, v in columns.items()}
         part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
-            np.savez_compressed(file, values=self.values, **columns)
-        os.replace(part, path)
+        try:
+            with part.open("wb") as file:
+                np.savez_compressed(file, values=self.values, **columns)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
