@@ -365,7 +365,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         )
 
     start, seconds = datetime.now().astimezone(), {}
-    _keep_memory_in_kernels()
+    _settle_kernels()
     # sockets in files: no ports that several runs could collide on
     kernels = Configuration({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
     for number, (name, path) in enumerate(notebooks.items(), 1):
@@ -405,10 +405,16 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     )  # fmt: skip
 
 
-def _keep_memory_in_kernels() -> None:
-    """What training.keep_freed_memory does, for the kernels that are started from here."""
+def _settle_kernels() -> None:
+    """Environment of the kernels started from here, where the user has not set it.
+
+    Freed memory is kept (see training.keep_freed_memory). OpenMP threads sleep while they wait: spinning, they take the
+    processor from a kernel's other threads and from other programs, which on a busy machine of two cores made a training step
+    three times as long.
+    """
     os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run_experiment(
