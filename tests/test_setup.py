@@ -99,8 +99,7 @@ def test_everything_imported_is_a_dependency():
 
 def test_notebooks_are_committed_without_outputs():
     notebooks = tracked("notebooks/*.ipynb")
-    if not notebooks:
-        pytest.skip("there are no notebooks yet")
+    assert len(notebooks) == 4
     done = subprocess.run(
         [sys.executable, "-m", "nbstripout", "--verify", *map(str, notebooks)], capture_output=True, text=True
     )
@@ -108,7 +107,6 @@ def test_notebooks_are_committed_without_outputs():
 
 
 def test_ruff_finds_nothing():
-    pytest.importorskip("ruff")
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
     )
