@@ -23,7 +23,7 @@ class Walkers(_Section):
 
 
 class Model(_Section):
-    encoder: Literal["paper", "residual"]
+    encoder: Literal["paper", "lean"]
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
     decoder_dropout: float = Field(ge=0, lt=1)

@@ -45,18 +45,23 @@ def keep_freed_memory() -> None:
         mallopt(-2, 2**28)  # M_TOP_PAD
 
 
-def augment(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Mirror, noise and frozen joints for pairs of windows; x [2B, 30, T], row b and row b + B are mirrored together."""
-    pairs = len(x) // 2
+def mirror_slots(x: Tensor, chance: float, slots: int, generator: torch.Generator) -> Tensor:
+    """Mirror some of the windows of a batch: x [2B, 30, T], anchors person by person with `slots` each, then their partners.
 
-    def chance(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator).to(x.device)
+    The same slots of all people are mirrored, with their partners, so that x, x_v and x_i stay partners: a view and its
+    mirror image are two views.
+    """
+    if not chance:
+        return x
+    chosen = torch.rand(slots, generator=generator) < chance
+    return torch.where(chosen.repeat(len(x) // slots)[:, None, None].to(x.device), mirror(x), x)
 
-    if settings.mirror:
-        x = torch.where((chance(pairs, 1, 1) < settings.mirror).repeat(2, 1, 1), mirror(x), x)
+
+def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Noise and frozen joints, for every window [B, 30, T] by itself."""
     if settings.joint_dropout:
-        frozen = (chance(len(x), NUM_JOINTS, 1) < settings.joint_dropout).repeat_interleave(2, 1)
-        x = torch.where(frozen, x.mean(2, keepdim=True), x)
+        frozen = torch.rand(len(x), NUM_JOINTS, 1, generator=generator) < settings.joint_dropout
+        x = torch.where(frozen.repeat_interleave(2, 1).to(x.device), x.mean(2, keepdim=True), x)
     if settings.noise:
         x = x + settings.noise * torch.randn(x.shape, generator=generator).to(x.device)
     return x
@@ -227,9 +232,8 @@ def train(
             offset = torch.as_tensor(batch.offset, device=device)
             x = cut_windows(frames, start[walk], length[walk], offset, config.model.window)
             generator = torch.Generator().manual_seed(hash((config.seed, iteration)) % 2**63)
-            noiseless = config.augmentation.model_copy(update={"noise": 0.0, "joint_dropout": 0.0})
-            target = augment(x, noiseless, generator)
-            x = augment(target, config.augmentation.model_copy(update={"mirror": 0.0}), generator)
+            target = mirror_slots(x, config.augmentation.mirror, t.walks_per_person, generator)
+            x = disturb(target, config.augmentation, generator)
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
             wrapped.train()

@@ -17,9 +17,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DIRECT = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
-EXTRAS = {
-    canonicalize_name(Requirement(text).name) for extra in PROJECT["optional-dependencies"].values() for text in extra
-}
+EXTRAS = {canonicalize_name(Requirement(text).name) for extra in PROJECT["optional-dependencies"].values() for text in extra}
 #: What is imported under another name than it is installed by.
 INSTALLED_AS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
 #: What is part of a direct dependency: its own requirements name it, and no release of it could do without.
@@ -100,16 +98,12 @@ def test_everything_imported_is_a_dependency():
 def test_notebooks_are_committed_without_outputs():
     notebooks = tracked("notebooks/*.ipynb")
     assert len(notebooks) == 4
-    done = subprocess.run(
-        [sys.executable, "-m", "nbstripout", "--verify", *map(str, notebooks)], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", *map(str, notebooks)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_ruff_finds_nothing():
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -15,12 +15,12 @@ from gaitlib.data.preprocess import normalize
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation.embedding import embed_walks
+from gaitlib.evaluation.embedding import embed_walks, mirror
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model import losses as terms
 from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import augment, learning_rate_factor, loss_terms, train
+from gaitlib.training import disturb, learning_rate_factor, loss_terms, mirror_slots, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -179,21 +179,29 @@ def test_a_batch_without_other_persons_has_finite_losses(model, x):
 # -- augmentation and schedule
 
 
-def test_augmentation_mirrors_pairs_together_and_freezes_joints():
+def test_whole_slots_are_mirrored_with_their_partners():
+    people, slots = 5, 8
+    x = torch.randn(2 * people * slots, 30, 24, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(mirror_slots(x, 0.0, slots, torch.Generator()), x)
+    assert torch.equal(mirror_slots(x, 1.0, slots, torch.Generator()), mirror(x))
+    some = mirror_slots(x, 0.5, slots, torch.Generator().manual_seed(3))
+    touched = (some != x).flatten(1).any(1).view(2, people, slots)
+    assert torch.equal(touched, touched[:1, :1].expand_as(touched))
+    assert 0 < touched[0, 0].sum() < slots
+
+
+def test_windows_are_disturbed_one_by_one():
     x = torch.randn(80, 30, 24, generator=torch.Generator().manual_seed(1))
-    settings = config().augmentation
 
     def changed(**on):
-        update = {"mirror": 0.0, "noise": 0.0, "joint_dropout": 0.0} | on
-        return augment(x, settings.model_copy(update=update), torch.Generator().manual_seed(3))
+        update = {"noise": 0.0, "joint_dropout": 0.0} | on
+        return disturb(x, config().augmentation.model_copy(update=update), torch.Generator().manual_seed(3))
 
     assert torch.equal(changed(), x)
-    touched = (changed(mirror=0.5) != x).flatten(1).any(1)
-    assert torch.equal(touched[:40], touched[40:])
-    assert 20 < touched.sum() < 60
     torch.testing.assert_close(changed(joint_dropout=1.0), x.mean(2, keepdim=True).expand_as(x))
     frozen = (changed(joint_dropout=0.4) != x).any(2)
     assert torch.equal(frozen[:, ::2], frozen[:, 1::2])  # both coordinates of a joint
+    assert not torch.equal(frozen[:40], frozen[40:])
     assert (changed(noise=0.5) - x).std().item() == pytest.approx(0.5, rel=0.05)
 
 

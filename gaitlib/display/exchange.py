@@ -117,9 +117,7 @@ class ExchangeExplorer(widgets.VBox):
         """Decode (view, body, motion) sources in one batch: float32 [len(triples), T, 15, 2]."""
         view, body, motion = torch.tensor(triples).T
         with torch.no_grad():
-            x = self._autoencoder.decode(
-                self._codes["motion"][motion], self._codes["body"][body], self._codes["view"][view]
-            )
+            x = self._autoencoder.decode(self._codes["motion"][motion], self._codes["body"][body], self._codes["view"][view])
         return x.transpose(1, 2).reshape(len(triples), -1, NUM_JOINTS, 2).float().cpu().numpy()
 
     def _as_truth(self, truth) -> Truth:
@@ -161,9 +159,7 @@ class ExchangeExplorer(widgets.VBox):
         for button in self._toggles:
             button.layout.width = "84px"
         self.player = SkeletonPlayer(label="Exchange explorer", box=self._box(self._windows))
-        self.frame = widgets.IntSlider(
-            max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"}
-        )
+        self.frame = widgets.IntSlider(max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"})
         self.frame.layout.width = "100%"
         widgets.jslink((self.player, "frame"), (self.frame, "value"))
         for control in (self.walk_a, self.walk_b, *self._toggles):

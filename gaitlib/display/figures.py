@@ -235,9 +235,7 @@ def code_rows(
         fig.colorbar(image, ax=ax, pad=0.015, label="value (code units)").outline.set_visible(False)
     good = far["body"][0] < far["body"][1] and far["view"][1] < far["view"][0]
     text = title or (
-        "Body codes follow the person, view codes follow the camera"
-        if good
-        else "Body and view codes are not separated"
+        "Body codes follow the person, view codes follow the camera" if good else "Body and view codes are not separated"
     )
     fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
     return alt(fig, f"{text}. Distances to the other view and to the other person: " + "; ".join(
@@ -367,9 +365,7 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
         x = np.arange(len(conditions)) + (k - (len(arms) - 1) / 2) * width
         value, low, high = (100 * part[c].to_numpy(float) for c in ("rank1", "low", "high"))
         color = (BLUE, "#aab2bb", ORANGE, GREEN)[k % 4]
-        ax.bar(
-            x, value, width * 0.9, color=color, hatch=("", "///", "..", "xx")[k % 4], edgecolor="white", lw=0, label=arm
-        )
+        ax.bar(x, value, width * 0.9, color=color, hatch=("", "///", "..", "xx")[k % 4], edgecolor="white", lw=0, label=arm)
         ends = np.vstack([value - low, high - value]).clip(0)
         ax.errorbar(x, value, ends, fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
         for place, v, top in zip(x, value, np.fmax(high, value), strict=True):
@@ -482,9 +478,7 @@ def missing_cell_map(
 
 
 @_styled
-def walk_lengths(
-    frames: np.ndarray | pd.Series, window: int = 64, *, ax: Axes | None = None, title: str | None = None
-) -> Figure:
+def walk_lengths(frames: np.ndarray | pd.Series, window: int = 64, *, ax: Axes | None = None, title: str | None = None) -> Figure:
     """How many walks have how many frames, and which are shorter than the window the network sees.
 
     frames: int [N], frames of each walk. window: frames of a window.
@@ -533,9 +527,7 @@ def missing_joints(shares: pd.DataFrame, *, ax: Axes | None = None, title: str |
         annot_kws={"size": 8.5}, linewidths=1, linecolor="white",
         cbar_kws={"label": "frames without it (%)", "pad": 0.02},
     )  # fmt: skip
-    ax.set_xticks(
-        np.arange(percent.shape[1]) + 0.5, [j.replace("_", " ") for j in percent.columns], rotation=40, ha="right"
-    )
+    ax.set_xticks(np.arange(percent.shape[1]) + 0.5, [j.replace("_", " ") for j in percent.columns], rotation=40, ha="right")
     ax.set_yticks(np.arange(len(percent)) + 0.5, percent.index, rotation=0)
     ax.tick_params(length=0)
     ax.set_xlabel("joint")

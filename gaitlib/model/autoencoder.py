@@ -59,33 +59,15 @@ def pose_features(x: Tensor) -> Tensor:
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
 
 
-class Residual(nn.Module):
-    """Two batch-normalized convolutions around a skip: [B, a, T] -> [B, b, T / stride]."""
-
-    def __init__(self, a: int, b: int, kernel: int, stride: int = 1):
-        super().__init__()
-        self.first = nn.Conv1d(a, b, kernel, stride, kernel // 2, bias=False)
-        self.second = nn.Conv1d(b, b, kernel, 1, kernel // 2, bias=False)
-        self.norm1, self.norm2 = nn.BatchNorm1d(b), nn.BatchNorm1d(b)
-        plain = a == b and stride == 1
-        self.skip = nn.Identity() if plain else nn.Sequential(nn.Conv1d(a, b, 1, stride, bias=False), nn.BatchNorm1d(b))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.second(F.relu(self.norm1(self.first(x)), inplace=True)))
-        return F.relu(y + self.skip(x), inplace=True)
+def normalized_conv(a: int, b: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalization, ReLU: [B, a, T] -> [B, b, T / stride]."""
+    conv = nn.Conv1d(a, b, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm1d(b), nn.ReLU(inplace=True))
 
 
-class ResidualEncoder(nn.Module):
-    """The encoder of `beyond`: pose features, one residual block; [B, 30, T] -> [B, 128, T], signed."""
-
-    def __init__(self, width: int, kernel: int):
-        super().__init__()
-        self.norm = nn.BatchNorm1d(POSE_FEATURES)
-        self.block = Residual(POSE_FEATURES, width, kernel)
-        self.out = nn.Conv1d(width, CODE, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.out(self.block(self.norm(features)))
+def lean_encoder(width: int, kernel: int) -> nn.Sequential:
+    """An encoder of `beyond`, one hidden layer on pose features: [B, 88, T] -> [B, 128, T], signed."""
+    return nn.Sequential(normalized_conv(POSE_FEATURES, width, kernel), nn.Conv1d(width, CODE, 1))
 
 
 def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -129,8 +111,9 @@ class Decoder(nn.Module):
 class Autoencoder(nn.Module):
     """Three encoders and the decoder.
 
-    encoder: "paper" (convolutions on the 30 coordinates; the static codes are the maximum over time) or "residual" (one
-    residual block on joints, bones and velocities; the static codes are the mean over time).
+    encoder: "paper" (convolutions on the 30 coordinates; the static codes are the maximum over time) or "lean" (one hidden
+    layer on joints, bones and velocities; the static codes are the mean over time).
+    width, kernel: channels and frames of the hidden layer of the lean encoders; that for the view has a third of the channels.
     """
 
     def __init__(self, encoder: str = "paper", *, width: int = 96, kernel: int = 5, dropout: float = 0.2):
@@ -144,14 +127,15 @@ class Autoencoder(nn.Module):
                 if parameter.ndim > 1:
                     nn.init.kaiming_normal_(parameter, 0.2)
         else:
-            self.motion_encoder = ResidualEncoder(width, kernel)
-            self.body_encoder = ResidualEncoder(width, kernel)
-            self.view_encoder = ResidualEncoder(width // 3, kernel)
+            self.norm = nn.BatchNorm1d(POSE_FEATURES)
+            self.motion_encoder = lean_encoder(width, kernel)
+            self.body_encoder = lean_encoder(width, kernel)
+            self.view_encoder = lean_encoder(width // 3, kernel)
         self.decoder = Decoder(dropout)
 
     def encode(self, x: Tensor) -> Codes:
         """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""
-        features = x if self.paper else pose_features(x)
+        features = x if self.paper else self.norm(pose_features(x))
         motion, body, view = self.motion_encoder(features), self.body_encoder(features), self.view_encoder(features)
         if self.paper:
             return Codes(motion, body.amax(2), view.amax(2), body, view)

@@ -4,30 +4,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, Residual
+from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
 
-#: Rows that each feature contributes.
+#: Features a recognizer can see, and their rows.
 FEATURES = {"pose": ROWS, "motion": CODE, "body": CODE, "view": CODE}
-
-
-def stack_features(x: Tensor, codes: Codes, features: list[str]) -> Tensor:
-    """The chosen features as rows over time: x [B,30,T] and its codes -> [B, R, T]."""
-    rows = {"pose": x, "motion": codes.motion, "body": codes.body_sequence, "view": codes.view_sequence}
-    return torch.cat([rows[name] for name in features], 1)
 
 
 class PaperRecognizer(nn.Module):
     """The published recognizer: the rows as a one-channel image [B, 1, R, T], five 3x3 convolutions, one large matrix.
 
-    width: 32 as published. Returns (embedding [B, 512], logits [B, people]).
+    The rows are those of the chosen features over time; body and view enter as sequences. width: 32 as published.
+    Returns (embedding [B, 512], logits [B, people]).
     """
 
-    def __init__(self, rows: int, frames: int, people: int, *, width: int = 32, embedding: int = 512):
+    def __init__(self, features: list[str], frames: int, people: int, *, width: int = 32, embedding: int = 512):
         super().__init__()
 
         def block(a: int, b: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
 
+        self.features = features
+        rows = sum(FEATURES[name] for name in features)
         self.conv1, self.conv2 = block(1, width), block(width, 2 * width)
         self.conv3, self.conv4 = block(2 * width, 2 * width), block(2 * width, 2 * width)
         self.pool = nn.MaxPool2d(2, 2, padding=1)
@@ -35,35 +32,51 @@ class PaperRecognizer(nn.Module):
         self.fc_cls = nn.Linear(embedding, people)
         self.dropout = nn.Dropout(0.5)
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        pooled = self.pool(self.conv2(self.conv1(rows[:, None])))
+    def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        rows = {"pose": x, "motion": codes.motion, "body": codes.body_sequence, "view": codes.view_sequence}
+        image = torch.cat([rows[name] for name in self.features], 1)[:, None]
+        pooled = self.pool(self.conv2(self.conv1(image)))
         y = self.conv4(self.conv3(pooled)) + pooled
         embedding = self.fc(self.dropout(y.flatten(1)))
         return embedding, self.fc_cls(embedding)
 
 
 class LeanRecognizer(nn.Module):
-    """A temporal residual network over the rows; returns (embedding [B, E], logits [B, people]).
+    """What changes over time (pose, motion) goes through a temporal network, what does not (body, view) past it.
 
+    width: channels of the first layer; the others have half as many again. Returns (embedding [B, E], logits [B, people]).
     The embedding is what comes before the batch normalization that feeds the classifier (Luo et al., "Bag of tricks and a strong
     baseline for deep person re-identification", CVPRW 2019).
     """
 
-    def __init__(self, rows: int, people: int, *, width: int = 128, embedding: int = 256, dropout: float = 0.2):
+    def __init__(self, features: list[str], people: int, *, width: int = 128, embedding: int = 256, dropout: float = 0.2):
         super().__init__()
-        self.norm = nn.BatchNorm1d(rows)
-        self.blocks = nn.Sequential(
-            Residual(rows, width, 5, stride=2), Residual(width, width, 5), Residual(width, 2 * width, 5, stride=2)
-        )
+        self.features = features
+        rows = {name: FEATURES[name] for name in features}
+        dynamic = rows.get("pose", 0) + rows.get("motion", 0)
+        wide = width * 3 // 2
+        if dynamic:
+            self.temporal = nn.Sequential(
+                nn.BatchNorm1d(dynamic),
+                normalized_conv(dynamic, width, 5, stride=2),
+                normalized_conv(width, wide, 5, stride=2),
+                normalized_conv(wide, wide, 3),
+            )
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(4 * width, embedding)
+        self.fc = nn.Linear((2 * wide if dynamic else 0) + sum(rows.values()) - dynamic, embedding)
         self.neck = nn.BatchNorm1d(embedding)
         self.neck.bias.requires_grad_(False)
         self.fc_cls = nn.Linear(embedding, people, bias=False)
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.blocks(self.norm(rows))
-        embedding = self.fc(self.dropout(torch.cat([y.mean(2), y.amax(2)], 1)))
+    def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        known = {"pose": x, "motion": codes.motion, "body": codes.body, "view": codes.view}
+        dynamic, parts = [], []
+        for name in self.features:
+            (parts if known[name].ndim == 2 else dynamic).append(known[name])
+        if dynamic:
+            y = self.temporal(torch.cat(dynamic, 1))
+            parts += [y.mean(2), y.amax(2)]
+        embedding = self.fc(self.dropout(torch.cat(parts, 1)))
         return embedding, self.fc_cls(self.neck(embedding))
 
 
@@ -79,7 +92,7 @@ class GaitModel(nn.Module):
         *,
         people: int,
         window: int = 64,
-        encoder: str = "residual",
+        encoder: str = "lean",
         encoder_width: int = 96,
         encoder_kernel: int = 5,
         decoder_dropout: float = 0.2,
@@ -94,17 +107,16 @@ class GaitModel(nn.Module):
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
         self.autoencoder = Autoencoder(encoder, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout)
-        rows = sum(FEATURES[name] for name in features)
         if recognizer == "paper":
-            self.recognizer = PaperRecognizer(rows, window, people, width=recognizer_width, embedding=embedding)
+            self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
         else:
-            self.recognizer = LeanRecognizer(rows, people, width=recognizer_width, embedding=embedding)
+            self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
         codes = self.autoencoder.encode(x)
-        rows = stack_features(x, codes, self.features)
-        return codes, *self.recognizer(rows if self.end_to_end else rows.detach())
+        seen = codes if self.end_to_end else Codes(*(code.detach() for code in codes))
+        return codes, *self.recognizer(x, seen)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:

@@ -18,9 +18,7 @@ _PACKAGE = Path(gaitlib.__file__).resolve().parent
 _SOURCES = (".py", ".js", ".css", ".j2", ".mplstyle")
 
 
-def provenance(
-    *, config: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None
-) -> dict:
+def provenance(*, config: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None) -> dict:
     """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
     config: the fully resolved configuration; only its fingerprint is kept.

@@ -53,11 +53,7 @@ def semicircle():
 
 
 def lines_of(meters):
-    return [
-        f"{name};{x:.7g};{y:.7g};{z:.7g}"
-        for frame in meters
-        for name, (x, y, z) in zip(KINECT.names, frame, strict=True)
-    ]
+    return [f"{name};{x:.7g};{y:.7g};{z:.7g}" for frame in meters for name, (x, y, z) in zip(KINECT.names, frame, strict=True)]
 
 
 def write_recording(folder, meters, person=7, walk=3):

@@ -184,9 +184,7 @@ def test_views_of_a_recording_are_synchronous():
 
 def same(a, b):
     return (
-        a.sequence == b.sequence
-        and np.array_equal(a.pose, b.pose, equal_nan=True)
-        and np.array_equal(a.confidence, b.confidence)
+        a.sequence == b.sequence and np.array_equal(a.pose, b.pose, equal_nan=True) and np.array_equal(a.confidence, b.confidence)
     )
 
 

@@ -147,9 +147,7 @@ def test_show_embeds_the_picture_with_its_text_and_saves_the_same_bytes_twice(tm
 
 
 def test_the_animation_is_a_small_svg_of_its_own(tmp_path, walker):
-    file = figures.exchange_animation(
-        tmp_path / "a.svg", walker(54), walker(0), walker(0), labels=("a", "b & <c>", "d")
-    )
+    file = figures.exchange_animation(tmp_path / "a.svg", walker(54), walker(0), walker(0), labels=("a", "b & <c>", "d"))
     text = file.read_text()
     root = ElementTree.fromstring(text)
     assert [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")] == ["a", "b & <c>", "d"]

@@ -82,7 +82,7 @@ def test_published_parameter_names_and_shapes(network):
     assert {name: tuple(p.shape) for name, p in module.state_dict().items()} == wanted
 
 
-@pytest.mark.parametrize("encoder", ["paper", "residual"])
+@pytest.mark.parametrize("encoder", ["paper", "lean"])
 @pytest.mark.parametrize("frames", [17, 64])
 def test_code_shapes(encoder, frames):
     model = Autoencoder(encoder, width=12).eval()
@@ -95,9 +95,9 @@ def test_code_shapes(encoder, frames):
     assert torch.equal(codes.rows(torch.tensor([2, 0])).body[1], codes.body[0])
 
 
-def test_static_codes_are_the_maximum_in_paper_and_the_mean_in_residual():
+def test_static_codes_are_the_maximum_in_paper_and_the_mean_in_lean():
     x = torch.randn(2, 30, 20)
-    for encoder, pool in (("paper", lambda c: c.max(2).values), ("residual", lambda c: c.mean(2))):
+    for encoder, pool in (("paper", lambda c: c.max(2).values), ("lean", lambda c: c.mean(2))):
         codes = Autoencoder(encoder, width=12).eval().encode(x)
         assert torch.equal(codes.body, pool(codes.body_sequence))
         assert torch.equal(codes.view, pool(codes.view_sequence))
@@ -117,7 +117,7 @@ def test_static_codes_of_a_still_or_reversed_walk():
 
 
 def test_codes_of_one_window_do_not_depend_on_the_others():
-    model = Autoencoder("residual", width=12).eval()
+    model = Autoencoder("lean", width=12).eval()
     x = torch.randn(4, 30, 16)
     torch.testing.assert_close(model.encode(x).motion[2:3], model.encode(x[2:3]).motion, rtol=1e-4, atol=1e-5)
 

@@ -5,10 +5,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import Autoencoder
-from gaitlib.model.recognizer import FEATURES, GaitModel, LeanRecognizer, PaperRecognizer, stack_features
+from gaitlib.model.autoencoder import Codes
+from gaitlib.model.recognizer import GaitModel, LeanRecognizer, PaperRecognizer
 
 COMBINED = ["pose", "motion", "body"]
+
+
+def random_codes(batch: int, frames: int, device: str = "cpu") -> Codes:
+    moving = [torch.randn(batch, 128, frames, device=device) for _ in range(3)]
+    still = [torch.randn(batch, 128, device=device) for _ in range(2)]
+    return Codes(motion=moving[0], body=still[0], view=still[1], body_sequence=moving[1], view_sequence=moving[2])
 
 
 def published(features):
@@ -33,8 +39,7 @@ def published(features):
 def test_published_flat_sizes(features, flat):
     model = published(features)
     assert model.recognizer.fc.in_features == flat
-    rows = torch.empty(2, sum(FEATURES[f] for f in features), 64, device="meta")
-    embedding, logits = model.recognizer(rows)
+    embedding, logits = model.recognizer(torch.empty(2, 30, 64, device="meta"), random_codes(2, 64, "meta"))
     assert embedding.shape == (2, 512)
     assert logits.shape == (2, 74)
 
@@ -52,7 +57,7 @@ def test_published_number_of_parameters():
 
 def test_published_names():
     with torch.device("meta"):
-        state = PaperRecognizer(30, 64, 74).state_dict()
+        state = PaperRecognizer(["pose"], 64, 74).state_dict()
     for number, (a, b) in enumerate([(1, 32), (32, 64), (64, 64), (64, 64)], 1):
         assert state[f"conv{number}.0.weight"].shape == (b, a, 3, 3)
         assert state[f"conv{number}.1.running_mean"].shape == (b,)
@@ -62,8 +67,9 @@ def test_published_names():
 
 def test_paper_recognizer_step_by_step():
     torch.manual_seed(0)
-    network = PaperRecognizer(6, 16, 3, width=2, embedding=5).eval()
-    rows = torch.randn(2, 6, 16)
+    network = PaperRecognizer(["view", "pose"], 16, 3, width=2, embedding=5).eval()
+    x, codes = torch.randn(2, 30, 16), random_codes(2, 16)
+    rows = torch.cat([codes.view_sequence, x], 1)  # in the order of the features
 
     def block(layers, y):
         conv, norm = layers[0], layers[1]
@@ -71,18 +77,22 @@ def test_paper_recognizer_step_by_step():
 
     p = F.max_pool2d(block(network.conv2, block(network.conv1, rows[:, None])), 2, 2, padding=1)
     wanted = network.fc((block(network.conv4, block(network.conv3, p)) + p).flatten(1))
-    embedding, logits = network(rows)
+    embedding, logits = network(x, codes)
     torch.testing.assert_close(embedding, wanted)
     torch.testing.assert_close(logits, network.fc_cls(wanted))
 
 
-def test_features_are_stacked_in_the_given_order():
-    x = torch.randn(2, 30, 16)
-    codes = Autoencoder("paper").eval().encode(x)
-    rows = stack_features(x, codes, ["view", "pose"])
-    assert torch.equal(rows, torch.cat([codes.view_sequence, x], 1))
-    rows = stack_features(x, codes, ["motion", "body"])
-    assert torch.equal(rows, torch.cat([codes.motion, codes.body_sequence], 1))
+def test_lean_recognizer_sees_its_features_and_no_others():
+    torch.manual_seed(0)
+    x, codes = torch.randn(3, 30, 16), random_codes(3, 16)
+    other_x, other = torch.randn(3, 30, 16), random_codes(3, 16)
+    everything = ["pose", "motion", "body", "view"]
+    for features in (["pose"], ["body"], ["motion", "body"], everything):
+        network = LeanRecognizer(features, 4, width=8, embedding=16).eval()
+        embedding = network(x, codes)[0]
+        for name in everything:
+            changed = network(other_x, codes) if name == "pose" else network(x, codes._replace(**{name: getattr(other, name)}))
+            assert torch.equal(changed[0], embedding) is (name not in features)
 
 
 @pytest.mark.parametrize("recognizer", ["lean", "paper"])
@@ -108,11 +118,11 @@ def test_identity_reaches_the_encoders_only_end_to_end(recognizer, end_to_end):
 
 def test_lean_recognizer_fits_a_batch():
     torch.manual_seed(0)
-    model = LeanRecognizer(8, 4, width=8, embedding=16, dropout=0.0)
-    rows, who = torch.randn(16, 8, 16), torch.arange(16) % 4
+    model = LeanRecognizer(["motion", "body"], 4, width=8, embedding=16, dropout=0.0)
+    x, codes, who = torch.randn(16, 30, 16), random_codes(16, 16), torch.arange(16) % 4
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
     for _ in range(60):
-        loss = F.cross_entropy(model(rows)[1], who)
+        loss = F.cross_entropy(model(x, codes)[1], who)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

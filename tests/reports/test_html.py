@@ -107,9 +107,7 @@ CHAPTER = [
     new_markdown_cell("## Summary\n\n$\\frac{a}{b}$ of it\n\n## Summary\n\n# Another title"),
     shown(WIDGET | {"text/html": PLAYER, "text/plain": "ExchangeExplorer()"}),
     shown(WIDGET | {"text/html": PLAYER, "text/plain": "ExchangeExplorer()"}),
-    shown(
-        {"image/png": PNG, "text/plain": "<Figure size 1x1 with 1 Axes>"}, metadata={"image/png": {"alt": "A curve"}}
-    ),
+    shown({"image/png": PNG, "text/plain": "<Figure size 1x1 with 1 Axes>"}, metadata={"image/png": {"alt": "A curve"}}),
 ]
 
 
@@ -176,9 +174,7 @@ def test_progress_bars_are_dropped_and_messages_folded(page_of):
 
 
 def test_an_error_is_shown_with_its_traceback_folded(page_of):
-    _, page = page_of(
-        shown(output_type="error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mline 1\x1b[0m"])
-    )
+    _, page = page_of(shown(output_type="error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mline 1\x1b[0m"]))
     assert "ValueError: <b>no</b>" in page.text
     assert "line 1" in page.text
 
@@ -190,9 +186,7 @@ def test_empty_notebooks_and_outputs_make_a_page(page_of, cells):
 
 def test_nothing_is_fetched(page_of):
     text, page = page_of(
-        new_markdown_cell(
-            "![logo](https://example.org/a.png) <img src='http://x.org/b.png' alt='hm'> ![gone](gone.png)"
-        ),
+        new_markdown_cell("![logo](https://example.org/a.png) <img src='http://x.org/b.png' alt='hm'> ![gone](gone.png)"),
         new_markdown_cell("[home](/etc/passwd) [up](../README.md) [x](javascript:alert(1)) <b>$x \\le y$</b>"),
         shown(
             {

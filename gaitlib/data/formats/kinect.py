@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
 from gaitlib.data.dataset import Walk
+from gaitlib.data.formats.sequences import Unusable
 from gaitlib.skeleton import KINECT, LEFT_ANKLE, LEFT_HIP, LEFT_SHOULDER, RIGHT_ANKLE, RIGHT_HIP, RIGHT_SHOULDER
 
 LAYOUT = """\
@@ -40,10 +41,6 @@ SIDE_FRAMES = 31
 SHORTEST_PASS = 64
 
 _PERSON = re.compile(r"Person(\d+)$", re.IGNORECASE)
-
-
-class _Unusable(Exception):
-    """One file cannot be used, the others can; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _walks(found: list[tuple[int, int, Path]], angles: Sequence[int], left_out: 
         name = f"{path.parent.name}/{path.name}"
         try:
             joints, remark = read_recording(path)
-        except _Unusable as reason:
+        except Unusable as reason:
             left_out.append({"source": name, "reason": str(reason)})
             continue
         if remark:
@@ -159,21 +156,21 @@ def read_recording(path: Path) -> tuple[np.ndarray, str]:
     """All frames of one file, float64 [F, 15, 3] in millimeters with NaN for what is no finite number, and a remark.
 
     The remark says what was dropped, "" for nothing: a file that was cut off in the middle of a frame loses that frame.
-    Raises InputError for a joint out of order, since then no position can be trusted, and _Unusable for other damage.
+    Raises InputError for a joint out of order, since then no position can be trusted, and Unusable for other damage.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except OSError as error:
-        raise _Unusable(f"cannot be read ({error.strerror})") from None
+        raise Unusable(f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise _Unusable("is no text file") from None
+        raise Unusable("is no text file") from None
     if not lines:
-        raise _Unusable("is empty")
+        raise Unusable("is empty")
     frames, rest = divmod(len(lines), JOINTS_A_FRAME)
     if not rest and lines[-1].count(";") < 3:
         frames, rest = frames - 1, JOINTS_A_FRAME
     if not frames:
-        raise _Unusable(f"holds {len(lines)} lines, not one whole frame of {JOINTS_A_FRAME}")
+        raise Unusable(f"holds {len(lines)} lines, not one whole frame of {JOINTS_A_FRAME}")
     remark = f"the file ends within a frame; the last {rest} lines were dropped" if rest else ""
     lines = lines[: frames * JOINTS_A_FRAME]
     cells = ";".join(lines).split(";")
@@ -186,7 +183,7 @@ def read_recording(path: Path) -> tuple[np.ndarray, str]:
         raise
     meters[~np.isfinite(meters)] = np.nan
     if np.isnan(meters).all():
-        raise _Unusable("no joint has a position in any frame")
+        raise Unusable("no joint has a position in any frame")
     return KINECT.to_joints(meters.T.reshape(frames, JOINTS_A_FRAME, 3)) * 1000.0, remark
 
 
@@ -196,7 +193,7 @@ def _explain(path: Path, lines: list[str]) -> None:
         name, *numbers = line.split(";")
         expected = KINECT.names[number % JOINTS_A_FRAME]
         if len(numbers) != 3:
-            raise _Unusable(f"line {number + 1} is {line[:40]!r}, not Name;x;y;z")
+            raise Unusable(f"line {number + 1} is {line[:40]!r}, not Name;x;y;z")
         if name != expected:
             raise InputError(
                 f"{path}, line {number + 1}: joint {name[:40]!r} where {expected} belongs; check that the file is "
@@ -206,4 +203,4 @@ def _explain(path: Path, lines: list[str]) -> None:
             try:
                 float(text)
             except ValueError:
-                raise _Unusable(f"line {number + 1}: {text[:40]!r} is not a number") from None
+                raise Unusable(f"line {number + 1}: {text[:40]!r} is not a number") from None
