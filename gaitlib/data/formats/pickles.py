@@ -10,16 +10,17 @@ import io
 import math
 import pickletools
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gaitlib.data.formats.sequences import Unusable
 
 #: One walk of ten minutes with 136 keypoints in float64 is 60 MB; a file beyond this is no walk.
-LARGEST_FILE = 2**28
+LARGEST_FILE = 2**27
 #: Steps of the machine: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; a million take 2 s.
 MOST_STEPS = 1_000_000
 #: Containers inside containers; a walk needs three.
@@ -86,10 +87,8 @@ def load_arrays(path: Path) -> Any:
         value = _run(content)
     except Unusable:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, EOFError, OverflowError, MemoryError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, struct.error):
         raise Unusable("is no pickle, or a damaged or cut off one") from None
-    except Exception as error:  # struct.error and whatever else the parser meets in damaged bytes
-        raise Unusable(f"is a damaged pickle ({type(error).__name__})") from None
     return _Result(len(content)).plain(value)
 
 
@@ -294,40 +293,53 @@ class _Result:
 
     def __init__(self, length: int):
         self.most = length
-        self.done: dict[int, tuple[Any, int]] = {}
+        self.done: dict[int, _Weighed] = {}
         self.open: set[int] = set()
 
     def plain(self, value: Any) -> Any:
-        return self._weighed(value, 0)[0]
+        return self._weighed(value, 0).result
 
-    def _weighed(self, value: Any, depth: int) -> tuple[Any, int]:
+    def _weighed(self, value: Any, depth: int) -> "_Weighed":
         kind = type(value)
         if kind in _SIMPLE:
-            return value, 1
-        if id(value) in self.done:
-            return self.done[id(value)]
-        if id(value) in self.open or depth > DEEPEST:
+            return _Weighed(value, 1, 0)
+        known = self.done.get(id(value))
+        if id(value) in self.open or depth + (known.height if known else 0) > DEEPEST:
             raise Unusable(f"holds containers nested more than {DEEPEST} deep")
+        if known:
+            return known
         if kind in (_Name, _Type) or (kind is _Array and value.values is None):
             raise Unusable("holds no array, only the name or type of one")
         self.open.add(id(value))
-        if kind is _Array and type(value.values) is np.ndarray:
-            result, weight = value.values, 1 + value.values.size
+        inner = [] if kind is _Array and type(value.values) is np.ndarray else self._inside(value, depth + 1)
+        items = [part.result for part in inner]
+        if kind is list:
+            result = items
+        elif kind is tuple:
+            result = tuple(items)
         elif kind is dict:
-            items, weight = self._all(value.values(), depth)
             result = dict(zip(value, items, strict=True))
         else:
-            items, weight = self._all(value.values if kind is _Array else value, depth)
-            result = items if kind is list else tuple(items) if kind is tuple else _objects(items, value.shape)
-        if weight > self.most:
+            result = _objects(items, value.shape) if type(value.values) is list else value.values
+        own = result.size if kind is _Array else 0
+        weighed = _Weighed(result, 1 + own + sum(p.weight for p in inner), 1 + max((p.height for p in inner), default=0))
+        if weighed.weight > self.most:
             raise Unusable("unfolds to more values than the file has bytes")
         self.open.remove(id(value))
-        self.done[id(value)] = result, weight
-        return result, weight
+        self.done[id(value)] = weighed
+        return weighed
 
-    def _all(self, values: Any, depth: int) -> tuple[list[Any], int]:
-        pairs = [self._weighed(value, depth + 1) for value in values]
-        return [result for result, _ in pairs], 1 + sum(weight for _, weight in pairs)
+    def _inside(self, value: Any, depth: int) -> "list[_Weighed]":
+        values = value.values() if type(value) is dict else value.values if type(value) is _Array else value
+        return [self._weighed(v, depth) for v in values]
+
+
+class _Weighed(NamedTuple):
+    """A finished value, how many elements it unfolds to, and how deep it is."""
+
+    result: Any
+    weight: int
+    height: int
 
 
 def _objects(items: list[Any], shape: tuple[int, ...]) -> np.ndarray:
