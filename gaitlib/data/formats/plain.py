@@ -93,7 +93,7 @@ def load(sequence: Sequence) -> Detections:
     joints = values(columns.positions).reshape(len(frame), NUM_JOINTS, 2)
     if columns.confidences:
         joints = np.concatenate([joints, values(columns.confidences)[..., None]], axis=2)
-    return one_person(joints, frame - frame[0])
+    return one_person(joints, frame - frame[0], zero_is_missing=False)
 
 
 def _files(source: Path) -> Iterator[Path]:

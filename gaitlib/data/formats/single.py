@@ -10,12 +10,15 @@ LARGEST_COORDINATE = 1e5
 MOST_EMPTY = 10
 
 
-def one_person(values: np.ndarray, numbers: np.ndarray | None = None, person: int = 0) -> Detections:
+def one_person(
+    values: np.ndarray, numbers: np.ndarray | None = None, *, person: int = 0, zero_is_missing: bool = True
+) -> Detections:
     """One detection a row.
 
-    values: numbers [D, K, 2] or [D, K, 3], x, y and score; a keypoint is missing where x or y is NaN, and where both are 0
-    and the score, if there is one, is 0 too. numbers: int [D], the number of each row's frame, not decreasing; None counts
-    them. person: of all detections, -1 where rows of one frame may be several people.
+    values: numbers [D, K, 2] or [D, K, 3], x, y and score; a keypoint is missing where x or y is NaN.
+    numbers: int [D], the number of each row's frame, not decreasing; None counts them.
+    person: of all detections, -1 where rows of one frame may be several people.
+    zero_is_missing: a keypoint at (0, 0) is missing too, unless it has a score above 0.
     Raises Unusable for other shapes, no rows, no keypoint at all, infinite or impossible coordinates and scores.
     """
     if values.ndim != 3 or values.shape[2] not in (2, 3):
@@ -29,10 +32,12 @@ def one_person(values: np.ndarray, numbers: np.ndarray | None = None, person: in
     if bad.any():
         row = int(np.argmax(bad))
         worst = values[row].reshape(-1)[np.nanargmax(np.abs(values[row]))]
-        raise Unusable(f"frame {row if numbers is None else int(numbers[row])} holds {worst:g}, which is no position in an image")
+        raise Unusable(f"frame {row if numbers is None else int(numbers[row])} holds {worst:g}, which is no position")
     position = values[..., :2]
     score = np.nan_to_num(values[..., 2]) if values.shape[2] == 3 else np.zeros(values.shape[:2])
-    missing = np.isnan(position).any(-1) | ((position == 0).all(-1) & (score <= 0))
+    missing = np.isnan(position).any(-1)
+    if zero_is_missing:
+        missing |= (position == 0).all(-1) & (score <= 0)
     if missing.all():
         raise Unusable("no keypoint has a position in any frame")
     if values.shape[2] == 2:
@@ -62,7 +67,8 @@ def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, int, tuple[str, ...]]
     stride = int(np.gcd.reduce(steps)) or 1
     frame = (numbers - numbers[0]) // stride
     frames = int(frame[-1]) + 1
+    remarks = (f"only every {stride}. frame is there; they were taken as consecutive",) if stride > 1 else ()
     if frames > MOST_EMPTY * len(numbers):
         order = np.concatenate([[0], np.cumsum(steps > 0)])
         return order, int(order[-1]) + 1, ("the numbers of the frames leave large holes and were taken for their order only",)
-    return frame, frames, ()
+    return frame, frames, remarks
