@@ -101,12 +101,10 @@ def load(sequence: Sequence) -> Detections:
     there = np.isfinite(pose).all(-1)
     used = there.any(-1)
     if used.any():
-        for center in (NECK, MID_HIP):  # walks centered on a joint: it is at (0, 0) whenever there is anything
-            if not there[:, center].any() and not there.all(0)[[NECK, MID_HIP]].all():
-                others = MID_HIP if center == NECK else NECK
-                if there[used, others].any():
+        if (pose < 0).any():  # no pixels, so walks centered on a joint, which is then at (0, 0) and not missing
+            for center, other in ((NECK, MID_HIP), (MID_HIP, NECK)):
+                if not there[:, center].any() and there[:, other].any():
                     pose[used, center] = 0
-                    break
         pose = pose[: int(np.flatnonzero(used)[-1]) + 1]
     return one_person(pose, zero_is_missing=False)
 
@@ -163,8 +161,9 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
         numbers = array.astype(np.float64)
     except ValueError:
         raise InputError(f"{path} holds text such as {str(array[0])[:20]!r} where numbers belong; replace it.") from None
-    if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e6)).all():
-        raise InputError(f"{path} holds {numbers[np.argmax(numbers != np.floor(numbers))]:g}, no whole number; correct it.")
+    bad = ~((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e6))
+    if bad.any():
+        raise InputError(f"{path} holds {numbers[np.argmax(bad)]:g} where a whole number below a million belongs; correct it.")
     return numbers.astype(np.int64)
 
 
