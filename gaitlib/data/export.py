@@ -13,7 +13,7 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, Walk
-from gaitlib.data.formats.plain import CONFIDENCES, LABELS, POSITIONS
+from gaitlib.data.formats.plain import CONFIDENCES, POSITIONS
 from gaitlib.skeleton import JOINTS
 
 #: The keypoints of COCO in their order; None is one that the 15 joints lack.
@@ -29,7 +29,7 @@ _SHARED = [i for i, name in enumerate(COCO) if name]
 _OURS = [JOINTS.index(name) for name in COCO if name]
 
 #: Labels become names of folders and cells of tables.
-_LABEL = re.compile(r"\w(?:[\w.+-]{0,62}\w)?")
+_LABEL = re.compile(r"\w(?:[\w.+-]{0,98}\w)?")
 
 
 def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
@@ -51,18 +51,21 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder; choose another --out, nothing was written.")
     for row in dataset.index.itertuples():
-        for label in (row.subject, row.condition, row.view, row.recording):
+        for label in (row.subject, row.view, row.recording):
             if not _LABEL.fullmatch(label) or ".." in label:
-                raise InputError(f"Walk {row.sequence!r} cannot be exported: {label[:40]!r} cannot be the name of a file; rename it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+                raise InputError(f"Walk {row.sequence!r} cannot be exported: {label[:40]!r} is no name for a file; rename it.")
+    partial = None
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
         EXPORTS[format](dataset, partial)
         partial.chmod(0o755)
         os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); choose another --out, nothing was written.") from None
+    finally:
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
     return len(dataset)
 
 
@@ -97,10 +100,10 @@ def _gaitgraph(walks: Iterable[Walk], folder: Path) -> None:
 
 def _csv(walks: Iterable[Walk], folder: Path) -> None:
     with (folder / "walks.csv").open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join([*LABELS, "frame", *POSITIONS, *CONFIDENCES]) + "\n")
+        file.write(",".join(["path", "frame", *POSITIONS, *CONFIDENCES]) + "\n")
         for walk in walks:
-            labels = f"{walk.subject},{walk.condition},{walk.run},{walk.view}"
-            names = [f"{labels},{i}" for i in range(len(walk.pose))]
+            path = f"{walk.subject}/{_performance(walk)}/{walk.view}"
+            names = [f"{path},{i}" for i in range(len(walk.pose))]
             _rows(file, names, np.concatenate([walk.pose.reshape(len(names), -1), walk.confidence], axis=1))
 
 
@@ -108,7 +111,8 @@ def _rows(file: TextIO, names: list[str], values: np.ndarray) -> None:
     """A line a row; nine digits give every float32 back exactly, a missing number is an empty cell."""
     row = ",".join(["%.9g"] * values.shape[1])
     for name, numbers in zip(names, values.tolist(), strict=True):
-        file.write(f"{name},{row % tuple(numbers)}\n".replace("nan", "") if np.isnan(numbers).any() else f"{name},{row % tuple(numbers)}\n")
+        cells = row % tuple(numbers)
+        file.write(f"{name},{cells.replace('nan', '')}\n")
 
 
 EXPORTS: dict[str, Callable[[Iterable[Walk], Path], None]] = {"opengait": _opengait, "gaitgraph": _gaitgraph, "csv": _csv}

@@ -187,11 +187,12 @@ def _views(found: _Set, walks: int) -> list[str]:
             raise InputError(f"{path} is missing, and {found.path.name} does not name one view, such as gallery_nm_090.npy.")
         return [f"{int(numbers[0]):03d}"] * walks
     views = _whole(angles, path)
-    if (views < 0).any() or (views > 360).any():
-        raise InputError(f"{path} holds {views[np.argmax((views < 0) | (views > 360))]}, which is no view in degrees; correct it.")
+    bad = (views < 0) | (views > 360)
+    if bad.any():
+        raise InputError(f"{path} holds {views[np.argmax(bad)]}, which is no view in degrees; correct it.")
     if 0 < views.max() <= 10:
         raise InputError(
-            f"{path} holds {views.min()} to {views.max()}, positions in a list of views and not degrees; save the degrees instead."
+            f"{path} holds {views.min()} to {views.max()}, places in a list of views and not degrees; save the degrees instead."
         )
     return [f"{view:03d}" for view in views.tolist()]
 

@@ -69,7 +69,7 @@ def find(path: Path, walk_of: Callable[[bytes], str], *, header: bool) -> Iterat
                     current, pieces = walk, places.setdefault(walk, [])
                     pieces += (start, position)
                     if len(pieces) > 2 * MOST_PIECES:
-                        raise InputError(f"{path}: the rows of {walk[:80]} lie in many places; sort the table by walk, then by frame.")
+                        raise InputError(f"{path}: the rows of {walk[:80]} lie in too many places; sort the table by walk.")
                 pieces[-1] = position
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from None
