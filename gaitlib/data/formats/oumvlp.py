@@ -28,7 +28,7 @@ def recognize(source: Path) -> str:
     if not source.is_dir():
         return ""
     sequence = next(find(source), None)
-    if sequence is None or not re.fullmatch(r"\d{5}/\d{2}/\d{3}", sequence.path):
+    if sequence is None or not re.search(r"(^|/)\d{5}/\d{2}/\d{3}$", sequence.path):
         return ""
     for file in sequence.files:
         try:
@@ -80,7 +80,7 @@ def load(sequence: Sequence) -> Detections:
         count = next(len(person) for person in values if len(person) != 3 * KEYPOINTS)
         raise Unusable(f"holds {count} numbers a person, not {KEYPOINTS} x (x, y, score)")
     try:
-        array = np.array(values, dtype=np.float64).reshape(-1, KEYPOINTS, 3)
+        array = np.array(values, dtype=np.float64).reshape(len(values), KEYPOINTS, 3)
     except (ValueError, TypeError):
         raise Unusable("holds keypoints that are no numbers") from None
     frame, frames, remarks = count_frames(np.array([frame_number(file.name) for file in sequence.files]))
@@ -105,6 +105,6 @@ def _people(file: Path) -> list[list]:
         people = [person["pose_keypoints_2d"] for person in orjson.loads(content)["people"]]
     except (ValueError, KeyError, TypeError):
         raise Unusable("is empty" if not content else "is no JSON with people and their pose_keypoints_2d") from None
-    if not all(isinstance(person, list) for person in people):
-        raise Unusable("holds a person without a list of keypoints")
+    if not all(isinstance(person, list) and not any(isinstance(v, list) for v in person) for person in people):
+        raise Unusable("holds a person without a flat list of keypoints")
     return people

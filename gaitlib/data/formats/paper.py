@@ -12,6 +12,7 @@ training and test are errors.
 """
 
 import re
+import tokenize
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +35,11 @@ SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and vi
 
 _PARTS = ("label", "angle", "situation")
 _CONDITION = re.compile(r"([a-z]+)(?:-(\d{1,3}))?", re.IGNORECASE)
-_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError, zipfile.BadZipFile)
+#: What numpy raises for damaged files; it reads the header with the parts of a Python parser.
+_DAMAGE = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, tokenize.TokenError, RecursionError,
+    MemoryError, OverflowError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

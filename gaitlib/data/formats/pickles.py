@@ -21,8 +21,10 @@ from gaitlib.data.formats.sequences import Unusable
 
 #: One walk of ten minutes with 136 keypoints in float64 is 60 MB; a file beyond this is no walk.
 LARGEST_FILE = 2**27
-#: Steps of the machine: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; a million take 2 s.
-MOST_STEPS = 1_000_000
+#: Steps of the machine: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; these take a second.
+MOST_STEPS = 500_000
+#: Elements that a file may unfold to beyond its length, for values that are mentioned many times, such as empty frames.
+SHARED = 2**20
 #: Containers inside containers; a walk needs three.
 DEEPEST = 16
 
@@ -71,7 +73,7 @@ def load_arrays(path: Path) -> Any:
     """What a pickle holds, made of numpy arrays, dict, list, tuple, str, bytes, numbers and None.
 
     Nothing is executed or imported, whatever the file says. Arrays of objects come with their elements read the same way.
-    The values together are never much larger than the file. Arrays may be read-only.
+    The values together are not much larger than the file. Arrays may be read-only.
     Raises Unusable for a file that asks for more, is damaged, too large, or nested without end.
     """
     try:
@@ -89,7 +91,7 @@ def load_arrays(path: Path) -> Any:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, struct.error):
         raise Unusable("is no pickle, or a damaged or cut off one") from None
-    return _Result(len(content)).plain(value)
+    return _Result(len(content) + SHARED).plain(value)
 
 
 def _run(content: bytes) -> Any:
@@ -288,11 +290,11 @@ class _Result:
     """Turns what the machine left into arrays and containers, and weighs it.
 
     A pickle may mention one list many times, and lists of such lists: a hundred bytes that unfold to terabytes. So the
-    unfolded size, in elements, is counted and may not exceed the length of the file, which no honest walk does.
+    unfolded size, in elements, is counted.
     """
 
-    def __init__(self, length: int):
-        self.most = length
+    def __init__(self, most: int):
+        self.most = most
         self.done: dict[int, _Weighed] = {}
         self.open: set[int] = set()
 
@@ -324,7 +326,7 @@ class _Result:
         own = result.size if kind is _Array else 0
         weighed = _Weighed(result, 1 + own + sum(p.weight for p in inner), 1 + max((p.height for p in inner), default=0))
         if weighed.weight > self.most:
-            raise Unusable("unfolds to more values than the file has bytes")
+            raise Unusable("unfolds to many more values than the file has bytes")
         self.open.remove(id(value))
         self.done[id(value)] = weighed
         return weighed
