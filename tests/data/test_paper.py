@@ -56,7 +56,7 @@ def test_runs_that_are_told_are_used(tmp_path):
     write(
         tmp_path,
         "train",
-        **TRAIN | {"situation": ["nm-05", "NM-6", b"cl-02".decode(), "bg-01"], "angle": ["000", "018", "90", "180"]},
+        **TRAIN | {"situation": ["nm-05", "NM-6", "cl-02", "bg-01"], "angle": ["000", "018", "90", "180"]},
     )
     assert [w.path for w in paper.find(tmp_path)] == ["001/nm-05/000", "001/nm-06/018", "002/cl-02/090", "002/bg-01/180"]
 
@@ -123,7 +123,7 @@ def test_what_is_missing_is_an_error(tmp_path):
 def test_one_number_in_training_and_test_may_be_two_people(tmp_path):
     write(tmp_path, "train", **TRAIN)
     write(tmp_path, "gallery_nm_090", label=[1, 2])
-    with pytest.raises(InputError, match="person 1 is in train.npy too"):
+    with pytest.raises(InputError, match=r"person 1 is in train\.npy too"):
         list(paper.find(tmp_path))
 
 

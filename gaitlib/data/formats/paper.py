@@ -13,6 +13,7 @@ training and test are errors.
 
 import re
 import tokenize
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -128,7 +129,9 @@ def _sets(source: Path) -> Iterator[_Set]:
 def _mapped(path: Path) -> np.ndarray:
     """A .npy file, memory-mapped, never unpickled. Raises Unusable where it is none."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():  # of the parser, about the text of a damaged header
+            warnings.simplefilter("ignore")
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGE:
         raise Unusable("is no .npy file of a plain array, or a damaged or empty one") from None
     if not isinstance(array, np.ndarray):
