@@ -1,5 +1,6 @@
 """Pickled arrays in folders: how walks are named, what arrays are read, what is wrong with the others."""
 
+import os
 import pickle
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_folders_that_link_back_end(tmp_path):
     write(tmp_path / "001" / "nm-01" / "090" / "090.pkl", keypoints())
     (tmp_path / "001" / "nm-01" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert len(list(opengait.find(tmp_path))) == 1
+
+
+def test_what_is_no_file_is_passed_over(tmp_path):
+    """A pipe would never end."""
+    os.mkfifo(tmp_path / "001-nm-01-090.pkl")
+    write(tmp_path / "001-nm-01-108.pkl" / "108.pkl", keypoints())
+    assert [s.path for s in opengait.find(tmp_path)] == ["001-nm-01-108.pkl/108"]
 
 
 def test_one_file_can_be_the_source(tmp_path):

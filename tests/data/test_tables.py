@@ -255,6 +255,7 @@ def test_negative_positions_and_frames_left_out(tmp_path):
         ([row("001,nm,1,090", 0).replace("101.0", "-inf", 1)], "frame 0 holds -inf"),
         ([row("001,nm,1,090", 0) + ",,"], "a row has 37 fields, not 35"),
         (["001,nm,1,090,0" + "," * 30], "no keypoint has a position"),
+        (["\u2028"], "holds no rows"),
     ],
 )
 def test_bad_rows_are_said(tmp_path, lines, reason):

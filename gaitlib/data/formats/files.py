@@ -37,7 +37,7 @@ def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> It
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.name.lower().endswith(suffixes):
+                if entry.name.lower().endswith(suffixes) and entry.is_file():  # no pipe, which would never end
                     files.append(entry.name)
                 elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, folder)):
                     folders.append(entry.name)

@@ -1,5 +1,6 @@
 """The poses of OU-MVLP: 10,307 people, 14 views, two walks each; a JSON file a frame with 18 keypoints, as OpenPose writes it."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,12 +81,14 @@ def load(sequence: Sequence) -> Detections:
         count = next(len(person) for person in values if len(person) != 3 * KEYPOINTS)
         raise Unusable(f"holds {count} numbers a person, not {KEYPOINTS} x (x, y, score)")
     try:
-        array = np.array(values, dtype=np.float64).reshape(len(values), KEYPOINTS, 3)
+        array = np.array(values, dtype=np.float64)
     except (ValueError, TypeError):
-        raise Unusable("holds keypoints that are no numbers") from None
+        array = np.empty(0)
+    if array.shape != (len(values), 3 * KEYPOINTS):
+        raise Unusable("holds keypoints that are no numbers")
     frame, frames, remarks = count_frames(np.array([frame_number(file.name) for file in sequence.files]))
     alone = len(set(of_file)) == len(of_file)
-    found = one_person(array, person=0 if alone else -1)
+    found = one_person(array.reshape(-1, KEYPOINTS, 3), person=0 if alone else -1)
     if failed:
         others = f" and so are {len(failed) - 1} other frames" if len(failed) > 1 else ""
         remarks += (f"{failed[0]}; it was taken as empty{others}",)
@@ -95,16 +98,16 @@ def load(sequence: Sequence) -> Detections:
 def _people(file: Path) -> list[list]:
     """The flat keypoints of everybody in a frame."""
     try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_FRAME + 1)
+        if os.stat(file).st_size > LARGEST_FRAME:
+            raise Unusable(f"is larger than {LARGEST_FRAME >> 20} MiB, which no frame is")
+        with open(file, "rb", buffering=0) as opened:
+            content = opened.readall()
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from None
-    if len(content) > LARGEST_FRAME:
-        raise Unusable(f"is larger than {LARGEST_FRAME >> 20} MiB, which no frame is")
     try:
         people = [person["pose_keypoints_2d"] for person in orjson.loads(content)["people"]]
     except (ValueError, KeyError, TypeError):
         raise Unusable("is empty" if not content else "is no JSON with people and their pose_keypoints_2d") from None
-    if not all(isinstance(person, list) and not any(isinstance(v, list) for v in person) for person in people):
-        raise Unusable("holds a person without a flat list of keypoints")
+    if not all(isinstance(person, list) for person in people):
+        raise Unusable("holds a person without a list of keypoints")
     return people

@@ -94,6 +94,8 @@ def rows(path: Path, key: str, columns: int) -> list[str]:
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from None
     lines = [line for line in _text(b"\n".join(pieces)).splitlines() if line and not line.isspace()]
+    if not lines:
+        raise Unusable("holds no rows")
     wrong = next((line for line in lines if line.count(",") != columns - 1), None)
     if wrong is not None:
         raise Unusable(f"a row has {wrong.count(',') + 1} fields, not {columns}: {wrong[:60]!r}")
