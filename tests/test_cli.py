@@ -66,7 +66,7 @@ def other_schema():
         (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
         (["run", QUICK, "--set", "training.iterations=few"], "training.iterations = 'few'"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
-        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: kgbd-11v"),
+        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
