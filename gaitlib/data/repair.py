@@ -93,15 +93,7 @@ def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
     if len(d) < 5:
         return []
 
-    def cost(*signs: int) -> np.ndarray:
-        """|second difference|^2 about each frame with the signs of three frames chosen, [T]; NaN where unknown."""
-        before, here, after = signs
-        bend = before * d[:-2] - 2 * here * d[1:-1] + after * d[2:]
-        known = np.isfinite(bend).all(-1)
-        total = np.where(known.any(-1), np.where(known, (bend**2).sum(-1), 0).sum(-1), np.nan)
-        return np.pad(total, 1, constant_values=np.nan)
-
-    as_is, turned, turns, alone = cost(1, 1, 1), cost(-1, 1, 1), cost(1, 1, -1), cost(1, -1, 1)
+    as_is, turned, turns, alone = _bends(d)
     # at the edge before frame s: the second differences about s - 1 and s
     edge_as_is = np.r_[np.nan, as_is[:-1] + as_is[1:]]
     edge_turned = np.r_[np.nan, turns[:-1] + turned[1:]]
@@ -121,6 +113,33 @@ def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
         score = now - then - _PER_FRAME * length
         candidates += [(int(start[i]) + length, int(start[i]), float(score[i])) for i in np.flatnonzero(clear)]
     return _best_apart(sorted(candidates))
+
+
+def _bends(d: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Squared second differences about each frame of d, float [T, K, 2], NaN where unknown: four arrays [T].
+
+    As d is, with the frame before negated, with the frame after negated, and with the frame itself negated.
+    """
+
+    def bend(before: int, here: int, after: int) -> np.ndarray:
+        second = before * d[:-2] - 2 * here * d[1:-1] + after * d[2:]
+        known = np.isfinite(second).all(-1)
+        total = np.where(known.any(-1), np.where(known, (second**2).sum(-1), 0).sum(-1), np.nan)
+        return np.pad(total, 1, constant_values=np.nan)
+
+    return bend(1, 1, 1), bend(-1, 1, 1), bend(1, 1, -1), bend(1, -1, 1)
+
+
+def flip_edges(d: np.ndarray) -> np.ndarray:
+    """Before which frames left and right are clearly exchanged, or exchanged back: bool [T].
+
+    d: float [T, K, 2], right minus left of joints that are exchanged together, torso lengths, NaN = missing (and between walks).
+    """
+    if len(d) < 3:
+        return np.zeros(len(d), dtype=bool)
+    as_is, turned, turns, _ = _bends(d)
+    now, then = as_is[:-1] + as_is[1:], turns[:-1] + turned[1:]
+    return np.r_[False, (then < _RATIO**2 * now) & (now - then > _MARGIN**2 / 2)]
 
 
 def _best_apart(episodes: list[tuple[int, int, float]]) -> list[tuple[int, int]]:
