@@ -38,6 +38,7 @@ COPIED = 5
 
 #: Kind of finding -> what was found, as a plural, and what to do about it.
 KINDS = {
+    "left out": ("Left out when the data set was prepared", "Repair these files, or report that they were left out."),
     "absent": ("Walks that most people have and these have not", "Find their files, or report that they lack."),
     "short": ("Walks shorter than a window of {window} frames", "They are looped; check that they are whole."),
     "lost joint": ("Walks that lack a joint in every frame", "Check the joint layout that their files were read with."),
@@ -102,6 +103,22 @@ class Inspection:
     def to_frame(self) -> pd.DataFrame:
         return self.walks
 
+    def to_text(self) -> str:
+        """Tables and warnings for a terminal."""
+        walks, missing = self.walks, 100 * self.missing.T
+        people, views = walks["subject"].nunique(), walks["view"].nunique()
+        missing["all"] = missing @ walks.groupby("view")["frames"].sum()[missing.columns] / walks["frames"].sum()
+        parts = [
+            f"{self.name}: {len(walks):,} walks of {people:,} people in {views} views, {walks['frames'].sum():,} frames",
+            ("Walks by condition and view", self.counts.sum().unstack("view")[sorted_views(walks["view"])]),
+            ("Frames of a walk by condition", self.lengths),
+            ("Frames without a joint by view, %", missing.round(1)),
+            ("The bodies least like themselves (1 is usual)", self.bodies.sort_values("most").tail(3)[::-1].round(1)),
+        ]
+        said = [f"{k}. {warning}" for k, warning in enumerate(self.warnings, 1)] or ["None: nothing a reviewer would ask about."]
+        text = [part if isinstance(part, str) else f"{part[0]}\n{_indented(part[1])}" for part in parts]
+        return "\n\n".join([*text, "Warnings\n" + "\n".join(said)])
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables by name, for a workbook or a terminal."""
         return {
@@ -142,7 +159,8 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     frames = index.groupby("view")["frames"].sum()
     missing = by_view.div(frames, axis=0).loc[sorted_views(index["view"])]
 
-    findings = [*_of_walks(walks, lost, likely, window), *_copied(walks, copies), *_of_names(walks)]
+    findings = [("left out", entry["source"], "", entry["reason"]) for entry in dataset.info.get("left_out", [])]
+    findings += [*_of_walks(walks, lost, likely, window), *_copied(walks, copies), *_of_names(walks)]
     if protocol is not None:
         findings += _of_protocol(dataset, protocol)
     table = pd.DataFrame(findings, columns=["kind", "sequence", "source", "detail"])
@@ -317,6 +335,12 @@ def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
     recordings = walks.groupby("subject")["recording"].nunique()
     for subject in recordings.index[recordings == 1]:
         yield "one recording", subject, "", walks.loc[walks["subject"] == subject, "recording"].iat[0]
+
+
+def _indented(table: pd.DataFrame) -> str:
+    if not len(table):
+        return "    none"
+    return "\n".join(f"    {line}" for line in table.rename_axis(index=None, columns=None).to_string().splitlines())
 
 
 def _plain(name: str) -> str:
