@@ -80,17 +80,18 @@ class Inspection:
 
     @property
     def counts(self) -> pd.DataFrame:
-        """Walks, int table, a row a subject, columns (condition, view)."""
+        """Walks, int table, a row a subject, columns (condition, view), the most frequent condition first."""
         counts = pd.crosstab(self.walks["subject"], [self.walks["condition"], self.walks["view"]])
         wanted = pd.MultiIndex.from_product(
-            [sorted(self.walks["condition"].unique()), sorted_views(self.walks["view"])], names=["condition", "view"]
+            [_conditions(self.walks), sorted_views(self.walks["view"])], names=["condition", "view"]
         )
         return counts.reindex(columns=wanted, fill_value=0)
 
     @property
     def lengths(self) -> pd.DataFrame:
         """Frames of the walks of each condition: walks, shortest, median, longest."""
-        return self.walks.groupby("condition")["frames"].agg(walks="count", shortest="min", median="median", longest="max")
+        frames = self.walks.groupby("condition")["frames"]
+        return frames.agg(walks="count", shortest="min", median="median", longest="max").loc[_conditions(self.walks)]
 
     @property
     def bodies(self) -> pd.DataFrame:
@@ -106,11 +107,12 @@ class Inspection:
     def to_text(self) -> str:
         """Tables and warnings for a terminal."""
         walks, missing = self.walks, 100 * self.missing.T
+        counts = self.counts.sum().unstack("view").loc[_conditions(walks), sorted_views(walks["view"])]
         people, views = walks["subject"].nunique(), walks["view"].nunique()
         missing["all"] = missing @ walks.groupby("view")["frames"].sum()[missing.columns] / walks["frames"].sum()
         parts = [
             f"{self.name}: {len(walks):,} walks of {people:,} people in {views} views, {walks['frames'].sum():,} frames",
-            ("Walks by condition and view", self.counts.sum().unstack("view")[sorted_views(walks["view"])]),
+            ("Walks by condition and view", counts),
             ("Frames of a walk by condition", self.lengths),
             ("Frames without a joint by view, %", missing.round(1)),
             ("The bodies least like themselves (1 is usual)", self.bodies.sort_values("most").tail(3)[::-1].round(1)),
@@ -335,6 +337,10 @@ def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
     recordings = walks.groupby("subject")["recording"].nunique()
     for subject in recordings.index[recordings == 1]:
         yield "one recording", subject, "", walks.loc[walks["subject"] == subject, "recording"].iat[0]
+
+
+def _conditions(walks: pd.DataFrame) -> list[str]:
+    return sorted(walks["condition"].unique(), key=(-walks["condition"].value_counts()).to_dict().get)
 
 
 def _indented(table: pd.DataFrame) -> str:

@@ -133,7 +133,8 @@ def skeleton_strip(
             raise InputError(f"{name or 'strip'}: a pose is [T,{NUM_JOINTS},2], not {list(np.shape(pose))}.")
     count = max(len(range(0, len(p), every)) for p in rows.values())
     # each skeleton is moved to its place by its hips' column, so that a walker who crosses the image stays in it
-    moved = {n: p - np.nanmean(p, axis=1, keepdims=True) * [1, 0] for n, p in rows.items()}
+    known = {n: np.maximum(np.isfinite(p).sum(axis=1, keepdims=True), 1) for n, p in rows.items()}
+    moved = {n: p - np.nansum(p, axis=1, keepdims=True) / known[n] * [1, 0] for n, p in rows.items()}
     tall = max(np.nanmax(p[..., 1]) - np.nanmin(p[..., 1]) for p in moved.values())
     wide = max(0.42 * tall, 2 * max(np.nanmax(np.abs(p[..., 0])) for p in moved.values()) * 0.94)
     fig, ax = _axes(ax, (8, max(1.3, 7 * tall * 1.15 * len(rows) / (wide * count)) + 1.1))
@@ -472,9 +473,9 @@ def missing_cells(inspection: Inspection, *, ax: Axes | None = None, title: str 
     bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of a full cell){hatched}")
     bar.outline.set_visible(False)
     short, empty = int((values < expected).sum()), int((values == 0).sum())
-    cells = f"{values.size:,} cells of a subject, condition and view"
+    cells = f"{values.size:,} subject-{'condition-' if len(conditions) > 1 else ''}view cells"
     if short > empty:
-        text = f"{short:,} of {cells} lack walks, {empty:,} of them have none"
+        text = f"{short:,} of {cells} lack walks, {empty:,} have none"
     else:
         text = f"{short:,} of {cells} have no walk" if short else f"All {cells} are full"
     text = _title(ax, title or text)

@@ -96,11 +96,11 @@ def inspection_of(rows):
 def test_missing_cells_are_counted_by_condition_and_binned_where_there_are_many():
     rows = [(f"{s:03d}", c, v) for s in range(300) for c, n in (("bg", 1), ("nm", 2)) for v in VIEWS for _ in range(n)]
     full = labeled(figures.missing_cells(inspection_of(rows)))
-    assert full.alt.startswith("All 1,800 cells of a subject, condition and view are full")
-    assert texts(full) == ["bg (1)", "nm (2)"]
+    assert full.alt.startswith("All 1,800 subject-condition-view cells are full")
+    assert texts(full) == ["nm (2)", "bg (1)"]
     rows.remove(("008", "nm", "000"))
     fig = figures.missing_cells(inspection_of([row for row in rows if row != ("007", "nm", "054")]))
-    assert fig.alt.startswith("2 of 1,800 cells of a subject, condition and view lack walks, 1 of them have none")
+    assert fig.alt.startswith("2 of 1,800 subject-condition-view cells lack walks, 1 have none")
     assert fig.axes[0].images[0].get_array().shape == (100, 6)
     assert "3 a row" in fig.axes[0].get_ylabel()
 
@@ -108,7 +108,7 @@ def test_missing_cells_are_counted_by_condition_and_binned_where_there_are_many(
 def test_a_missing_cell_is_hatched():
     rows = [(s, "", v) for s in ("1", "2", "3") for v in VIEWS if (s, v) != ("2", "090")]
     fig = labeled(figures.missing_cells(inspection_of(rows)))
-    assert fig.alt.startswith("1 of 9 cells of a subject, condition and view have no walk")
+    assert fig.alt.startswith("1 of 9 subject-view cells have no walk")
     assert [(p.get_x(), p.get_y()) for p in fig.axes[0].patches] == [(1.5, 0.5)]
     assert texts(fig) == []
 
