@@ -114,7 +114,7 @@ def mostly_gone(pose):
         ("002-nm-03-090", frozen, "frozen", "15 of"),
         ("002-nm-03-090", lambda pose: np.concatenate([pose, pose[:20]]), "looped", "20 of"),
         ("002-nm-03-090", lambda pose: pose[:50], "short", "50 frames"),
-        ("002-nm-03-090", away, "jumps", "1 jump"),
+        ("002-nm-03-090", away, "jumps", "1 times"),
         ("002-nm-03-000", mirrored, "mirrored", "right is"),
         ("002-nm-03-000", flipping, "flips", "times in"),
         ("002-nm-03-144", without_wrist, "lost joint", "no right wrist"),
