@@ -30,7 +30,7 @@ from gaitlib.skeleton import (
 CHUNK = 100_000
 #: A recording whose body is this many times farther from its person than recordings, and this person's, usually are. Of 20
 #: recordings of synthetic walkers (11 views) that were given another's name, 16 were found, of 400 with their own name none.
-#: From a single view of a noisy sensor (Kinect) one in ten was found, and 10 of 1,316 were named: proportions say little there.
+#: From a single view of a noisy sensor (Kinect) one in ten was found, and 9 of 1,316 were named: proportions say little there.
 STRANGER = 2.5
 #: Torso lengths by which the right side must be right of the left one, on average, for a walk to be seen from front or back.
 TURNED = 0.15
