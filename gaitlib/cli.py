@@ -91,6 +91,27 @@ def prepare(source, format_name, cameras, out):
     _say(dataset, out)
 
 
+@main.command("inspect", epilog="Example: gaitlib inspect data/walkers --protocol walkers --findings look_at.csv")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--window", default=64, show_default=True, type=click.IntRange(1), help="Frames; shorter walks are listed.")
+@click.option("--protocol", default="", help="A name in configs/protocols/: who lacks in it is listed too.")
+@click.option("--findings", type=click.Path(path_type=Path), help="A .csv to write: every walk to look at, and why.")
+def inspect_folder(folder, window, protocol, findings):
+    """Count what the data set DIR holds, and say what a reviewer would ask about."""
+    from gaitlib.config import config_folder
+    from gaitlib.data.dataset import GaitDataset
+    from gaitlib.data.inspect import inspect
+    from gaitlib.data.protocol import Protocol
+
+    dataset = GaitDataset.open(folder)
+    chosen = Protocol.load(config_folder() / "protocols" / f"{protocol}.yaml") if protocol else None
+    found = inspect(dataset, window=window, protocol=chosen)
+    click.echo(found.to_text())
+    if findings:
+        found.findings.to_csv(findings, index=False)
+        click.echo(f"\n{findings}: {len(found.findings)} lines")
+
+
 @main.command()
 def formats():
     """List what can be read, with the layout of each. Example: gaitlib formats"""

@@ -66,7 +66,7 @@ def other_schema():
         (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
         (["run", QUICK, "--set", "training.iterations=few"], "training.iterations = 'few'"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
-        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: kgbd-11v"),
+        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
@@ -74,6 +74,8 @@ def other_schema():
         (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
         (["prepare", QUICK, "--format", "kgbd", "--cameras", "all", "--out", "o"], "'all'"),
+        (["inspect", "nothing"], "nothing is not a data set folder"),
+        (["inspect", QUICK], "quick.yaml is not a data set folder"),
         (["embed", "nothing", "nowhere", "--out", "o.npz"], "nothing holds no checkpoint"),
         (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a checkpoint"),
         (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
@@ -208,6 +210,8 @@ def test_the_version(call):
         "from gaitlib.cli import main; main(['run', '--help'], standalone_mode=False)",
         "from gaitlib.cli import main; main(['embed', '--help'], standalone_mode=False)",
         "from gaitlib.cli import main; main(['formats'], standalone_mode=False)",
+        "from gaitlib.cli import main; main(['inspect', '--help'], standalone_mode=False)",
+        "import gaitlib.data.inspect, gaitlib.data.repair",
     ],
 )
 def test_help_loads_nothing_heavy(code):
@@ -247,6 +251,25 @@ def test_walkers_are_made_and_embedded(call, checkpoint, tmp_path):
         np.testing.assert_allclose(np.linalg.norm(found["values"], axis=1), 1, rtol=1e-4)
         assert found["sequence"].tolist() == dataset.index["sequence"].tolist()
         assert len(np.unique(found["values"].round(6), axis=0)) > 100
+
+
+def test_a_data_set_is_inspected(call, refused, tmp_path):
+    write_dataset(tmp_path / "d", people("001", "002"), name="few", left_out=[{"source": "bad.json", "reason": "not JSON"}])
+    code, out, err = call("inspect", "d", "--findings", "look_at.csv")
+    assert (code, err) == (0, "")
+    assert out.startswith("few: 4 walks of 2 people in 2 views, 80 frames\n")
+    assert re.search(r"000 +090\n +nm +2 +2", out)
+    assert "1. Left out when the data set was prepared, 1: bad.json (not JSON)." in out
+    assert "Walks shorter than a window of 64 frames, 4: 001-nm-01-000 (20 frames), " in out
+    lines = (tmp_path / "look_at.csv").read_text().splitlines()
+    assert lines[:2] == ["kind,sequence,source,detail", "left out,bad.json,,not JSON"]
+    assert out.endswith(f"look_at.csv: {len(lines) - 1} lines\n")
+
+    code, out, _ = call("inspect", "d", "--protocol", "walkers", "--window", 20)
+    assert code == 0
+    assert "What does not fit the protocol, 1: walkers (protocol walkers, train: the data set of 2 people has no 003" in out
+    assert "shorter than" not in out
+    assert "no protocol" in refused("inspect", "d", "--protocol", "walker")
 
 
 def test_what_was_left_out_is_said(call, tmp_path, monkeypatch):

@@ -16,7 +16,8 @@ _KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
 
 @dataclass(frozen=True)
 class Protocol:
-    """train, test: which people, as "1-74" or "75-" or a list of names; the two must not share anybody.
+    """train, test: which people, as "1-74", "75-", "2-10306:2, 10307" (:2 is every second number) or a list of names; the two
+    must not share anybody.
 
     validation: how many of the training people are held out to choose the checkpoint, spread evenly over their list.
     gallery: the walks that people are enrolled with, as {"condition": [...], "run": "1-4"}.
@@ -111,16 +112,23 @@ class Split:
 
 
 def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
-    """Resolve "1-74", "75-" or a list of names against the people of a data set."""
+    """Resolve "1-74", "75-", "2-10306:2, 10307" or a list of names against the people of a data set."""
     if isinstance(wanted, list):
-        wanted = [str(w) for w in wanted]
-        unknown = [w for w in wanted if w not in set(people)]
-        chosen = wanted
+        chosen, known = [str(w) for w in wanted], set(people)
+        unknown = [w for w in chosen if w not in known]
     else:
-        first, last = _range(wanted, where)
         numbers = {int(p): p for p in people if p.isdigit()}
-        chosen = [numbers[n] for n in sorted(numbers) if first <= n <= last]
-        unknown = [f"{n:03d}" for n in range(first, int(last) + 1) if n not in numbers] if np.isfinite(last) else []
+        found, unknown = set(), []
+        for part in str(wanted).split(","):
+            span, _, step = part.strip().partition(":")
+            first, last = _range(span, where)
+            if step and not (step.isdigit() and int(step)):
+                raise InputError(f"{where}: {part.strip()!r} is no range; write 1-99:2 for every second number.")
+            named = range(first, int(min(last, max(numbers, default=0))) + 1, int(step or 1))
+            found.update(n for n in named if n in numbers)
+            if np.isfinite(last):
+                unknown += [f"{n:03d}" for n in range(first, int(last) + 1, int(step or 1)) if n not in numbers]
+        chosen = [numbers[n] for n in sorted(found)]
     if unknown or not chosen:
         lacking = f"{', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''}" if unknown else str(wanted)
         raise InputError(f"{where}: the data set of {len(people)} people has no {lacking}; correct the protocol or the data.")

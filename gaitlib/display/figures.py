@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gaitlib import InputError
-from gaitlib.data.dataset import GaitDataset, sorted_views
-from gaitlib.skeleton import BONES, JOINTS, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
+from gaitlib.data.inspect import Inspection
+from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 STYLE = Path(__file__).with_name("workbook.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
@@ -133,7 +133,8 @@ def skeleton_strip(
             raise InputError(f"{name or 'strip'}: a pose is [T,{NUM_JOINTS},2], not {list(np.shape(pose))}.")
     count = max(len(range(0, len(p), every)) for p in rows.values())
     # each skeleton is moved to its place by its hips' column, so that a walker who crosses the image stays in it
-    moved = {n: p - np.nanmean(p, axis=1, keepdims=True) * [1, 0] for n, p in rows.items()}
+    known = {n: np.maximum(np.isfinite(p).sum(axis=1, keepdims=True), 1) for n, p in rows.items()}
+    moved = {n: p - np.nansum(p, axis=1, keepdims=True) / known[n] * [1, 0] for n, p in rows.items()}
     tall = max(np.nanmax(p[..., 1]) - np.nanmin(p[..., 1]) for p in moved.values())
     wide = max(0.42 * tall, 2 * max(np.nanmax(np.abs(p[..., 0])) for p in moved.values()) * 0.94)
     fig, ax = _axes(ax, (8, max(1.3, 7 * tall * 1.15 * len(rows) / (wide * count)) + 1.1))
@@ -435,46 +436,53 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
 
 
 @_styled
-def missing_cell_map(
-    counts: pd.DataFrame, expected: int | None = None, *, ax: Axes | None = None, title: str | None = None
-) -> Figure:
-    """Where walks are missing: how many each subject has from each view. Many subjects are binned, and say so.
+def missing_cells(inspection: Inspection, *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Where walks are missing: how many each subject has in each condition from each view. Many subjects are binned, and say so.
 
-    counts: int table, subjects x views; or a data set index, which is counted here.
-    expected: walks a subject should have from a view; by default the count that occurs most often.
+    Full is what most subjects with any walk in that condition have from a view.
     """
-    if {"subject", "view"} <= set(counts.columns):
-        counts = pd.crosstab(counts["subject"], counts["view"])
-        counts = counts[sorted_views(counts.columns)]
+    counts = inspection.counts
+    conditions = list(dict.fromkeys(counts.columns.get_level_values("condition")))
+    views = list(dict.fromkeys(counts.columns.get_level_values("view")))
     values = counts.to_numpy()
-    if expected is None:
-        expected = int(np.bincount(values[values > 0].astype(int)).argmax()) if (values > 0).any() else 1
+    usual = {c: max(1, int(np.bincount(v[v > 0]).argmax())) for c in conditions for v in [counts[c].to_numpy().ravel()]}
+    expected = np.array([usual[c] for c, _ in counts.columns])
     share = np.clip(values / expected, 0, 1)
     per_row = int(np.ceil(len(counts) / 120))
     binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
-    fig, ax = _axes(ax, (8, float(np.clip(0.14 * len(binned) + 1.8, 3, 7))))
-    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r")
+    fig, ax = _axes(ax, (8, float(np.clip(0.14 * len(binned) + 2.2, 3, 7))))
+    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r", interpolation="nearest")
     for row, column in zip(*np.nonzero(binned == 0), strict=True):
         ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fc="white", ec=ORANGE, hatch="////", lw=0))
-    ax.set_xticks(range(counts.shape[1]), counts.columns)
+    for k, condition in enumerate(conditions):
+        if k:
+            ax.axvline(k * len(views) - 0.5, color="white", lw=4)
+        if len(conditions) > 1:
+            label = f"{condition or 'no condition'} ({usual[condition]})"
+            ax.text((k + 0.5) * len(views) - 0.5, -0.8, label, ha="center", va="bottom", color=MUTED)
+    every = max(1, int(np.ceil(counts.shape[1] / 18)))
+    shown = [k for k in range(counts.shape[1]) if k % len(views) % every == 0]
+    ax.set_xticks(shown, [counts.columns[k][1] for k in shown], rotation=90 if len(shown) > 14 else 0)
     rows = np.unique(np.linspace(0, len(binned) - 1, min(len(binned), 12)).round().astype(int))
     ax.set_yticks(rows, [str(counts.index[r * per_row]) for r in rows])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel(f"view{_unit(counts.columns)}")
+    ax.set_xlabel(f"view{_unit(views)}" + (", by condition (walks of a full cell)" if len(conditions) > 1 else ""))
     ax.set_ylabel("subject" if per_row == 1 else f"subject ({per_row} a row)")
     hatched = ", hatched: none" if (binned == 0).any() else ""
-    bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of {expected}){hatched}")
+    bar = fig.colorbar(image, ax=ax, pad=0.02, label=f"walks present (% of a full cell){hatched}")
     bar.outline.set_visible(False)
     short, empty = int((values < expected).sum()), int((values == 0).sum())
-    if short and expected == 1:
-        text = f"{empty:,} of {values.size:,} subject-view cells have no walk"
-    elif short:
-        text = f"{short:,} of {values.size:,} subject-view cells have fewer than {expected} walks, {empty:,} have none"
+    cells = f"{values.size:,} subject-{'condition-' if len(conditions) > 1 else ''}view cells"
+    if short > empty:
+        text = f"{short:,} of {cells} lack walks, {empty:,} have none"
     else:
-        text = f"All {values.size:,} subject-view cells have {expected} walks"
+        text = f"{short:,} of {cells} have no walk" if short else f"All {cells} are full"
     text = _title(ax, title or text)
-    return alt(fig, f"{text}. {len(counts)} subjects by {counts.shape[1]} views.")
+    if len(conditions) > 1:
+        ax.set_title(ax.get_title(loc="left"), loc="left", pad=24)
+    full = ", ".join(f"{usual[c]} in {c or 'no condition'}" for c in conditions)
+    return alt(fig, f"{text}. {len(counts)} subjects, {len(views)} views; walks of a full cell: {full}.")
 
 
 @_styled
@@ -503,21 +511,11 @@ def walk_lengths(frames: np.ndarray | pd.Series, window: int = 64, *, ax: Axes |
     return alt(fig, f"{text}. Lengths from {low} to {high} frames, median {median}.")
 
 
-def missing_shares(dataset: GaitDataset) -> pd.DataFrame:
-    """Share of frames in which a joint is missing: float table 0..1, views x 15 joints."""
-    missing, frames = {}, {}
-    for walk in dataset:
-        missing[walk.view] = missing.get(walk.view, 0) + np.isnan(walk.pose).any(axis=-1).sum(axis=0)
-        frames[walk.view] = frames.get(walk.view, 0) + len(walk.pose)
-    views = sorted_views(missing)
-    return pd.DataFrame([missing[v] / frames[v] for v in views], index=views, columns=JOINTS)
-
-
 @_styled
 def missing_joints(shares: pd.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Figure:
     """Which joints are missing from which view.
 
-    shares: float table 0..1, views x 15 joints, as `missing_shares` gives it.
+    shares: float table 0..1, views x 15 joints, as `Inspection.missing`.
     """
     fig, ax = _axes(ax, (8, max(3.2, 0.34 * len(shares) + 2.2)))
     percent = 100 * shares

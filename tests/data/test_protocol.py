@@ -178,7 +178,7 @@ def test_a_file_that_is_no_yaml_of_keys_is_an_input_error(tmp_path, text):
 
 
 def test_a_missing_protocol_names_those_there_are():
-    with pytest.raises(InputError, match=r"no protocol .*the folder has: kgbd-11v, kgbd-2v, walkers"):
+    with pytest.raises(InputError, match=r"no protocol .*the folder has: casia-b-lt, .*kgbd-2v.*walkers"):
         Protocol.load(PROTOCOLS / "casia.yaml")
 
 
@@ -203,5 +203,62 @@ def test_the_protocols_of_real_people(name, views):
     assert split.test.probes["WALK"].sum() == 50 * 2 * len(views)
 
 
+def test_a_range_may_step_and_have_parts():
+    split = protocol(train="1-11:2", test="2-8:4, 12, 10").split(dataset_of(numbered(1, 12)))
+    assert sorted(people(split.train) + people(split.validation)) == ["001", "003", "005", "007", "009", "011"]
+    assert people(split.test) == ["002", "006", "010", "012"]
+    for wrong in ("1-9:0", "1-9:two", "1-4,,5"):
+        with pytest.raises(InputError, match="is no range"):
+            protocol(train=wrong, test="10-").split(dataset_of(numbered(1, 12)))
+
+
+@pytest.mark.parametrize(("name", "last", "held"), [("lt", 74, 15), ("mt", 62, 12), ("st", 24, 4)])
+def test_the_protocols_of_casia_b(name, last, held):
+    lacking = {("005", "nm", 6), ("005", "bg", 1), ("109", "cl", 2)}  # single walks may lack
+    dataset = dataset_of(numbered(1, 124), views=["090"])
+    rows = [key not in lacking for key in dataset.index[["subject", "condition", "run"]].itertuples(index=False, name=None)]
+    dataset = GaitDataset(dataset.index[rows].reset_index(drop=True), dataset.poses, dataset.confidence)
+    loaded = Protocol.load(PROTOCOLS / f"casia-b-{name}.yaml")
+    split = loaded.split(dataset)
+    assert loaded.name == f"casia-b-{name}"
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [last - held, held, 124 - last]
+    assert people(split.test)[0] == f"{last + 1:03d}"
+    assert split.test.gallery.sum() == (124 - last) * 4
+    assert {n: rows.sum() for n, rows in split.test.probes.items()} == {
+        "NM": (124 - last) * 2, "BG": (124 - last) * 2, "CL": (124 - last) * 2 - 1,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="has no 120"):  # a lacking person would be a smaller test
+        loaded.split(dataset.select(subject=[p for p in numbered(1, 124) if p != "120"]))
+
+
+def test_the_protocol_of_ou_mvlp():
+    dataset = dataset_of([f"{n:05d}" for n in range(1, 10308)], [("", 0), ("", 1)], ["000"])
+    split = Protocol.load(PROTOCOLS / "ou-mvlp.yaml").split(dataset)
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [4653, 500, 5154]
+    assert people(split.test)[-2:] == ["10306", "10307"]
+    assert {int(p) % 2 for p in people(split.train) + people(split.validation)} == {1}
+    assert split.test.gallery.sum() == split.test.probes["WALK"].sum() == 5154
+    assert set(split.test.walks.index["run"][split.test.gallery]) == {1}
+
+
+def test_the_template_works_as_it_stands():
+    split = Protocol.load(PROTOCOLS / "template.yaml").split(dataset_of(numbered(1, 40), views=["090"]))
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [24, 6, 10]
+    assert split.test.gallery.sum() == 10 * (2 + 2 + 2)
+
+
+@pytest.mark.parametrize("path", sorted(PROTOCOLS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_nobody_stands_in_two_parts(path):
+    loaded = Protocol.load(path)
+    assert loaded.name == path.stem
+    assert loaded.summary
+    width, last = (5, 10307) if path.stem == "ou-mvlp" else (3, 124)
+    split = loaded.split(dataset_of([f"{n:0{width}d}" for n in range(1, last + 1)], [("nm", 0), *NM, *BG, *CL], ["090"]))
+    parts = [set(people(part)) for part in (split.train, split.validation, split.test)]
+    assert len(set.union(*parts)) == sum(len(part) for part in parts)
+
+
 def test_every_protocol_is_tried_here():
-    assert {path.stem for path in PROTOCOLS.glob("*.yaml")} == {"walkers", "kgbd-2v", "kgbd-11v"}
+    assert {path.stem for path in PROTOCOLS.glob("*.yaml")} == {
+        "walkers", "kgbd-2v", "kgbd-11v", "casia-b-lt", "casia-b-mt", "casia-b-st", "ou-mvlp", "template",
+    }  # fmt: skip

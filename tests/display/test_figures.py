@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk, write_dataset
+from gaitlib.data.inspect import Inspection, inspect
 from gaitlib.display import figures
 from gaitlib.skeleton import JOINTS
 
@@ -87,13 +88,29 @@ def test_training_curves_ring_the_best_iteration():
     figures.training_curves(history.drop(columns="validation_rank1"))
 
 
-def test_missing_cells_are_counted_from_an_index_and_binned_where_there_are_many():
-    index = pd.DataFrame([(s, v) for s in range(300) for v in VIEWS for _ in range(2)], columns=["subject", "view"])
-    assert labeled(figures.missing_cell_map(index)).alt.startswith("All 900 subject-view cells have 2 walks")
-    fig = figures.missing_cell_map(index.drop(index.query("subject == 7 and view == '054'").index))
-    assert fig.alt.startswith("1 of 900 subject-view cells have fewer than 2 walks, 1 have none")
-    assert fig.axes[0].images[0].get_array().shape == (100, 3)
+def inspection_of(rows):
+    walks = pd.DataFrame(rows, columns=["subject", "condition", "view"])
+    return Inspection("few", walks, pd.DataFrame(), pd.DataFrame(), [])
+
+
+def test_missing_cells_are_counted_by_condition_and_binned_where_there_are_many():
+    rows = [(f"{s:03d}", c, v) for s in range(300) for c, n in (("bg", 1), ("nm", 2)) for v in VIEWS for _ in range(n)]
+    full = labeled(figures.missing_cells(inspection_of(rows)))
+    assert full.alt.startswith("All 1,800 subject-condition-view cells are full")
+    assert texts(full) == ["nm (2)", "bg (1)"]
+    rows.remove(("008", "nm", "000"))
+    fig = figures.missing_cells(inspection_of([row for row in rows if row != ("007", "nm", "054")]))
+    assert fig.alt.startswith("2 of 1,800 subject-condition-view cells lack walks, 1 have none")
+    assert fig.axes[0].images[0].get_array().shape == (100, 6)
     assert "3 a row" in fig.axes[0].get_ylabel()
+
+
+def test_a_missing_cell_is_hatched():
+    rows = [(s, "", v) for s in ("1", "2", "3") for v in VIEWS if (s, v) != ("2", "090")]
+    fig = labeled(figures.missing_cells(inspection_of(rows)))
+    assert fig.alt.startswith("1 of 9 subject-view cells have no walk")
+    assert [(p.get_x(), p.get_y()) for p in fig.axes[0].patches] == [(1.5, 0.5)]
+    assert texts(fig) == []
 
 
 def test_walk_lengths_count_the_short_ones():
@@ -109,7 +126,7 @@ def test_missing_joints_by_view(tmp_path, walker):
         Walk(pose, np.ones((20, 15), np.float32), 25.0, "001", "nm", 1, view)
         for view, pose in (("000", walker(frames=20)), ("090", holes))
     ]
-    shares = figures.missing_shares(write_dataset(tmp_path / "set", walks, name="two"))
+    shares = inspect(write_dataset(tmp_path / "set", walks, name="two")).missing
     assert shares.loc["090", "left_wrist"] == 0.25
     assert shares.to_numpy().sum() == 0.25
     assert "Left wrist at view 090" in labeled(figures.missing_joints(shares)).alt
