@@ -1,0 +1,188 @@
+"""What the readers of keypoint files have in common: folders in order, JSON that may be damaged, arrays that may be wrong.
+
+Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from gaitlib.data.formats.sequences import Detections, Unusable
+
+#: No image is that large; a coordinate beyond it is damage.
+LARGEST_COORDINATE = 1e6
+
+#: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
+LONGEST_JUMP = 50
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural(text: str) -> list:
+    """A key that sorts texts by the numbers in them: "frame_2" before "frame_10"."""
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in _DIGITS.split(text) if piece]
+
+
+def tree(source: Path, suffix: str, below: str = "") -> Iterator[tuple[str, list[Path]]]:
+    """(folder below the source, its files that end in `suffix`) for each folder that has such files, in natural order.
+
+    One folder is held at a time. Hidden ones are passed over, and links that lead back to a folder they lie in.
+    """
+    files, folders = [], []
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry)
+            elif entry.name.lower().endswith(suffix):
+                files.append(entry.name)
+    if files:
+        yield below, [source / name for name in sorted(files, key=natural)]
+    for folder in sorted(folders, key=lambda entry: natural(entry.name)):
+        if folder.is_symlink() and source.resolve().is_relative_to(Path(folder.path).resolve()):
+            continue
+        yield from tree(source / folder.name, suffix, f"{below}/{folder.name}".lstrip("/"))
+
+
+def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
+    """(path of the sequence, file) where each file with this suffix is a walk; the path has no suffix."""
+    if not source.is_dir():
+        yield source.stem, source
+        return
+    for folder, files in tree(source, suffix):
+        for file in files:
+            yield f"{folder}/{file.stem}".lstrip("/"), file
+
+
+def read_json(path: Path):
+    """The content of a JSON file; NaN and Infinity, which Python writes and JSON has not, become None.
+
+    Raises Unusable for a file that cannot be read, is empty, or is no JSON in UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from None
+    if not raw.strip():
+        raise Unusable("is empty")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    for constant in (b"NaN", b"-Infinity", b"Infinity"):
+        raw = raw.replace(constant, b"null")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "UTF-8" in error.msg:
+            raise Unusable("is no text in UTF-8") from None
+        raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
+
+
+def to_array(lists: list, per_keypoint: int = 3) -> np.ndarray:
+    """Lists of numbers, one a detection, as float64 [D, K, per_keypoint]; None becomes NaN.
+
+    lists: each either flat, x, y, score, x, y, score, ..., or a list a keypoint.
+    Raises Unusable where they differ in length, or hold anything but numbers.
+    """
+    first = lists[0]
+    if isinstance(first, list) and first and isinstance(first[0], list):
+        try:
+            if {len(keypoint) for keypoint in chain.from_iterable(lists)} != {per_keypoint}:
+                raise Unusable(f"a keypoint has not {per_keypoint} numbers")
+            lists = [list(chain.from_iterable(keypoints)) for keypoints in lists]
+        except TypeError:
+            raise Unusable("its keypoints are no lists of numbers") from None
+    if set(map(type, lists)) != {list}:
+        raise Unusable("its keypoints are no lists of numbers")
+    counts = set(map(len, lists))
+    if len(counts) > 1:
+        raise Unusable(f"its detections have different numbers of keypoints: {min(counts)} and {max(counts)} values")
+    count = counts.pop()
+    if not count or count % per_keypoint:
+        raise Unusable(f"a detection has {count} values, not {per_keypoint} for each keypoint")
+    try:
+        values = np.fromiter(chain.from_iterable(lists), np.float64, count * len(lists))
+    except (TypeError, ValueError, OverflowError):
+        values = _with_missing(lists)
+    return values.reshape(len(lists), -1, per_keypoint)
+
+
+def _with_missing(lists: list) -> np.ndarray:
+    flat = list(chain.from_iterable(lists))
+    if not all(value is None or isinstance(value, int | float) for value in flat):
+        raise Unusable("its keypoints hold something that is no number")
+    return np.array(flat, dtype=np.float64)
+
+
+def detections(
+    frame: np.ndarray,
+    frames: int,
+    keypoints: np.ndarray,
+    person: np.ndarray | None = None,
+    remarks: tuple[str, ...] = (),
+) -> Detections:
+    """Detections of checked keypoints, in the order of the frames.
+
+    frame: integers [D]. keypoints: float [D, K, 3] of x, y and score; one at 0, 0, with no score, or with a number that is
+    not finite, is missing. Scores are cut to 0..1.
+    person: integers [D] of a tracker, or None; they are not used where a number occurs twice in a frame.
+    Raises Unusable for coordinates that no image has, and where no keypoint is left.
+    """
+    order = np.argsort(frame, kind="stable")
+    if (np.diff(frame) < 0).any():
+        frame, keypoints = frame[order], keypoints[order]
+        person = None if person is None else person[order]
+    here = np.isfinite(keypoints).all(-1)
+    here &= (keypoints[..., 2] > 0) & (keypoints[..., :2] != 0).any(-1)
+    if not here.any():
+        raise Unusable("nobody was found in any frame")
+    points = np.where(here[..., None], keypoints[..., :2], np.nan)
+    largest = np.nanmax(np.abs(points))
+    if largest > LARGEST_COORDINATE:
+        raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
+    if person is None or len(np.unique(np.stack([frame, person]), axis=1).T) < len(frame):
+        person = np.full(len(frame), -1)
+    return Detections(
+        frame=frame.astype(np.int64),
+        frames=frames,
+        keypoints=points.astype(np.float32),
+        confidence=np.where(here, np.clip(keypoints[..., 2], 0, 1), 0).astype(np.float32),
+        person=person.astype(np.int64),
+        remarks=remarks,
+    )
+
+
+def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The frame of each image by the numbers in its name, from 0, and remarks.
+
+    The number is the last one in the names that is not the same in all of them. Where every second image was taken, every
+    second number is a frame. Numbers that jump wildly are only used for the order.
+    """
+    distinct = list(dict.fromkeys(names))
+    numbers = [_DIGITS.findall(name) for name in distinct]
+    if len(set(map(len, numbers))) == 1:
+        columns = [c for c in zip(*numbers, strict=True) if len(set(c)) > 1]
+        numbers = columns[-1] if columns else ()
+    else:
+        numbers = [n[-1] for n in numbers if n]
+    numbers = [int(n) for n in numbers if len(n) < 19]
+    if len(set(numbers)) < len(distinct):
+        if len(distinct) > 1:
+            ranked = sorted(distinct, key=natural)
+            return dict(zip(ranked, range(len(ranked)), strict=True)), ("its images have no numbers of their own",)
+        return dict.fromkeys(distinct, 0), ()
+    frame = np.array(numbers) - min(numbers)
+    frame //= max(np.gcd.reduce(frame), 1)
+    if frame.max() > LONGEST_JUMP * len(frame):
+        frame = np.argsort(np.argsort(frame))
+        return dict(zip(distinct, frame.tolist(), strict=True)), ("the numbers of its images jump, so they only give the order",)
+    return dict(zip(distinct, frame.tolist(), strict=True)), ()
