@@ -6,7 +6,7 @@ Lists of numbers are gathered first and turned into an array once, so that readi
 import os
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,18 @@ def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
     for folder, files in tree(source, suffix):
         for file in files:
             yield f"{folder}/{file.stem}".lstrip("/"), file
+
+
+def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]:
+    """(file, content) of the first JSON files of a source that can be parsed, to recognize a format by."""
+    files = [source] if source.suffix.lower() == ".json" else []
+    if source.is_dir():
+        files = (file for _, folder in tree(source, ".json") for file in folder)
+    for file in islice(files, count):
+        try:
+            yield (str(file.relative_to(source)) if source.is_dir() else file.name), read_json(file)
+        except Unusable:
+            continue
 
 
 def read_json(path: Path):
