@@ -6,6 +6,7 @@ V. Bazarevsky et al., "BlazePose: On-device real-time body pose tracking", 2020.
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -28,7 +29,7 @@ ASPECT = 16 / 9
 LARGEST_SHARE = 4.0
 
 _ASSUMED = "the size of the image is not given; 16:9 was assumed, so give width and height or pixels if it is another"
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError, KeyError, RecursionError)
+_DAMAGE = (OSError, ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError, KeyError, BadZipFile)
 
 
 def recognize(source: Path) -> str:
@@ -75,18 +76,19 @@ def load(sequence: Sequence) -> Detections:
     shares = np.isfinite(points).any() and np.nanmedian(np.abs(points)) <= LARGEST_SHARE
     if shares:
         remarks = () if size else (_ASSUMED,)
-        points = points * (size or (ASPECT, 1.0))
+        points = np.clip(points, -1e9, 1e9) * (size or (ASPECT, 1.0))  # still too large, but no overflow
     keypoints = np.concatenate([points, confidence[..., None]], axis=-1)
     return detections(frame, frames, keypoints, remarks=remarks)
 
 
 def _from_npy(file: Path):
     try:
-        landmarks = np.load(file, allow_pickle=False)
+        with open(file, "rb") as opened:
+            landmarks = np.lib.format.read_array(opened, allow_pickle=False)
     except _DAMAGE as error:
         reason = f"cannot be read ({error.strerror})" if getattr(error, "strerror", None) else "is no .npy file of numbers"
         raise Unusable(reason) from None
-    if not isinstance(landmarks, np.ndarray) or landmarks.dtype.kind not in "fiu":
+    if landmarks.dtype.kind not in "fiu":
         raise Unusable("is no .npy file of numbers")
     if landmarks.ndim != 3 or landmarks.shape[1] != LANDMARKS or not 2 <= landmarks.shape[2] <= 5 or not len(landmarks):
         raise Unusable(f"is an array {list(landmarks.shape)}, not [T, {LANDMARKS}, 2 to 5]")

@@ -26,11 +26,10 @@ from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, Layout
 BATCH, WAITING = 16, 2
 
 #: BODY_25 or BODY_25B: what is measured in the median over people, in shares of the diagonal of what is seen of a person.
-#: In BODY_25 keypoint 8 is the mid-hip, in the middle of 9 and 12; in BODY_25B the right elbow, 9 the left wrist, 12 the right
-#: hip: 0.06 to 0.37 away in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle; in
-#: BODY_25B ankles, 0.1 to 0.2 below the knees 13 and 14.
-HIP_BETWEEN, HIP_ELSEWHERE = 0.03, 0.05
-EYES_ABOVE, ANKLES_BELOW = -0.2, 0.05
+#: In BODY_25 keypoint 8 is the mid-hip, in the middle of 9 and 12; in BODY_25B it is the right elbow, 9 the left wrist, 12 the
+#: right hip: 0.06 to 0.37 away in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle;
+#: in BODY_25B they are ankles, 0.1 to 0.2 below the knees 13 and 14.
+HIP_APART, EYES_ABOVE, ANKLES_BELOW = 0.05, -0.2, 0.05
 FEWEST_PEOPLE = 3
 
 
@@ -58,7 +57,7 @@ class Options:
 
 @dataclass
 class Tally:
-    """What happened on the way, for dataset.json: walks by layout, choices of a person, remarks with the first walk and how many."""
+    """What happened on the way, for dataset.json: walks by layout, choices of a person, remarks and on how many walks."""
 
     layouts: Counter = field(default_factory=Counter)
     walks_with_a_choice: int = 0
@@ -89,13 +88,13 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
     """The layout of keypoints by their number, and by the shape of the body where the number leaves two.
 
     keypoints: float [D, K, 2], missing ones NaN. named: what the user says it is, "" for nothing.
-    Raises Unusable where it cannot be told, and InputError where the keypoints contradict the user.
+    Raises Unusable where it cannot be told or the number is another one, and InputError where the shape of the body
+    contradicts the user, since then all files are suspect.
     """
     count = keypoints.shape[1]
     fitting = [layout.name for layout in LAYOUTS.values() if len(layout.names) == count]
     if named and named not in fitting:
-        wanted = len(LAYOUTS[named].names)
-        raise InputError(f"--layout {named} has {wanted} keypoints, the file {count}; leave --layout out or name the right one.")
+        raise Unusable(f"{count} keypoints, and --layout {named} has {len(LAYOUTS[named].names)}")
     if not fitting:
         raise Unusable(f"{count} keypoints are of no known layout")
     if count != len(BODY_25.names):
@@ -114,13 +113,12 @@ def body_25_or_25b(keypoints: np.ndarray) -> str:
     points = keypoints[seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1)].astype(np.float64)
     if len(points) < FEWEST_PEOPLE:
         return ""
-    size = np.hypot(*(np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).T)
-    size[size == 0] = np.nan
-    hip = np.nanmedian(np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size) if size.any() else np.nan
-    below = np.nanmedian((np.nanmean(points[:, 15:17, 1], axis=1) - points[:, 13:15, 1].mean(axis=1)) / size)
-    if hip < HIP_BETWEEN and below < EYES_ABOVE:
+    size = np.hypot(*(np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).T) + 1e-9
+    apart = np.median(np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size)
+    below = np.median((np.nanmean(points[:, 15:17, 1], axis=1) - points[:, 13:15, 1].mean(axis=1)) / size)
+    if apart < HIP_APART and below < EYES_ABOVE:
         return BODY_25.name
-    return BODY_25B.name if hip > HIP_ELSEWHERE and below > ANKLES_BELOW else ""
+    return BODY_25B.name if apart > HIP_APART and below > ANKLES_BELOW else ""
 
 
 def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Name, named_layout: str, fps: float) -> Outcome:
