@@ -75,7 +75,8 @@ class Layout:
         keypoints: float [..., len(names), C]; a missing keypoint is NaN, and so is a midpoint of which one end is missing.
         Returns float [..., 15, C].
         """
-        return np.stack([keypoints[..., list(s), :].mean(axis=-2) for s in self.sources], axis=-2)
+        first, last = [s[0] for s in self.sources], [s[-1] for s in self.sources]
+        return (keypoints[..., first, :] + keypoints[..., last, :]) / 2
 
 
 def _layout(name: str, names: str, **joints: str) -> Layout:

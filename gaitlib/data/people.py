@@ -43,14 +43,13 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:
     """Rows with any keypoint, and of each the center [R, 2], the size (diagonal of what is seen) and the evidence."""
-    here = np.isfinite(found.keypoints[..., 0])
-    rows = np.flatnonzero(here.any(-1))
-    here, points = here[rows, :, None], found.keypoints[rows]
-    low = np.where(here, points, np.inf).min(axis=1)
-    high = np.where(here, points, -np.inf).max(axis=1)
-    size = np.maximum(np.hypot(*(high - low).T), 1e-3)
-    center = np.where(here, points, 0).sum(axis=1) / here.sum(axis=1)
-    return rows, center, size, size * found.confidence[rows].mean(axis=1)
+    rows = np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(-1))
+    points = found.keypoints[rows].transpose(2, 1, 0)  # [2, K, R]: numpy is fast along the last axis
+    extent = np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)
+    size = np.maximum(np.hypot(*extent), 1e-3)
+    here = np.isfinite(points[0])
+    center = np.where(here, points, 0).sum(axis=1) / here.sum(axis=0)
+    return rows, center.T, size, size * found.confidence[rows].mean(axis=1)
 
 
 def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> bool:

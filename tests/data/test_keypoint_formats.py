@@ -230,7 +230,7 @@ def test_a_damaged_frame_counts_as_empty_and_is_told(tmp_path):
 
 def test_duplicate_frames_mixed_models_and_nobody(tmp_path):
     files = (frame_file(tmp_path / "a", 1, [POINTS[0]]), frame_file(tmp_path / "b", 1, [POINTS[0]]))
-    with pytest.raises(Unusable, match="frame 0001 is there twice"):
+    with pytest.raises(Unusable, match=r"0001_keypoints\.json is there twice"):
         openpose.load(Sequence("w", files))
     files = (frame_file(tmp_path, 1, [POINTS[0]]), frame_file(tmp_path, 2, [POINTS[0, :15]]))
     with pytest.raises(Unusable, match="45 and 51 values"):

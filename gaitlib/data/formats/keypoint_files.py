@@ -82,7 +82,7 @@ def read_json(path: Path):
             raw = file.read()
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from None
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise Unusable("is empty")
     try:
         return orjson.loads(raw)
@@ -153,11 +153,12 @@ def detections(
     if (np.diff(frame) < 0).any():
         frame, keypoints = frame[order], keypoints[order]
         person = None if person is None else person[order]
-    here = np.isfinite(keypoints).all(-1)
-    here &= (keypoints[..., 2] > 0) & (keypoints[..., :2] != 0).any(-1)
+    x, y, score = keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]  # numpy is slow along an axis of three
+    here = np.isfinite(x) & np.isfinite(y) & np.isfinite(score) & (score > 0) & ((x != 0) | (y != 0))
     if not here.any():
         raise Unusable("nobody was found in any frame")
-    points = np.where(here[..., None], keypoints[..., :2], np.nan)
+    points = keypoints[..., :2].copy()
+    points[~here] = np.nan
     largest = np.nanmax(np.abs(points))
     if largest > LARGEST_COORDINATE:
         raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
@@ -167,7 +168,7 @@ def detections(
         frame=frame.astype(np.int64),
         frames=frames,
         keypoints=points.astype(np.float32),
-        confidence=np.where(here, np.clip(keypoints[..., 2], 0, 1), 0).astype(np.float32),
+        confidence=np.where(here, np.clip(score, 0, 1), 0).astype(np.float32),
         person=person.astype(np.int64),
         remarks=remarks,
     )

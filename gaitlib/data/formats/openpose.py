@@ -19,7 +19,7 @@ SOURCE/.../WALK/*.json             one file a frame, ordered by the last number 
 SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
                                    25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18"""
 
-_FRAME = re.compile(r"(?P<walk>.*?)(?P<number>\d+)(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
+_FRAME = re.compile(r"(?P<walk>.*?)\d+(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
 
 
 def recognize(source: Path) -> str:
@@ -52,9 +52,7 @@ def load(sequence: Sequence) -> Detections:
     """
     keypoints, people, names, remarks, bad = [], [], [], [], []
     for file in sequence.files:
-        frame = _FRAME.fullmatch(file.name)
-        number = frame["number"] if frame else file.stem
-        names.append(number)
+        names.append(file.name)
         try:
             for person in read_json(file)["people"]:
                 points = person["pose_keypoints_2d"]
@@ -74,7 +72,7 @@ def load(sequence: Sequence) -> Detections:
     frame_of, jumps = number_frames(names)
     if len(frame_of) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise Unusable(f"frame {twice} is there twice")
+        raise Unusable(f"{twice} is there twice")
     frame = np.array([frame_of[names[i]] for i, _ in people])
     numbers = [n[0] if isinstance(n, list) and len(n) == 1 else n for _, n in people]
     known = all(type(n) is int and 0 <= n < 2**53 for n in numbers)
