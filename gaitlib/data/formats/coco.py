@@ -24,6 +24,7 @@ SOURCE.json            the same; one file may also hold many walks, told apart b
 #: Names that programs give to all their results; the folder says which walk it is.
 RESULT_NAMES = ("alphapose-results", "results", "predictions", "keypoints", "result_keypoints")
 
+_MAY_NAME_A_WALK = re.compile(r"[-/\\]")
 _DASHED = re.compile(r"[A-Za-z0-9]+-[A-Za-z]+-\d{1,3}-\d{3}(?!\d)")
 
 
@@ -123,6 +124,8 @@ def _by_walk(entries, image_names: dict) -> dict[str, tuple[list[dict], list[str
     except (TypeError, KeyError):
         raise Unusable("has an entry without an image_id") from None
     all_images = list(dict.fromkeys([*image_names.values(), *names]))
+    if not _MAY_NAME_A_WALK.search(" ".join(all_images)):
+        return {"": (entries, names, all_images)}
     walk_of = {name: _walk_of(name) for name in all_images}
     walks = dict.fromkeys(walk_of.values())
     if len(walks) == 1:

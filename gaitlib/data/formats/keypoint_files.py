@@ -149,20 +149,21 @@ def detections(
     person: integers [D] of a tracker, or None; they are not used where a number occurs twice in a frame.
     Raises Unusable for coordinates that no image has, and where no keypoint is left.
     """
-    order = np.argsort(frame, kind="stable")
-    if (np.diff(frame) < 0).any():
+    if (frame[1:] < frame[:-1]).any():
+        order = np.argsort(frame, kind="stable")
         frame, keypoints = frame[order], keypoints[order]
         person = None if person is None else person[order]
     x, y, score = keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]  # numpy is slow along an axis of three
-    here = np.isfinite(x) & np.isfinite(y) & np.isfinite(score) & (score > 0) & ((x != 0) | (y != 0))
+    finite = np.isfinite(keypoints)
+    here = finite[..., 0] & finite[..., 1] & finite[..., 2] & (score > 0) & ((x != 0) | (y != 0))
     if not here.any():
         raise Unusable("nobody was found in any frame")
     points = keypoints[..., :2].copy()
     points[~here] = np.nan
-    largest = np.nanmax(np.abs(points))
+    largest = np.fmax.reduce(np.abs(points), axis=None)
     if largest > LARGEST_COORDINATE:
         raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
-    if person is None or len(np.unique(np.stack([frame, person]), axis=1).T) < len(frame):
+    if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
         person = np.full(len(frame), -1)
     return Detections(
         frame=frame.astype(np.int64),
@@ -183,8 +184,8 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     distinct = list(dict.fromkeys(names))
     numbers = [_DIGITS.findall(name) for name in distinct]
     if len(set(map(len, numbers))) == 1:
-        columns = [c for c in zip(*numbers, strict=True) if len(set(c)) > 1]
-        numbers = columns[-1] if columns else ()
+        columns = list(zip(*numbers, strict=True))
+        numbers = next((c for c in reversed(columns) if len(set(c)) > 1), ())
     else:
         numbers = [n[-1] for n in numbers if n]
     numbers = [int(n) for n in numbers if len(n) < 19]

@@ -138,7 +138,7 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
     pose = np.full((frame[-1] + 1, len(layout.sources), 2), np.nan, dtype=np.float32)
     confidence = np.zeros(pose.shape[:2], dtype=np.float32)
     pose[frame] = layout.to_joints(found.keypoints[rows])
-    confidence[frame] = layout.to_joints(found.confidence[rows][..., None])[..., 0]
+    confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
     confidence[np.isnan(pose[..., 0])] = 0
     walk = Walk(
         pose=pose,
