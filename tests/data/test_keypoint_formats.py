@@ -103,6 +103,23 @@ def test_a_table_of_images_may_hold_many_walks(tmp_path):
     assert [w.path for w in coco.find(path)] == ["000-nm-01-090", "001-nm-01-090"]
 
 
+def inferred(t, people):
+    """A frame of what MMPose's inferencer writes."""
+    points = [POINTS[p] for p in people]
+    return {"frame_id": t, "instances": [{"keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist()} for p in points]}
+
+
+def test_frames_of_the_inferencer(tmp_path):
+    content = {"meta_info": {}, "instance_info": [inferred(1, [0]), inferred(2, []), inferred(3, [1, 2])]}
+    found = load(coco, tmp_path / "w.json", content)
+    assert (found.frame.tolist(), found.frames) == ([0, 2, 2], 3)
+    np.testing.assert_allclose(found.keypoints, POINTS[:3, :, :2], rtol=1e-6)
+    assert coco.recognize(tmp_path) == "w.json holds instance_info"
+    content["instance_info"][0]["instances"][0]["keypoint_scores"].pop()
+    with pytest.raises(Unusable, match="no list of frames with keypoints"):
+        load(coco, tmp_path / "w.json", content)
+
+
 def test_where_walks_lie(tmp_path):
     for name in ("001/nm-01/090.json", "001/nm-01/000/alphapose-results.json", "10.json", "9.json"):
         path = tmp_path / name
@@ -176,6 +193,7 @@ def test_wild_numbers_only_give_the_order():
     frame_of, remarks = number_frames(["1", "170000000", "3"])
     assert frame_of == {"1": 0, "170000000": 2, "3": 1}
     assert "jump" in remarks[0]
+    assert number_frames(["9" * 5000, "1" * 5000])[0] == {"1" * 5000: 0, "9" * 5000: 1}
     frame_of, remarks = number_frames(["a", "c", "b"])
     assert frame_of == {"a": 0, "b": 1, "c": 2}
     assert "no numbers of their own" in remarks[0]
@@ -189,7 +207,7 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
     for name in (".a/1.json", "b/.1.json", "b/2.json", "b/3.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert list(tree(tmp_path, ".json")) == [("b", [tmp_path / "b" / "2.json"])]
+    assert list(tree(tmp_path, ".json")) == [("b", tmp_path / "b", ["2.json"])]
 
 
 # ------------------------------------------------------------------------------------------------ OpenPose
@@ -338,6 +356,7 @@ WHOLE = {
     "alphapose": (alphapose, [entry(t, idx=[1.0], box=[1, 2, 3, 4]) for t in range(FRAMES)]),
     "by image": (alphapose, {f"{t}.jpg": {"bodies": [{"joints": POINTS[t].ravel().tolist()}]} for t in range(FRAMES)}),
     "coco": (coco, {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [entry(0) | {"image_id": 1}]}),
+    "inferencer": (coco, {"meta_info": {}, "instance_info": [inferred(0, [0]), inferred(1, [1, 2])]}),
     "openpose": (openpose, {"people": [{"person_id": [-1], "pose_keypoints_2d": POINTS[0].ravel().tolist()}]}),
     "mediapipe": (mediapipe, {"width": 64, "height": 48, "frames": [as_dicts(f) for f in LANDMARKS[:2]]}),
 }

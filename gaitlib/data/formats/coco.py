@@ -16,7 +16,9 @@ from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/.../WALK.json   a list of {"image_id", "category_id", "keypoints": [x, y, score, ...], "score"}, one walk a file,
-                       or {"images": [{"id", "file_name"}], "annotations": [as above]}
+                       or {"images": [{"id", "file_name"}], "annotations": [as above]},
+                       or, as MMPose's inferencer writes it,
+                       {"instance_info": [{"frame_id", "instances": [{"keypoints", "keypoint_scores"}]}]}
 SOURCE.json            the same; one file may also hold many walks, told apart by the folders of their images,
                        001/nm-01/090/0001.jpg, or by names that begin like 001-nm-01-090
                        images are ordered by their numbers; a number of a tracker is taken from "track_id" or "idx" """
@@ -33,6 +35,8 @@ def recognize(source: Path) -> str:
     for name, content in first_contents(source):
         if isinstance(content, dict) and isinstance(content.get("annotations"), list):
             return f"{name} holds annotations"
+        if isinstance(content, dict) and isinstance(content.get("instance_info"), list):
+            return f"{name} holds instance_info"
         if is_results(content) and not content[0].keys() & {"box", "idx"}:
             return f"{name} is a list with image_id and keypoints"
     return ""
@@ -91,6 +95,9 @@ def walks_in(file: Path, changed: int) -> dict[str, tuple[list[dict], list[str],
     content = read_json(file)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         return _by_walk(content["annotations"], _image_names(content.get("images")))
+    if isinstance(content, dict) and "instance_info" in content:
+        entries, images = _instances(content["instance_info"])
+        return _by_walk(entries, images)
     if is_by_image(content):
         return _by_walk(_entries_by_image(content), {image: image for image in content})
     return _by_walk(content, {})
@@ -105,6 +112,21 @@ def _entries_by_image(content: dict) -> list[dict]:
         ]
     except (AttributeError, TypeError):
         raise Unusable("its people by image are no lists of keypoints") from None
+
+
+def _instances(frames) -> tuple[list[dict], dict]:
+    """The entries of what MMPose's inferencer writes, and the images by their number."""
+    entries = []
+    try:
+        images = {frame["frame_id"]: str(frame["frame_id"]) for frame in frames}
+        for frame in frames:
+            for found in frame["instances"]:
+                points = zip(found["keypoints"], found["keypoint_scores"], strict=True)
+                scored = {"image_id": frame["frame_id"], "keypoints": [[*point, score] for point, score in points]}
+                entries.append({key: found[key] for key in ("track_id",) if key in found} | scored)
+    except (TypeError, KeyError, ValueError):
+        raise Unusable('its "instance_info" is no list of frames with keypoints and keypoint_scores') from None
+    return entries, images
 
 
 def _image_names(images) -> dict:

@@ -20,18 +20,23 @@ LARGEST_COORDINATE = 1e6
 #: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
 LONGEST_JUMP = 50
 
+#: Digits from which on they are no number of a frame, and more than 64 bits hold.
+LONGEST_NUMBER = 19
+
 _DIGITS = re.compile(r"(\d+)")
 
 
 def natural(text: str) -> list:
     """A key that sorts texts by the numbers in them: "frame_2" before "frame_10"."""
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in _DIGITS.split(text) if piece]
+    pieces = filter(None, _DIGITS.split(text))
+    return [(0, int(p), "") if p.isdecimal() and len(p) < LONGEST_NUMBER else (1, 0, p) for p in pieces]
 
 
-def tree(source: Path, suffix: str, below: str = "") -> Iterator[tuple[str, list[Path]]]:
-    """(folder below the source, its files that end in `suffix`) for each folder that has such files, in natural order.
+def tree(source: Path, suffix: str, below: str = "") -> Iterator[tuple[str, Path, list[str]]]:
+    """(path below the source, folder, names in it that end in `suffix`) of each folder with such files, in natural order.
 
-    One folder is held at a time. Hidden ones are passed over, and links that lead back to a folder they lie in.
+    One folder is held at a time, and of its files the names only. Hidden ones are passed over, and links that lead back to a
+    folder they lie in.
     """
     files, folders = [], []
     with os.scandir(source) as entries:
@@ -43,7 +48,7 @@ def tree(source: Path, suffix: str, below: str = "") -> Iterator[tuple[str, list
             elif entry.name.lower().endswith(suffix):
                 files.append(entry.name)
     if files:
-        yield below, [source / name for name in sorted(files, key=natural)]
+        yield below, source, sorted(files, key=natural)
     for folder in sorted(folders, key=lambda entry: natural(entry.name)):
         if folder.is_symlink() and source.resolve().is_relative_to(Path(folder.path).resolve()):
             continue
@@ -55,16 +60,16 @@ def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
     if not source.is_dir():
         yield source.stem, source
         return
-    for folder, files in tree(source, suffix):
-        for file in files:
-            yield f"{folder}/{file.stem}".lstrip("/"), file
+    for below, folder, names in tree(source, suffix):
+        for name in names:
+            yield f"{below}/{name[: -len(suffix)]}".lstrip("/"), folder / name
 
 
 def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]:
     """(file, content) of the first JSON files of a source that can be parsed, to recognize a format by."""
     files = [source] if source.suffix.lower() == ".json" else []
     if source.is_dir():
-        files = (file for _, folder in tree(source, ".json") for file in folder)
+        files = (folder / name for _, folder, names in tree(source, ".json") for name in names)
     for file in islice(files, count):
         try:
             yield (str(file.relative_to(source)) if source.is_dir() else file.name), read_json(file)
@@ -188,7 +193,7 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
         numbers = next((c for c in reversed(columns) if len(set(c)) > 1), ())
     else:
         numbers = [n[-1] for n in numbers if n]
-    numbers = [int(n) for n in numbers if len(n) < 19]
+    numbers = [int(n) for n in numbers if len(n) < LONGEST_NUMBER]
     if len(set(numbers)) < len(distinct):
         if len(distinct) > 1:
             ranked = sorted(distinct, key=natural)

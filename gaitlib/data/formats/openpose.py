@@ -35,14 +35,14 @@ def find(source: Path) -> Iterator[Sequence]:
     if not source.is_dir():
         yield Sequence(source.stem, (source,))
         return
-    for folder, files in tree(source, ".json"):
+    for below, folder, names in tree(source, ".json"):
         walks: dict[str, list[Path]] = {}
-        for file in files:
-            frame = _FRAME.fullmatch(file.name)
-            walks.setdefault(frame["walk"].rstrip("._-") if frame else "", []).append(file)
-        for walk, of_walk in walks.items():
-            several = [walk] if walk and (len(walks) > 1 or not folder) else []
-            yield Sequence("/".join([folder] * bool(folder) + several) or source.absolute().name, tuple(of_walk))
+        for name in names:
+            frame = _FRAME.fullmatch(name)
+            walks.setdefault(frame["walk"].rstrip("._-") if frame else "", []).append(folder / name)
+        for walk, files in walks.items():
+            path = f"{below}/{walk}" if walk and (len(walks) > 1 or not below) else below
+            yield Sequence(path.strip("/") or source.absolute().name, tuple(files))
 
 
 def load(sequence: Sequence) -> Detections:
