@@ -45,18 +45,6 @@ def keep_freed_memory() -> None:
         mallopt(-2, 2**28)  # M_TOP_PAD
 
 
-def mirror_slots(x: Tensor, chance: float, slots: int, generator: torch.Generator) -> Tensor:
-    """Mirror some of the windows of a batch: x [2B, 30, T], anchors person by person with `slots` each, then their partners.
-
-    The same slots of all people are mirrored, with their partners, so that x, x_v and x_i stay partners: a view and its
-    mirror image are two views.
-    """
-    if not chance:
-        return x
-    chosen = torch.rand(slots, generator=generator) < chance
-    return torch.where(chosen.repeat(len(x) // slots)[:, None, None].to(x.device), mirror(x), x)
-
-
 def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
     """Noise and frozen joints, for every window [B, 30, T] by itself."""
     if settings.joint_dropout:
@@ -187,7 +175,7 @@ def train(
     train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
     sampler = BatchSampler(
         split.train.index, train_walks.length, window=config.model.window, people=t.people,
-        walks_per_person=t.walks_per_person, seed=config.seed,
+        walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror,
     )  # fmt: skip
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -232,7 +220,8 @@ def train(
             offset = torch.as_tensor(batch.offset, device=device)
             x = cut_windows(frames, start[walk], length[walk], offset, config.model.window)
             generator = torch.Generator().manual_seed(hash((config.seed, iteration)) % 2**63)
-            target = mirror_slots(x, config.augmentation.mirror, t.walks_per_person, generator)
+            mirrored = torch.as_tensor(batch.mirrored, device=device).repeat(2)[:, None, None]
+            target = torch.where(mirrored, mirror(x), x)
             x = disturb(target, config.augmentation, generator)
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
@@ -267,7 +256,7 @@ def train(
             sums, since = {}, 0
             for name, value in row.items():
                 writer.add_scalar(name, value, done)
-            if row["validation_rank1"] > best:
+            if row["validation_rank1"] >= best:  # of equals, the one that has seen more
                 best = row["validation_rank1"]
                 save_weights(folder / WEIGHTS, model, kept.state_dict(), **(facts or {}), iteration=done)
             save(done)

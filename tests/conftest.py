@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch starts: threads that spin are slow beside other work
 ROOT = Path(__file__).parents[1]
 SMALL = [
     "training.iterations=4", "training.validate_every=2", "walkers.subjects=44", "training.people=4",

@@ -14,14 +14,16 @@ class Batch:
 
     walk: int64 [2B], the anchors x, then their partners x_v (same person, another view).
     offset: int64 [2B], the first frame of each window, counted from the walk's start.
-    other_person: int64 [B], the row of the batch (0..B-1) that serves as x_i: another person in the anchor's view; the row
-        itself where the batch has none.
+    mirrored: bool [B], whether x and x_v are to be mirrored; a view and its mirror image are two views.
+    other_person: int64 [B], the row of the batch (0..B-1) that serves as x_i: another person in the anchor's view, mirrored
+        or not as the anchor is; the row itself where the batch has none.
     synchronous: bool [B], x and x_v show the same moment, frame by frame.
     subject: int64 [2B], numbers of people.
     """
 
     walk: np.ndarray
     offset: np.ndarray
+    mirrored: np.ndarray
     other_person: np.ndarray
     synchronous: np.ndarray
     subject: np.ndarray
@@ -60,13 +62,15 @@ class BatchSampler:
     All people of a batch are seen in the same cells (view and condition), so that each anchor finds another person in its view
     within the batch and nothing is encoded twice. Cells are drawn evenly, so that rare conditions are not drowned.
 
-    index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window.
+    index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window; mirror: the chance that
+    an anchor and its partner are mirrored.
     `batch(i)` depends on (seed, rank, i) alone.
     """
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
-                 rank: int = 0):  # fmt: skip
+                 mirror: float = 0.0, rank: int = 0):  # fmt: skip
         self.length, self.window, self.seed, self.rank = length, window, seed, rank
+        self.mirror = mirror
         self.subject, self.names = pd.factorize(index["subject"], sort=True)
         self.people, self.walks_per_person = min(people, len(self.names)), walks_per_person
         view, _ = pd.factorize(index["view"], sort=True)
@@ -108,13 +112,16 @@ class BatchSampler:
         partner_offset = np.where(synchronous, offset, own)
 
         row = np.arange(len(anchor))
-        turn = rng.integers(1, max(self.people, 2))  # the same slot of another person has the same cell
-        other = (row + turn * self.walks_per_person) % len(anchor)
+        mirrored = rng.random(len(anchor)) < self.mirror
+        slot = row % self.walks_per_person  # the same slot of another person has the same cell
+        alike = _Groups(2 * slot + mirrored, 2 * self.walks_per_person)
+        other = alike.draw_other(2 * slot + mirrored, row, rng)
         fits = self.view[anchor[other]] == self.view[anchor]
         fits &= self.subject[anchor[other]] != subject
         return Batch(
             walk=np.concatenate([anchor, partner]),
             offset=np.concatenate([offset, partner_offset]),
+            mirrored=mirrored,
             other_person=np.where(fits, other, row),
             synchronous=synchronous,
             subject=np.concatenate([subject, subject]),

@@ -154,6 +154,20 @@ def test_a_batch_depends_on_seed_rank_and_iteration_alone(data):
     assert walks(7) != walks(7, rank=1)
 
 
+def test_partners_are_mirrored_alike():
+    index, length = sampler_of(synchronous)[1:]
+    sampler = BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=0, mirror=0.3)
+    mirrored, partners = [], 0
+    for i in range(200):
+        batch = sampler.batch(i)
+        np.testing.assert_array_equal(batch.mirrored[batch.other_person], batch.mirrored)
+        mirrored.append(batch.mirrored)
+        partners += batch.has_other_person.sum()
+    assert abs(np.mean(mirrored) - 0.3) < 0.04
+    assert 0.9 < partners / (200 * 20) < 1  # somebody may be the only one who is mirrored in a view
+    assert not sampler_of(synchronous)[0].batch(0).mirrored.any()
+
+
 def test_cells_are_drawn_evenly():
     """Condition nm has twice the walks of bg and cl, and yet no more of the anchors."""
     sampler, index, _ = sampler_of(synchronous, walks_per_person=4)

@@ -1,0 +1,60 @@
+"""Folders of files in the order a person would list them, and the numbers of frames in their names."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_NUMBER = re.compile(r"(\d+)")
+_DEEPEST = 12
+
+
+def natural(name: str) -> list:
+    """A sorting key by which 2 comes before 10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name) if part]
+
+
+def in_order(names: list[str]) -> list[str]:
+    """The names sorted, numbers inside them by value."""
+    if len({len(name) for name in names}) <= 1:
+        return sorted(names)
+    return sorted(names, key=natural)
+
+
+def folders_with(source: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Every folder at or below `source` that holds files with one of the suffixes, one after the other.
+
+    Yields the names of the folders on the way from `source`, and those of the files, in order; folders that cannot be
+    read and links back to a folder on the way are passed over.
+    """
+    yield from _below(os.fspath(source), (), suffixes)
+
+
+def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    files, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(suffixes) and entry.is_file():  # no pipe, which would never end
+                    files.append(entry.name)
+                elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, folder)):
+                    folders.append(entry.name)
+    except OSError:
+        return
+    if files:
+        yield parts, in_order(files)
+    if len(parts) < _DEEPEST:
+        for name in in_order(folders):
+            yield from _below(f"{folder}{os.sep}{name}", (*parts, name), suffixes)
+
+
+def _leads_back(link: str, folder: str) -> bool:
+    return (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(link) + os.sep)
+
+
+def frame_number(name: str) -> int:
+    """The last number in the name of an image or of a frame's file, -1 where there is none."""
+    numbers = _NUMBER.findall(name.rpartition(".")[0] or name)
+    return int(numbers[-1]) if numbers and len(numbers[-1]) <= 15 else -1
