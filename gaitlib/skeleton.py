@@ -125,6 +125,9 @@ def _numbered(part: str, count: int) -> str:
     return " ".join(f"{part}_{i}" for i in range(count)) + " "
 
 
+#: Our own joints, as arrays and tables made for this program have them.
+JOINTS15 = Layout("JOINTS15", JOINTS, tuple((j,) for j in range(NUM_JOINTS)))
+
 _FACE_AND_HANDS = _numbered("face", 68) + _numbered("left_hand", 21) + _numbered("right_hand", 21)
 
 #: OpenPose's default model.
@@ -176,5 +179,5 @@ MEDIAPIPE33 = _layout(
 
 #: The two-dimensional layouts by name.
 LAYOUTS = {
-    layout.name: layout for layout in (COCO17, COCO18, BODY_25, BODY_25B, HALPE26, HALPE136, COCO133, MEDIAPIPE33)
+    layout.name: layout for layout in (JOINTS15, COCO17, COCO18, BODY_25, BODY_25B, HALPE26, HALPE136, COCO133, MEDIAPIPE33)
 }  # fmt: skip

@@ -9,7 +9,8 @@ from gaitlib import skeleton
 from gaitlib.skeleton import JOINTS, KINECT, LAYOUTS, MIRROR
 
 COUNTS = {
-    "COCO17": 17, "COCO18": 18, "BODY_25": 25, "BODY_25B": 25, "HALPE26": 26, "HALPE136": 136, "COCO133": 133, "MEDIAPIPE33": 33,
+    "JOINTS15": 15, "COCO17": 17, "COCO18": 18, "BODY_25": 25, "BODY_25B": 25,
+    "HALPE26": 26, "HALPE136": 136, "COCO133": 133, "MEDIAPIPE33": 33,
 }  # fmt: skip
 
 
@@ -41,6 +42,8 @@ def test_larger_layouts_begin_with_the_smaller_ones():
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_exchanging_left_and_right_names_is_exchanging_our_sides(layout):
     def other(name):
+        if layout.names == JOINTS:
+            return JOINTS[MIRROR[JOINTS.index(name)]]
         if name[0] in "LR" and name[1].isupper():
             return {"L": "R", "R": "L"}[name[0]] + name[1:]
         return re.sub("left|right", lambda m: {"left": "right", "right": "left"}[m[0]], name)

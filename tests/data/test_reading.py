@@ -88,6 +88,8 @@ def test_walkers_come_back_from_every_layout(tmp_path, layout):
         keypoints, folder = keypoints_of(walk.pose, layout), tmp_path / "001" / "nm-01"
         if layout in ("COCO18", "BODY_25", "BODY_25B"):
             write_openpose(folder / walk.view, keypoints)
+        elif layout == "JOINTS15":
+            pytest.skip("comes as arrays and tables, see below")
         elif layout == "MEDIAPIPE33":
             folder.mkdir(parents=True, exist_ok=True)
             content = {"width": 640, "height": 480, "frames": (keypoints / [640, 480, 1]).tolist()}
@@ -260,7 +262,7 @@ def test_a_source_without_files_of_the_format(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "COCO"}, "--layout 'COCO' is unknown; choose from COCO17"),
+        ({"layout": "COCO"}, "--layout 'COCO' is unknown; choose from JOINTS15, COCO17"),
         ({"pattern": "{view}"}, "does not say where the subject"),
         ({"pattern": "{subject}", "names": "x.csv"}, "say the same thing"),
         ({"names": "x.csv"}, "cannot be read"),
@@ -279,7 +281,34 @@ def test_options_of_flat_poses_are_refused_for_kinect(tmp_path):
         read(tmp_path, "kinect", pattern="{subject}")
 
 
+def test_arrays_and_tables_of_our_own_joints(tmp_path):
+    (walk,) = walks(1)
+    np.save(tmp_path / "train.npy", walk.pose[None])
+    for part, value in (("label", 7), ("angle", 90), ("situation", "bg")):
+        np.save(tmp_path / f"train_{part}.npy", np.array([value]))
+    assert formats.guess(tmp_path)[0] == "paper"
+    (found,), left_out, tally = read(tmp_path, "paper")
+    assert (found.sequence, tally.layouts, left_out) == ("007-bg-01-090", {"JOINTS15": 1}, [])
+    np.testing.assert_allclose(found.pose, walk.pose)
+    columns = ["subject", "condition", "run", "view", "frame", *(f"{j}_{axis}" for j in JOINTS for axis in "xy")]
+    rows = [["anna_b", "thick-coat", 2, "left", t, *np.nan_to_num(p, nan=-9).ravel()] for t, p in enumerate(walk.pose)]
+    lines = [",".join("" if cell == -9 else str(cell) for cell in row) for row in [columns, *rows]]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    assert formats.guess(tmp_path / "table.csv")[0] == "csv"
+    (found,), left_out, _ = read(tmp_path / "table.csv", "csv")
+    assert (found.sequence, left_out) == ("anna_b-thick-coat-02-left", [])
+    np.testing.assert_allclose(found.pose, walk.pose, rtol=1e-5)
+
+
 # ------------------------------------------------------------------------------------------------ guessing
+
+
+def test_ou_mvlp_is_guessed_and_openpose_gives_way(tmp_path):
+    write_openpose(tmp_path / "00001" / "090_01", keypoints_of(walks(1)[0].pose[:20], "COCO18"))
+    assert formats.guess(tmp_path)[0] == "oumvlp"
+    for name in ("oumvlp", "openpose"):
+        found, left_out, _ = read(tmp_path, name)
+        assert [w.sequence for w in found] == ["00001-nm-01-090"], left_out
 
 
 def test_a_source_of_two_formats_is_not_guessed(tmp_path):

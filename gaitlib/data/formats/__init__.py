@@ -9,7 +9,7 @@ from types import ModuleType
 from gaitlib import InputError
 from gaitlib.data.cameras import parse_cameras
 from gaitlib.data.dataset import Walk
-from gaitlib.data.formats import alphapose, coco, kgbd, kinect, mediapipe, openpose
+from gaitlib.data.formats import alphapose, coco, gaitgraph, kgbd, kinect, mediapipe, opengait, openpose, oumvlp, paper, plain
 from gaitlib.data.formats.reading import Options, Tally, read_sequences
 
 
@@ -21,6 +21,8 @@ class Format:
     read: (source Path, camera angles, left_out=list) -> iterator of Walk; a format in two dimensions always gets (). Formats
     that have `find` and `load` (see gaitlib.data.formats.sequences) need none.
     recognize: (source Path) -> why the source is this format, or "". sign: what `recognize` looks for, for messages.
+    pattern: names of walks in paths of no known spelling, see gaitlib.data.formats.naming. before: a more general format that
+    fits the same files and gives way in `guess`.
     is_3d: whether the walks have depth, so that virtual cameras can look at them.
     dataset, licence, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
     """
@@ -33,15 +35,17 @@ class Format:
     sign: str
     find: Callable | None = None
     load: Callable | None = None
+    pattern: str = ""
+    before: str = ""
     is_3d: bool = False
     dataset: str = ""
     licence: str = ""
     citation: str = ""
 
 
-def _poses(name: str, module: ModuleType, summary: str, sign: str, **of_data_set: str) -> Format:
+def _poses(name: str, module: ModuleType, summary: str, sign: str, **more: str) -> Format:
     """The Format of a module with LAYOUT, recognize, find and load."""
-    return Format(name, summary, module.LAYOUT, None, module.recognize, sign, module.find, module.load, **of_data_set)
+    return Format(name, summary, module.LAYOUT, None, module.recognize, sign, module.find, module.load, **more)
 
 
 _KGBD = {
@@ -98,6 +102,30 @@ FORMATS: dict[str, Format] = {
             "MediaPipe Pose, 33 landmarks, a .npy or JSON file a walk",
             "33 landmarks a frame in .npy or JSON",
         ),
+        _poses(
+            "gaitgraph",
+            gaitgraph,
+            "GaitGraph's table, a row a frame with 17 keypoints (CSV)",
+            "CSV with image_name and keypoints",
+        ),
+        _poses("opengait", opengait, "pickled arrays as OpenGait and FastPoseGait prepare them", "pickled arrays of keypoints"),
+        _poses(
+            "oumvlp",
+            oumvlp,
+            "the poses of OU-MVLP, a folder a walk with a JSON file a frame",
+            "folders 00001/090_01 or 090_01/00001 of JSON files with people",
+            before="openpose",
+        ),
+        _poses(
+            "paper", paper, "the arrays of the IJCB 2021 paper's program (.npy)", "NAME.npy [N, T, 15, 2] beside NAME_label.npy"
+        ),
+        _poses(
+            "csv",
+            plain,
+            "our own table, a row a frame with named columns (CSV)",
+            "CSV with the columns frame, head_x, head_y, ...",
+            pattern="{subject}/{condition}-{run}/{view}",
+        ),
     )
 }
 
@@ -139,7 +167,7 @@ def read(
     if not source.exists():
         raise InputError(f"{source} does not exist; give the file or folder to read.")
     if known.find:
-        options = Options(layout, pattern, names, workers, strict, 25.0 if fps is None else fps)
+        options = Options(layout, pattern, names, workers, strict, 25.0 if fps is None else fps, known.pattern)
         return read_sequences(known.find, known.load, source, options, left_out, Tally() if tally is None else tally)
     given = {"--layout": layout, "--pattern": pattern, "--names": names, "--fps": fps}
     for option, value in given.items():
@@ -178,6 +206,8 @@ def guess(source: str | Path) -> tuple[str, str]:
         raise InputError(f"{source} does not exist; give the file or folder to read.")
     reasons = {name: known.recognize(source) for name, known in FORMATS.items()}
     reasons = {name: why for name, why in reasons.items() if why}
+    for name in list(reasons):
+        reasons.pop(FORMATS[name].before, None)
     if len(reasons) == 1:
         return next(iter(reasons.items()))
     if reasons:

@@ -6,7 +6,7 @@ Spellings that are known without being told, wherever they stand at the end of a
     001/nm-01/090                   CASIA-B as OpenGait and FastPoseGait lay it out, 001/nm-01/090/090
     001/nm-01/001-nm-01-090         CASIA-B, both
     00001/00/090                    OU-MVLP as OpenGait lays it out: subject, sequence, view
-    090_00/00001                    OU-MVLP as released: view and sequence, subject
+    090_00/00001, 00001/090_00      OU-MVLP as released: view and sequence, subject
 
 OU-MVLP has no conditions, so its condition is "nm"; the run is the number of its sequence, 0 or 1, as its protocol calls them.
 """
@@ -28,6 +28,7 @@ _FOLDERS = (
     re.compile(r"(?P<subject>[A-Za-z0-9]+)/(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})/(?P<view>\d{3})(?!\d).*"),
     re.compile(r"(?P<subject>\d{5})/(?P<run>\d\d)/(?P<view>\d{3})(?!\d).*"),
     re.compile(r"(?P<view>\d{3})_(?P<run>\d\d)/(?P<subject>\d{5})(?!\d).*"),
+    re.compile(r"(?P<subject>\d{5})/(?P<view>\d{3})_(?P<run>\d\d)(?!\d).*"),
 )
 
 FIELDS = ("subject", "condition", "run", "view")

@@ -35,7 +35,10 @@ FEWEST_PEOPLE = 3
 
 @dataclass
 class Options:
-    """What the user may say about files of two-dimensional poses; see `gaitlib.data.formats.read`."""
+    """What the user may say about files of two-dimensional poses; see `gaitlib.data.formats.read`.
+
+    own_pattern is the format's own, for paths of no known spelling.
+    """
 
     layout: str = ""
     pattern: str = ""
@@ -43,6 +46,7 @@ class Options:
     workers: int = 1
     strict: bool = False
     fps: float = 25.0
+    own_pattern: str = ""
 
     def __post_init__(self):
         if self.layout and self.layout not in LAYOUTS:
@@ -134,6 +138,8 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
         return Outcome(source, reason="is too large or nested too deeply")
     except InputError as error:
         raise InputError(f"{sequence.files[0]}: {error}") from None
+    if not len(rows):
+        return Outcome(source, reason="nobody was found in any frame")
     frame = found.frame[rows] - found.frame[rows[0]]
     pose = np.full((frame[-1] + 1, len(layout.sources), 2), np.nan, dtype=np.float32)
     confidence = np.zeros(pose.shape[:2], dtype=np.float32)
@@ -169,7 +175,7 @@ def read_sequences(
     if options.names:
         name_of = naming.Table(Path(options.names))
     else:
-        name_of = naming.Pattern(options.pattern) if options.pattern else _in_place(source)
+        name_of = naming.Pattern(options.pattern) if options.pattern else _in_place(source, options.own_pattern)
     return _walks(find, load, source, options, name_of, left_out, tally)
 
 
@@ -199,14 +205,17 @@ def _leave_out(source: str, reason: str, options: Options, left_out: list[dict])
     left_out.append({"source": source, "reason": reason})
 
 
-def _in_place(source: Path) -> Callable[[str], Name]:
-    """Names by path in a known spelling, where the folders above the source may be the beginning of it."""
+def _in_place(source: Path, own_pattern: str) -> Callable[[str], Name]:
+    """Names by path in a known spelling, or the format's own; the folders above the source may be the beginning of it."""
+    own = naming.Pattern(own_pattern) if own_pattern else None
     above = "/".join(source.absolute().parts[1:][-3:] if source.is_dir() else source.absolute().parts[1:-1][-3:])
 
     def name_of(path: str) -> Name:
         try:
             return naming.from_path(path)
         except Unusable:
+            if own and own.expression.fullmatch(path):
+                return own(path)
             return naming.from_path(f"{above}/{path}")
 
     return name_of
