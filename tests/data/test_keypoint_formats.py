@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gaitlib.data.formats import alphapose, coco, mediapipe, openpose
-from gaitlib.data.formats.keypoint_files import natural, number_frames, tree
+from gaitlib.data.formats.keypoint_files import number_frames
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 
 FRAMES = 4
@@ -197,17 +197,6 @@ def test_wild_numbers_only_give_the_order():
     frame_of, remarks = number_frames(["a", "c", "b"])
     assert frame_of == {"a": 0, "b": 1, "c": 2}
     assert "no numbers of their own" in remarks[0]
-
-
-def test_natural_order():
-    assert sorted(["f10", "f9", "10", "9", "f"], key=natural) == ["9", "10", "f", "f9", "f10"]
-
-
-def test_hidden_files_and_folders_are_passed_over(tmp_path):
-    for name in (".a/1.json", "b/.1.json", "b/2.json", "b/3.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert list(tree(tmp_path, ".json")) == [("b", tmp_path / "b", ["2.json"])]
 
 
 # ------------------------------------------------------------------------------------------------ OpenPose

@@ -3,7 +3,6 @@
 Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from gaitlib.data.formats.files import LONGEST_NUMBER, folders_with, natural
 from gaitlib.data.formats.sequences import Detections, Unusable
 
 #: No image is that large; a coordinate beyond it is damage.
@@ -20,39 +20,7 @@ LARGEST_COORDINATE = 1e6
 #: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
 LONGEST_JUMP = 50
 
-#: Digits from which on they are no number of a frame, and more than 64 bits hold.
-LONGEST_NUMBER = 19
-
 _DIGITS = re.compile(r"(\d+)")
-
-
-def natural(text: str) -> list:
-    """A key that sorts texts by the numbers in them: "frame_2" before "frame_10"."""
-    pieces = filter(None, _DIGITS.split(text))
-    return [(0, int(p), "") if p.isdecimal() and len(p) < LONGEST_NUMBER else (1, 0, p) for p in pieces]
-
-
-def tree(source: Path, suffix: str, below: str = "") -> Iterator[tuple[str, Path, list[str]]]:
-    """(path below the source, folder, names in it that end in `suffix`) of each folder with such files, in natural order.
-
-    One folder is held at a time, and of its files the names only. Hidden ones are passed over, and links that lead back to a
-    folder they lie in.
-    """
-    files, folders = [], []
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                folders.append(entry)
-            elif entry.name.lower().endswith(suffix):
-                files.append(entry.name)
-    if files:
-        yield below, source, sorted(files, key=natural)
-    for folder in sorted(folders, key=lambda entry: natural(entry.name)):
-        if folder.is_symlink() and source.resolve().is_relative_to(Path(folder.path).resolve()):
-            continue
-        yield from tree(source / folder.name, suffix, f"{below}/{folder.name}".lstrip("/"))
 
 
 def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
@@ -60,16 +28,16 @@ def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
     if not source.is_dir():
         yield source.stem, source
         return
-    for below, folder, names in tree(source, suffix):
+    for folders, names in folders_with(source, (suffix,)):
         for name in names:
-            yield f"{below}/{name[: -len(suffix)]}".lstrip("/"), folder / name
+            yield "/".join((*folders, name[: -len(suffix)])), source.joinpath(*folders, name)
 
 
 def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]:
     """(file, content) of the first JSON files of a source that can be parsed, to recognize a format by."""
     files = [source] if source.suffix.lower() == ".json" else []
     if source.is_dir():
-        files = (folder / name for _, folder, names in tree(source, ".json") for name in names)
+        files = (file for _, file in single_files(source, ".json"))
     for file in islice(files, count):
         try:
             yield (str(file.relative_to(source)) if source.is_dir() else file.name), read_json(file)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.data.formats.keypoint_files import detections, first_contents, number_frames, read_json, to_array, tree
+from gaitlib.data.formats.files import folders_with
+from gaitlib.data.formats.keypoint_files import detections, first_contents, number_frames, read_json, to_array
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
@@ -35,7 +36,8 @@ def find(source: Path) -> Iterator[Sequence]:
     if not source.is_dir():
         yield Sequence(source.stem, (source,))
         return
-    for below, folder, names in tree(source, ".json"):
+    for folders, names in folders_with(source, (".json",)):
+        below, folder = "/".join(folders), source.joinpath(*folders)
         walks: dict[str, list[Path]] = {}
         for name in names:
             frame = _FRAME.fullmatch(name)
