@@ -70,23 +70,43 @@ def run(config, overrides, data, name, resume, force):
 @click.option("--format", "format_name", default="auto", help="A name from `gaitlib formats`, or auto.")
 @click.option("--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
-def prepare(source, format_name, cameras, out):
-    """Turn files of poses into a data set folder."""
+@click.option("--layout", default="", metavar="NAME", help="Keypoints of the files, such as COCO17; default: told from them.")
+@click.option("--pattern", default="", help='Where the names stand in a path: "{subject}/{condition}-{run}/{view}", {any}.')
+@click.option("--names", metavar="FILE.csv", help="A table of path, subject, condition, run, view, in place of a pattern.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read.")
+@click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
+@click.option("--fps", type=float, help="Frames a second of 2D sources; default: 25.")
+def prepare(source, format_name, cameras, out, layout, pattern, names, workers, strict, fps):
+    """Turn files of poses into a data set folder.
+
+    Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
+    """
     from tqdm import tqdm
 
     from gaitlib.data.dataset import write_dataset
-    from gaitlib.data.formats import FORMATS, guess, read
+    from gaitlib.data.formats import FORMATS, Tally, guess, read
 
     if format_name == "auto":
         format_name, why = guess(source)
         click.echo(f"Format {format_name}: {why}")
     left_out: list[dict] = []
-    walks = read(source, format_name, cameras=cameras, left_out=left_out)
+    tally = Tally()
+    walks = read(
+        source, format_name, cameras=cameras, left_out=left_out, layout=layout, pattern=pattern, names=names, workers=workers,
+        strict=strict, fps=fps, tally=tally,
+    )  # fmt: skip
     form = FORMATS[format_name]
     progress = tqdm(walks, unit="walk", disable=not sys.stderr.isatty())
+    notes = {"format": format_name, "cameras": cameras}
+
+    def noting():  # the tally is complete when the last walk has been taken
+        yield from progress
+        if form.find:
+            notes.update(tally.notes())
+
     dataset = write_dataset(
-        out, progress, name=form.dataset or source.name, licence=form.licence, citation=form.citation, left_out=left_out,
-        notes={"format": format_name, "cameras": cameras},
+        out, noting(), name=form.dataset or source.name, licence=form.licence, citation=form.citation, left_out=left_out,
+        notes=notes,
     )  # fmt: skip
     _say(dataset, out)
 
@@ -146,7 +166,15 @@ def _say(dataset, out) -> None:
         f"{out}: {len(dataset)} walks of {index['subject'].nunique()} people in {index['view'].nunique()} views, "
         f"{int(index['frames'].sum())} frames"
     )
-    left_out = dataset.info["left_out"]
+    info = dataset.info
+    if info.get("layouts"):
+        click.echo("  layout " + ", ".join(f"{name}: {count} walks" for name, count in info["layouts"].items()))
+    if info.get("choices", {}).get("frames"):
+        choices = info["choices"]
+        click.echo(f"  one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
+    for entry in info.get("remarks", [])[:10]:
+        click.echo(f"  {entry['remark']}: {entry['first']}" + f" and {entry['walks'] - 1} more" * (entry["walks"] > 1))
+    left_out = info["left_out"]
     for entry in left_out[:10]:
         click.echo(f"  left out: {entry['source']}: {entry['reason']}")
     if len(left_out) > 10:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 _NUMBER = re.compile(r"(\d+)")
 _DEEPEST = 12
+#: Digits from which on they are no number of a frame, and more than 64 bits hold.
+LONGEST_NUMBER = 19
 
 
 def natural(name: str) -> list:
     """A sorting key by which 2 comes before 10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name) if part]
+    parts = filter(None, _NUMBER.split(name))
+    return [(0, int(part), "") if part.isdecimal() and len(part) < LONGEST_NUMBER else (1, 0, part) for part in parts]
 
 
 def in_order(names: list[str]) -> list[str]:

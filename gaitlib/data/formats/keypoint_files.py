@@ -1,0 +1,175 @@
+"""What the readers of keypoint files have in common: folders in order, JSON that may be damaged, arrays that may be wrong.
+
+Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from gaitlib.data.formats.files import LONGEST_NUMBER, folders_with, natural
+from gaitlib.data.formats.sequences import Detections, Unusable
+
+#: No image is that large; a coordinate beyond it is damage.
+LARGEST_COORDINATE = 1e6
+
+#: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
+LONGEST_JUMP = 50
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
+    """(path of the sequence, file) where each file with this suffix is a walk; the path has no suffix."""
+    if not source.is_dir():
+        yield source.stem, source
+        return
+    for folders, names in folders_with(source, (suffix,)):
+        for name in names:
+            yield "/".join((*folders, name[: -len(suffix)])), source.joinpath(*folders, name)
+
+
+def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]:
+    """(file, content) of the first JSON files of a source that can be parsed, to recognize a format by."""
+    files = [source] if source.suffix.lower() == ".json" else []
+    if source.is_dir():
+        files = (file for _, file in single_files(source, ".json"))
+    for file in islice(files, count):
+        try:
+            yield (str(file.relative_to(source)) if source.is_dir() else file.name), read_json(file)
+        except Unusable:
+            continue
+
+
+def read_json(path: Path):
+    """The content of a JSON file; NaN and Infinity, which Python writes and JSON has not, become None.
+
+    Raises Unusable for a file that cannot be read, is empty, or is no JSON in UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from None
+    if not raw or raw.isspace():
+        raise Unusable("is empty")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    for constant in (b"NaN", b"-Infinity", b"Infinity"):
+        raw = raw.replace(constant, b"null")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "UTF-8" in error.msg:
+            raise Unusable("is no text in UTF-8") from None
+        raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
+
+
+def to_array(lists: list, per_keypoint: int = 3) -> np.ndarray:
+    """Lists of numbers, one a detection, as float64 [D, K, per_keypoint]; None becomes NaN.
+
+    lists: each either flat, x, y, score, x, y, score, ..., or a list a keypoint.
+    Raises Unusable where they differ in length, or hold anything but numbers.
+    """
+    first = lists[0]
+    if isinstance(first, list) and first and isinstance(first[0], list):
+        try:
+            if {len(keypoint) for keypoint in chain.from_iterable(lists)} != {per_keypoint}:
+                raise Unusable(f"a keypoint has not {per_keypoint} numbers")
+            lists = [list(chain.from_iterable(keypoints)) for keypoints in lists]
+        except TypeError:
+            raise Unusable("its keypoints are no lists of numbers") from None
+    if set(map(type, lists)) != {list}:
+        raise Unusable("its keypoints are no lists of numbers")
+    counts = set(map(len, lists))
+    if len(counts) > 1:
+        raise Unusable(f"its detections have different numbers of keypoints: {min(counts)} and {max(counts)} values")
+    count = counts.pop()
+    if not count or count % per_keypoint:
+        raise Unusable(f"a detection has {count} values, not {per_keypoint} for each keypoint")
+    try:
+        values = np.fromiter(chain.from_iterable(lists), np.float64, count * len(lists))
+    except (TypeError, ValueError, OverflowError):
+        values = _with_missing(lists)
+    return values.reshape(len(lists), -1, per_keypoint)
+
+
+def _with_missing(lists: list) -> np.ndarray:
+    flat = list(chain.from_iterable(lists))
+    if not all(value is None or isinstance(value, int | float) for value in flat):
+        raise Unusable("its keypoints hold something that is no number")
+    return np.array(flat, dtype=np.float64)
+
+
+def detections(
+    frame: np.ndarray,
+    frames: int,
+    keypoints: np.ndarray,
+    person: np.ndarray | None = None,
+    remarks: tuple[str, ...] = (),
+) -> Detections:
+    """Detections of checked keypoints, in the order of the frames.
+
+    frame: integers [D]. keypoints: float [D, K, 3] of x, y and score; one at 0, 0, with no score, or with a number that is
+    not finite, is missing. Scores are cut to 0..1.
+    person: integers [D] of a tracker, or None; they are not used where a number occurs twice in a frame.
+    Raises Unusable for coordinates that no image has, and where no keypoint is left.
+    """
+    if (frame[1:] < frame[:-1]).any():
+        order = np.argsort(frame, kind="stable")
+        frame, keypoints = frame[order], keypoints[order]
+        person = None if person is None else person[order]
+    x, y, score = keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]  # numpy is slow along an axis of three
+    finite = np.isfinite(keypoints)
+    here = finite[..., 0] & finite[..., 1] & finite[..., 2] & (score > 0) & ((x != 0) | (y != 0))
+    if not here.any():
+        raise Unusable("nobody was found in any frame")
+    points = keypoints[..., :2].copy()
+    points[~here] = np.nan
+    largest = np.fmax.reduce(np.abs(points), axis=None)
+    if largest > LARGEST_COORDINATE:
+        raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
+    if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
+        person = np.full(len(frame), -1)
+    return Detections(
+        frame=frame.astype(np.int64),
+        frames=frames,
+        keypoints=points.astype(np.float32),
+        confidence=np.where(here, np.clip(score, 0, 1), 0).astype(np.float32),
+        person=person.astype(np.int64),
+        remarks=remarks,
+    )
+
+
+def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The frame of each image by the numbers in its name, from 0, and remarks.
+
+    The number is the last one in the names that is not the same in all of them. Where every second image was taken, every
+    second number is a frame. Numbers that jump wildly are only used for the order.
+    """
+    distinct = list(dict.fromkeys(names))
+    numbers = [_DIGITS.findall(name) for name in distinct]
+    if len(set(map(len, numbers))) == 1:
+        columns = list(zip(*numbers, strict=True))
+        numbers = next((c for c in reversed(columns) if len(set(c)) > 1), ())
+    else:
+        numbers = [n[-1] for n in numbers if n]
+    numbers = [int(n) for n in numbers if len(n) < LONGEST_NUMBER]
+    if len(set(numbers)) < len(distinct):
+        if len(distinct) > 1:
+            ranked = sorted(distinct, key=natural)
+            return dict(zip(ranked, range(len(ranked)), strict=True)), ("its images have no numbers of their own",)
+        return dict.fromkeys(distinct, 0), ()
+    frame = np.array(numbers) - min(numbers)
+    frame //= max(np.gcd.reduce(frame), 1)
+    if frame.max() > LONGEST_JUMP * len(frame):
+        frame = np.argsort(np.argsort(frame))
+        return dict(zip(distinct, frame.tolist(), strict=True)), ("the numbers of its images jump, so they only give the order",)
+    return dict(zip(distinct, frame.tolist(), strict=True)), ()
