@@ -76,16 +76,22 @@ def run(config, overrides, data, name, resume, force):
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
 @click.option("--fps", type=float, help="Frames a second of 2D sources; default: 25.")
-def prepare(source, format_name, cameras, out, layout, pattern, names, workers, strict, fps):
+@click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: nothing.")
+def prepare(source, format_name, cameras, out, layout, pattern, names, workers, strict, fps, repair):
     """Turn files of poses into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
+    Repairs are made in the order given, and what each has changed is counted: confidence=C takes joints below C for missing,
+    flips undoes exchanges of left and right, spikes=S takes joints that jump by S torso lengths for missing, gaps=N bridges up
+    to N frames.
     """
     from tqdm import tqdm
 
     from gaitlib.data.dataset import write_dataset
     from gaitlib.data.formats import FORMATS, Tally, guess, read
+    from gaitlib.data.repair import Repair
 
+    repairs, repaired = Repair.parse(repair), {}
     if format_name == "auto":
         format_name, why = guess(source)
         click.echo(f"Format {format_name}: {why}")
@@ -99,16 +105,31 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
     progress = tqdm(walks, unit="walk", disable=not sys.stderr.isatty())
     notes = {"format": format_name, "cameras": cameras}
 
-    def noting():  # the tally is complete when the last walk has been taken
-        yield from progress
+    def noting():  # the counts are complete when the last walk has been taken
+        yield from repairs.stream(progress, repaired)
         if form.find:
             notes.update(tally.notes())
+        if repair:
+            notes["repair"] = {"steps": str(repairs), "changed": repaired}
 
     dataset = write_dataset(
         out, noting(), name=form.dataset or source.name, licence=form.licence, citation=form.citation, left_out=left_out,
         notes=notes,
     )  # fmt: skip
     _say(dataset, out)
+
+
+@main.command("export", epilog="Example: gaitlib export data/mine --format opengait --out peers/mine")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--format", "format_name", required=True, help="opengait, gaitgraph or csv.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+def export_folder(folder, format_name, out):
+    """Write the data set DIR in the format of another program, so that a peer can be run on the same walks."""
+    from gaitlib.data.dataset import GaitDataset
+    from gaitlib.data.export import export
+
+    count = export(GaitDataset.open(folder), format_name, out)
+    click.echo(f"{out}: {count} walks")
 
 
 @main.command("inspect", epilog="Example: gaitlib inspect data/walkers --protocol walkers --findings look_at.csv")
@@ -172,6 +193,8 @@ def _say(dataset, out) -> None:
     if info.get("choices", {}).get("frames"):
         choices = info["choices"]
         click.echo(f"  one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
+    for step, count in info.get("repair", {}).get("changed", {}).items():
+        click.echo(f"  repair {step}: {count} joints changed")
     for entry in info.get("remarks", [])[:10]:
         click.echo(f"  {entry['remark']}: {entry['first']}" + f" and {entry['walks'] - 1} more" * (entry["walks"] > 1))
     left_out = info["left_out"]

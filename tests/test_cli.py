@@ -315,3 +315,26 @@ def test_a_full_disk_keeps_the_checkpoint_before(checkpoint, monkeypatch, what):
     assert path.read_bytes() == before
     assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", path.name}
     assert module.load_model(checkpoint)[1] == facts
+
+
+def test_walks_go_out_and_come_back_repaired(call, refused, tmp_path):
+    walks = list(people("001", "002"))
+    walks[0].pose[3:5, 4] = np.nan
+    walks[0].confidence[3:5, 4] = 0
+    walks[1].confidence[7, 2] = 0.1
+    first = write_dataset(tmp_path / "d", walks, name="few")
+    assert call("export", "d", "--format", "csv", "--out", "out/few")[:2] == (0, "out/few: 4 walks\n")
+    code, out, err = call("prepare", "out/few", "--out", "again", "--repair", "confidence=0.2,gaps=5")
+    assert (code, err) == (0, "")
+    assert "Format csv: " in out
+    assert "  repair confidence: 1 joints changed\n  repair gaps: 3 joints changed\n" in out
+    again = GaitDataset.open(tmp_path / "again")
+    assert again.info["repair"] == {"steps": "confidence=0.2,gaps=5", "changed": {"confidence": 1, "gaps": 3}}
+    assert again.index["sequence"].tolist() == first.index["sequence"].tolist()
+    touched = np.zeros(first.poses.shape[:2], bool)
+    touched[3:5, 4] = touched[20 + 7, 2] = True
+    np.testing.assert_array_equal(again.poses[~touched], first.poses[~touched])
+    np.testing.assert_allclose(again.poses[3, 4], (2 * first.poses[2, 4] + first.poses[5, 4]) / 3, rtol=1e-5)
+    assert "not an empty folder" in refused("export", "d", "--format", "csv", "--out", "out/few")
+    assert "choose from opengait" in refused("export", "d", "--format", "pickle", "--out", "else")
+    assert "did you mean gaps" in refused("prepare", "out/few", "--out", "again", "--repair", "gap=5")
