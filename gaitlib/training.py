@@ -74,18 +74,21 @@ def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weight
 
     n = slice(0, decoded)
     result: dict[str, Tensor] = {}
+    # what to decode: the row of its motion code (those of x, then those of x_v), body, view, what it is to be, where it counts
     asked: dict[str, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = {}
     everyone = torch.ones(pairs, dtype=torch.bool, device=device)
+    own = torch.arange(decoded, device=device)
     if weights.reconstruction:
-        asked["reconstruction"] = (a.motion[n], a.body[n], a.view[n], target[:pairs][n], everyone[n])
-        asked["reconstruction_v"] = (v.motion[n], v.body[n], v.view[n], target[pairs:][n], everyone[n])
+        asked["reconstruction"] = (own, a.body[n], a.view[n], target[:pairs][n], everyone[n])
+        asked["reconstruction_v"] = (own + decoded, v.body[n], v.view[n], target[pairs:][n], everyone[n])
     if weights.view_exchange or weights.cycle:
-        asked["view_exchange"] = (a.motion[n], a.body[n], v.view[n], target[pairs:][n], synchronous[n])
+        asked["view_exchange"] = (own, a.body[n], v.view[n], target[pairs:][n], synchronous[n])
     if weights.view_swap:
-        asked["view_swap"] = (a.motion[n], a.body[n], i.view[n], target[:pairs][n], has_other[n])
+        asked["view_swap"] = (own, a.body[n], i.view[n], target[:pairs][n], has_other[n])
     if asked:
-        motion, body, view, _, _ = (torch.cat(parts) for parts in zip(*asked.values(), strict=True))
-        poses = model.autoencoder.decode(motion, body, view).split(decoded)
+        which, body, view, _, _ = (torch.cat(parts) for parts in zip(*asked.values(), strict=True))
+        motion = torch.cat([a.motion[n], v.motion[n]])
+        poses = model.autoencoder.decode(motion, body, view, which).split(decoded)
         for (name, (*_, goal, keep)), pose in zip(asked.items(), poses, strict=True):
             result[name] = error(pose, goal, keep)
             if name == "view_exchange" and weights.cycle:
@@ -179,7 +182,9 @@ def train(
     )  # fmt: skip
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = optimizers[t.optimizer](model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay)
+    optimizer = optimizers[t.optimizer](
+        model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True
+    )
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(t.average), use_buffers=True) if t.average else None
 
     first, history, best, spent = 0, [], -1.0, 0.0

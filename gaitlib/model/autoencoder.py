@@ -98,10 +98,13 @@ class Decoder(nn.Module):
         tail = [nn.Dropout(dropout), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(up, pad, convs[0], *tail, up, pad, convs[1], *tail, up, pad, convs[2])
 
-    def forward(self, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
+    def forward(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
+        """which: int64 [B], the row of `motion` that belongs to each row of body and view; None: each its own."""
         first, second, third = self.model[2], self.model[7], self.model[12]
         moving, still = first.weight.split([CODE, 2 * CODE], 1)
-        y = upsampled_conv(motion, moving) + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
+        y = upsampled_conv(motion, moving)
+        y = y if which is None else y[which]
+        y = y + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
         y = self.model[4](self.model[3](y))
         y = self.model[9](self.model[8](upsampled_conv(y, second.weight, second.bias)))
         y = upsampled_conv(y, third.weight, third.bias)
@@ -127,7 +130,7 @@ class Autoencoder(nn.Module):
                 if parameter.ndim > 1:
                     nn.init.kaiming_normal_(parameter, 0.2)
         else:
-            self.norm = nn.BatchNorm1d(POSE_FEATURES)
+            self.norm = nn.BatchNorm1d(POSE_FEATURES, affine=False)  # the convolutions that follow scale and shift
             self.motion_encoder = lean_encoder(width, kernel)
             self.body_encoder = lean_encoder(width, kernel)
             self.view_encoder = lean_encoder(width // 3, kernel)
@@ -141,9 +144,12 @@ class Autoencoder(nn.Module):
             return Codes(motion, body.amax(2), view.amax(2), body, view)
         return Codes(motion, body.mean(2), view.mean(2), body, view)
 
-    def decode(self, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
-        """Codes of the same or of different walks to a pose: [B,128,T], [B,128], [B,128] -> float32 [B, 30, T]."""
-        return self.decoder(motion, body, view)
+    def decode(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
+        """Codes of the same or of different walks to a pose: [B,128,T], [B,128], [B,128] -> float32 [B, 30, T].
+
+        which: int64 [B], where several poses share a motion code: motion is [M, 128, T], row b is decoded with motion[which[b]].
+        """
+        return self.decoder(motion, body, view, which)
 
     def forward(self, x: Tensor) -> Tensor:
         codes = self.encode(x)
