@@ -288,7 +288,7 @@ class _NotebookWriter:
 
     def html(self, html: str) -> str:
         html = _standalone(html, self.folder)
-        html = _outside_scripts(html, lambda part: re.sub(r"(?<=<h|/h)[1-6]\b", self.shifted, part))
+        html = _outside_scripts(html, lambda part: re.sub(r"(</?h)([1-6])(?=[\s>])", self.shifted, part))
         html = self.own_ids(html)
         if not re.search(r"<script\b[^>]*type=[\"']?module", html):
             return f'<div class="output html" tabindex="0">{html}</div>'
@@ -300,7 +300,7 @@ class _NotebookWriter:
         return f'<div class="output html player" id="{anchor}">{html}</div>'
 
     def shifted(self, level: re.Match) -> str:
-        return str(self.level(int(level[0])))
+        return f"{level[1]}{self.level(int(level[2]))}"
 
     def own_ids(self, html: str) -> str:
         """Give ids that are taken on the page another name, in the markup and wherever it is quoted in scripts."""

@@ -166,6 +166,15 @@ def test_every_picture_has_a_text_alternative(small_run, chapter):
     assert not [o for _, o in outputs(path) if "image/png" in o.get("data", {})]  # pictures come through figures.show
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_pictures_reach_the_pages_unchanged(small_run, chapter):
+    pictures = re.findall(r"data:image/[a-z+]+;base64,([^\"']+)", html(small_run / f"{chapter}.ipynb"))
+    assert pictures
+    for name in (chapter, "index"):
+        page = (small_run / f"{name}.html").read_text()
+        assert [picture[:20] for picture in pictures if picture not in page] == []
+
+
 # --------------------------------------------------------------------------------------------- running again, and failing
 
 

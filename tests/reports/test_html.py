@@ -208,6 +208,13 @@ def test_figures_have_the_alt_text_they_came_with_or_their_section(page_of):
     assert [attrs["alt"] for attrs in page.all("img")] == ["A curve", "Figure: Loss"]
 
 
+def test_what_looks_like_a_heading_within_an_image_is_left_alone(page_of):
+    source = "data:image/png;base64,AA/h1+KsOf/h2=="
+    _, page = page_of(shown({"text/html": f'<h1>Curves</h1><img alt="a curve" src="{source}">'}))
+    assert page.all("img")[0]["src"] == source
+    assert page.all("h2") == [{}]
+
+
 def test_an_image_of_the_folder_is_embedded(page_of, tmp_path):
     (tmp_path / "a b.png").write_bytes(b"png")
     _, page = page_of(new_markdown_cell("![walk](<a b.png>)"))
