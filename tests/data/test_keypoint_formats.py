@@ -59,6 +59,12 @@ def test_a_number_that_two_people_in_a_frame_share_is_no_number(tmp_path):
     assert found.frame.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("zero", [0, 0.0, [0.0]])
+def test_everybody_has_the_number_0_where_nobody_was_tracked(tmp_path, zero):
+    found = load(alphapose, tmp_path / "w.json", [entry(t, idx=zero) for t in range(3)])
+    assert found.person.tolist() == [-1, -1, -1]
+
+
 def test_people_by_image_as_cmu_and_open_write_them(tmp_path):
     points = POINTS[:, [*range(17), 0]]
     cmu = {f"{t}.jpg": {"version": "AlphaPose v0.3", "bodies": [{"joints": points[t].ravel().tolist()}]} for t in (0, 2)}
