@@ -205,5 +205,7 @@ def test_the_report_says_what_was_left_out_and_why(casia_b, run):
     for source, reason in casia_b.left_out.items():
         assert reason in listed[source]
         for page in pages:
-            assert f"<td>{source}</td>" in page
+            assert f">{source}</td>" in page
             assert reason in page
+    choices = f"chosen in {casia_b.crowded.total()} frames of {len(casia_b.crowded)} walks"
+    assert all(choices in page for page in pages)
