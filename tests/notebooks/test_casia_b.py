@@ -24,7 +24,7 @@ FRAMES = 32
 TRAIN, COMPLETE, OTHERS = range(1, 75), range(75, 83), range(83, 125)
 PART = [("nm", 1), ("nm", 5), ("bg", 1), ("cl", 1)]
 SMALL = [
-    "training.iterations=8", "training.validate_every=4", "training.people=8", "model.encoder_width=24",
+    "training.iterations=4", "training.validate_every=4", "training.people=8", "model.encoder_width=24",
     "model.recognizer_width=16", "model.embedding=32", "evaluation.bootstrap=100", "evaluation.mirrored=false",
 ]  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_the_counts_are_what_was_written(run):
         "people": 50, "training_people": 59, "validation_people": 15, "gallery": 4 * complete + len(OTHERS),
         "probes": {"NM": 2 * complete, "BG": 2 * complete, "CL": 2 * complete},
     }  # fmt: skip
-    assert metrics["iterations"] == 8
+    assert metrics["iterations"] == 4
 
 
 def test_three_tables_of_11_by_11_views(run):
