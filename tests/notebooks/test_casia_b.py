@@ -19,7 +19,7 @@ from gaitlib.data.walkers import RECORDINGS, make_walkers
 
 ROOT = Path(__file__).parents[2]
 VIEWS = [f"{view:03d}" for view in range(0, 181, 18)]
-FRAMES = 32
+FRAMES = 24  # fewer than a window: every walk is looped
 #: People 1-74 train in a part of the recordings, eight test people are complete, all others are only in the gallery.
 TRAIN, COMPLETE, OTHERS = range(1, 75), range(75, 83), range(83, 125)
 PART = [("nm", 1), ("nm", 5), ("bg", 1), ("cl", 1)]
@@ -74,9 +74,9 @@ def walk_file(tree, walk, number):
     trouble = number % 4
     if trouble == 0:
         rng = np.random.default_rng(number)
-        for t in range(6, 27):
+        for t in range(5, 20):
             frames[t].insert(rng.integers(2), passing[t])
-        tree.crowded[walk.sequence] = 21
+        tree.crowded[walk.sequence] = 15
     elif trouble == 3:
         keypoints[10:20, COCO_LEFT_WRIST] += [6, 6, -0.85]
         keypoints[20:23, COCO_LEFT_WRIST, 2] = 0
