@@ -187,17 +187,9 @@ def _say(dataset, out) -> None:
         f"{out}: {len(dataset)} walks of {index['subject'].nunique()} people in {index['view'].nunique()} views, "
         f"{int(index['frames'].sum())} frames"
     )
-    info = dataset.info
-    if info.get("layouts"):
-        click.echo("  layout " + ", ".join(f"{name}: {count} walks" for name, count in info["layouts"].items()))
-    if info.get("choices", {}).get("frames"):
-        choices = info["choices"]
-        click.echo(f"  one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
-    for step, count in info.get("repair", {}).get("changed", {}).items():
-        click.echo(f"  repair {step}: {count} joints changed")
-    for entry in info.get("remarks", [])[:10]:
-        click.echo(f"  {entry['remark']}: {entry['first']}" + f" and {entry['walks'] - 1} more" * (entry["walks"] > 1))
-    left_out = info["left_out"]
+    for said in dataset.preparation[:12]:
+        click.echo(f"  {said}")
+    left_out = dataset.info["left_out"]
     for entry in left_out[:10]:
         click.echo(f"  left out: {entry['source']}: {entry['reason']}")
     if len(left_out) > 10:

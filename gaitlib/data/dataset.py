@@ -145,6 +145,22 @@ class GaitDataset:
     def name(self) -> str:
         return self.info.get("name", "data set")
 
+    @property
+    def preparation(self) -> list[str]:
+        """What was decided when the files were read, a clause each; empty where nothing was."""
+        said = []
+        if self.info.get("layouts"):
+            said.append("layout " + ", ".join(f"{name}: {count} walks read" for name, count in self.info["layouts"].items()))
+        choices = self.info.get("choices", {})
+        if choices.get("frames"):
+            said.append(f"one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
+        for step, count in self.info.get("repair", {}).get("changed", {}).items():
+            said.append(f"repair {step}: {count} joints changed")
+        for entry in self.info.get("remarks", []):
+            more = f" and {entry['walks'] - 1} more" * (entry["walks"] > 1)
+            said.append(f"{entry['remark']}: {entry['first']}{more}")
+        return said
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -1,5 +1,7 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gaitlib.data.formats.sequences import Detections
@@ -10,6 +12,10 @@ LONGEST_STEP = 0.3
 STEP_A_FRAME = 0.04
 #: A person who was away for longer begins a new track, unless a tracker says who it is: about a second.
 LONGEST_GAP = 30
+#: Who is less than this share as large is somebody else; who comes toward the camera grows by a third in LONGEST_GAP at most.
+SMALLEST = 0.6
+#: Keypoints that two detections must share to compare sizes where less is seen of one than of the other.
+FEWEST_SHARED = 4
 #: More people than this in a frame are cut to the largest and clearest, so that a damaged file takes no hours.
 MOST_PEOPLE = 16
 #: How much a change of size counts, and how fast the speed of a track follows the last step.
@@ -20,7 +26,8 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     """The detections of one person: the track whose sum of size times confidence over its frames is the largest.
 
     So who is seen for long, large and clear wins, whatever the order in the files. A track goes on with the detection that a
-    tracker gave its number, otherwise with the nearest to where its speed leads, in units of the body's size.
+    tracker gave its number, otherwise with the nearest to where its speed leads, in units of the body's size, that is about as
+    large: who passes by in the distance while the walker is not found is not taken for the walker.
 
     Returns rows int64 [R] into the detections, at most one a frame, in the order of the frames, and the number of frames that
     held more than one person, in which a choice had to be made.
@@ -36,7 +43,11 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     if crowded:
         keep = _largest(frame, evidence)
         rows, center, size, evidence, frame = (a[keep] for a in (rows, center, size, evidence, frame))
-    track = np.array(_tracks(frame.tolist(), center.tolist(), size.tolist(), found.person[rows].tolist()))
+
+    def alike(a: int, b: int) -> bool:
+        return _as_large(found.keypoints[rows[a]], found.keypoints[rows[b]])
+
+    track = np.array(_tracks(frame.tolist(), center.tolist(), size.tolist(), found.person[rows].tolist(), alike))
     best = np.bincount(track, weights=evidence).argmax()
     return rows[track == best], choices
 
@@ -57,8 +68,18 @@ def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, perso
     step = np.hypot(*np.diff(center, axis=0).T) / np.maximum(size[1:], size[:-1])
     gap = np.diff(frame)
     near = (step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1)) & (gap <= LONGEST_GAP)
+    near &= np.minimum(size[1:], size[:-1]) >= SMALLEST * np.maximum(size[1:], size[:-1])
     same = (person[1:] == person[:-1]) | (person[1:] < 0) | (person[:-1] < 0)
     return bool((near & same).all() or (person[0] >= 0 and (person == person[0]).all()))
+
+
+def _as_large(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether keypoints [K, 2] may be one person by the size of what is seen of both; one keypoint far off changes little."""
+    shared = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
+    if shared.sum() < FEWEST_SHARED:
+        return True
+    small, large = sorted(np.median(np.hypot(*(p[shared] - np.median(p[shared], axis=0)).T)) for p in (a, b))
+    return bool(small >= SMALLEST * large)
 
 
 def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -68,8 +89,11 @@ def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     return np.sort(order[rank < MOST_PEOPLE])
 
 
-def _tracks(frame: list, center: list, size: list, person: list) -> list[int]:
-    """The track of each detection. Plain numbers: there are few people in a frame, and arrays of two are slow."""
+def _tracks(frame: list, center: list, size: list, person: list, alike: Callable[[int, int], bool]) -> list[int]:
+    """The track of each detection. Plain numbers: there are few people in a frame, and arrays of two are slow.
+
+    alike: whether two detections of very different size may be one person.
+    """
     track = [-1] * len(frame)
     last: list[int] = []  # the last detection of each track
     speed: list[tuple[float, float]] = []
@@ -99,8 +123,9 @@ def _tracks(frame: list, center: list, size: list, person: list) -> list[int]:
             for d in free:
                 largest = max(size[b], size[d])
                 step = ((center[d][0] - x) ** 2 + (center[d][1] - y) ** 2) ** 0.5 / largest
-                if step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1):
-                    pairs.append((step + SIZE_COST * (1 - min(size[b], size[d]) / largest), t, d))
+                share = min(size[b], size[d]) / largest
+                if step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1) and (share >= SMALLEST or alike(b, d)):
+                    pairs.append((step + SIZE_COST * (1 - share), t, d))
         for _, t, d in sorted(pairs):
             if d in free and t not in taken:
                 track[d] = t

@@ -60,6 +60,25 @@ def test_the_index_says_where_frames_lie(tmp_path):
     assert dataset.index["run"].dtype == np.int64
 
 
+def test_what_was_decided_when_the_files_were_read_is_said(tmp_path):
+    assert write_dataset(tmp_path / "d", walks(), name="few").preparation == []
+    notes = {
+        "layouts": {"COCO17": 3, "HALPE26": 1},
+        "choices": {"walks": 1, "frames": 20},
+        "repair": {"steps": "gaps=5", "changed": {"gaps": 7}},
+        "remarks": [{"remark": "a guess", "first": "001/090", "walks": 1}, {"remark": "another", "first": "002", "walks": 4}],
+    }
+    assert write_dataset(tmp_path / "d", walks(), name="few", notes=notes).preparation == [
+        "layout COCO17: 3 walks read, HALPE26: 1 walks read",
+        "one of several people had to be chosen in 20 frames of 1 walks",
+        "repair gaps: 7 joints changed",
+        "a guess: 001/090",
+        "another: 002 and 3 more",
+    ]
+    none = {"layouts": {}, "choices": {"walks": 0, "frames": 0}, "remarks": []}
+    assert write_dataset(tmp_path / "d", walks(), name="few", notes=none).preparation == []
+
+
 def test_the_fingerprint_follows_frames_and_index(tmp_path):
     def fingerprint(name, given):
         return write_dataset(tmp_path / name, given, name=name).fingerprint

@@ -59,6 +59,22 @@ def test_a_number_that_two_people_in_a_frame_share_is_no_number(tmp_path):
     assert found.frame.tolist() == [0, 0, 1]
 
 
+def test_files_that_hold_nobody_do_not_hide_the_format(tmp_path):
+    for name, content in (("1", "[]"), ("2", ""), ("3", "[{"), ("4", "{}"), ("5", json.dumps([entry(0, idx=1)]))):
+        (tmp_path / f"{name}.json").write_text(content)
+    assert alphapose.recognize(tmp_path) == "5.json is a list with image_id, keypoints and idx"
+    for name in range(6, 9):
+        (tmp_path / f"{name}.json").write_text('{"settings": 1}')
+    (tmp_path / "5.json").rename(tmp_path / "9.json")
+    assert alphapose.recognize(tmp_path) == "", "three that hold something else are enough"
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, [0.0]])
+def test_everybody_has_the_number_0_where_nobody_was_tracked(tmp_path, zero):
+    found = load(alphapose, tmp_path / "w.json", [entry(t, idx=zero) for t in range(3)])
+    assert found.person.tolist() == [-1, -1, -1]
+
+
 def test_people_by_image_as_cmu_and_open_write_them(tmp_path):
     points = POINTS[:, [*range(17), 0]]
     cmu = {f"{t}.jpg": {"version": "AlphaPose v0.3", "bodies": [{"joints": points[t].ravel().tolist()}]} for t in (0, 2)}

@@ -87,6 +87,23 @@ def test_a_gap_filled_by_somebody_else_does_not_lead_astray():
     assert (who, len(frames), choices) == ({0}, 50, 0)
 
 
+def test_a_gap_filled_by_somebody_small_nearby_does_not_lead_astray():
+    far = np.where((np.arange(60) >= 20) & (np.arange(60) < 26), 70.0, np.nan)
+    who, frames, choices = followed({"x": walking(0, 3, missing=range(20, 26))}, {"x": far, "scale": 0.5})
+    assert (who, len(frames), choices) == ({0}, 54, 0)
+    who, frames, _ = followed({"x": walking(0, 3, missing=range(20, 26))}, {"x": far, "scale": 0.9})
+    assert who == {0, 1}, "that nearby and of that size it may well be the walker"
+
+
+@pytest.mark.parametrize("bystander", [False, True])
+def test_who_is_half_hidden_or_has_a_keypoint_far_off_is_no_smaller_person(bystander):
+    found, who = scene({"x": walking(0, 0.5)}, *[{"x": walking(600, 0), "scale": 0.4}] * bystander)
+    (walker,) = np.nonzero(who == 0)
+    found.keypoints[np.ix_(walker[20:30], [0, 1, 2, 6])] = np.nan
+    found.keypoints[walker[40], 6] += [0, 250]
+    assert follow(found)[0].tolist() == walker.tolist()
+
+
 def test_after_too_long_a_gap_the_better_part_is_kept():
     away = range(10, 10 + LONGEST_GAP + 1)
     who, frames, _ = followed({"x": walking(0, 0, 100, missing=away)})

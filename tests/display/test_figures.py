@@ -113,6 +113,13 @@ def test_a_missing_cell_is_hatched():
     assert texts(fig) == []
 
 
+def test_missing_cells_one_above_the_other_are_one_patch():
+    rows = [(s, "", v) for s in "12345" for v in VIEWS if (s, v) not in {("1", "000"), ("3", "000"), ("4", "000"), ("5", "090")}]
+    fig = labeled(figures.missing_cells(inspection_of(rows)))
+    found = [(p.get_x(), p.get_y(), p.get_height()) for p in fig.axes[0].patches]
+    assert found == [(-0.5, -0.5, 1), (-0.5, 1.5, 2), (1.5, 3.5, 1)]
+
+
 def test_walk_lengths_count_the_short_ones():
     fig = labeled(figures.walk_lengths([40, 63, 64, 65, 120], window=64))
     assert fig.alt.startswith("2 of 5 walks are shorter")

@@ -266,6 +266,7 @@ def test_hostile_names_stay_text(index_of):
 def test_many_left_out_walks_are_summed_up(index_of):
     _, page = index_of(left_out=[{"source": f"{i}.txt", "reason": "only 9 frames"} for i in range(1500)])
     assert "1,500 walks were not used." in page.text
+    assert "A source is a path below the folder that was prepared" in page.text
     assert "1,500: only 9 frames" in page.text
 
 

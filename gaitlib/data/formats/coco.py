@@ -182,11 +182,14 @@ def of_entries(entries: list[dict], names: list[str], all_images: list[str]) -> 
 
 
 def _numbers(entries: list[dict]) -> np.ndarray | None:
-    """The number that a tracker gave to each entry, or None where not all have one; AlphaPose writes it as 3, 3.0 or [3.0]."""
+    """The number that a tracker gave to each entry, or None where not all have one; AlphaPose writes it as 3, 3.0 or [3.0].
+
+    Where everybody is 0 nobody was tracked: AlphaPose without a tracker writes so.
+    """
     key = next((key for key in ("track_id", "idx") if key in entries[0]), "")
     try:
         numbers = np.array([entry[key] for entry in entries], dtype=np.float64).reshape(-1) if key else np.array([np.nan])
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
-    usable = len(numbers) == len(entries) and (np.isfinite(numbers) & (numbers >= 0) & (numbers < 2**53)).all()
+    usable = len(numbers) == len(entries) and (np.isfinite(numbers) & (numbers >= 0) & (numbers < 2**53)).all() and numbers.any()
     return numbers.astype(np.int64) if usable else None

@@ -34,15 +34,23 @@ def single_files(source: Path, suffix: str) -> Iterator[tuple[str, Path]]:
 
 
 def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]:
-    """(file, content) of the first JSON files of a source that can be parsed, to recognize a format by."""
+    """(file, content) of the first JSON files of a source that hold something, to recognize a format by.
+
+    Damaged files and walks in which nobody was found tell nothing; many of them in a row are not waited for.
+    """
     files = [source] if source.suffix.lower() == ".json" else []
     if source.is_dir():
         files = (file for _, file in single_files(source, ".json"))
-    for file in islice(files, count):
+    for file in islice(files, 10 * count):
         try:
-            yield (str(file.relative_to(source)) if source.is_dir() else file.name), read_json(file)
+            content = read_json(file)
         except Unusable:
             continue
+        if content:
+            yield (str(file.relative_to(source)) if source.is_dir() else file.name), content
+            count -= 1
+            if not count:
+                return
 
 
 def read_json(path: Path):
