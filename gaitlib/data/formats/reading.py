@@ -163,11 +163,13 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
         raise InputError(f"{sequence.files[0]}: {error}") from None
     if not len(rows):
         return Outcome(source, reason="nobody was found in any frame")
+    keypoints, sure = found.keypoints, found.confidence
+    if len(rows) < len(keypoints):
+        keypoints, sure = keypoints[rows], sure[rows]
+    pose, confidence = layout.to_joints(keypoints), layout.to_joints(sure[..., None])[..., 0]
     frame = found.frame[rows] - found.frame[rows[0]]
-    pose = np.full((frame[-1] + 1, len(layout.sources), 2), np.nan, dtype=np.float32)
-    confidence = np.zeros(pose.shape[:2], dtype=np.float32)
-    pose[frame] = layout.to_joints(found.keypoints[rows])
-    confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
+    if len(frame) <= frame[-1]:  # the walker is not in every frame
+        pose, confidence = _spread(pose, frame, np.nan), _spread(confidence, frame, 0)
     confidence[np.isnan(pose[..., 0])] = 0
     walk = Walk(
         pose=pose,
@@ -180,6 +182,13 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
         source=source,
     )
     return Outcome(source, walk, layout=layout.name, choices=choices, remarks=found.remarks)
+
+
+def _spread(values: np.ndarray, frame: np.ndarray, empty: float) -> np.ndarray:
+    """Values of some frames with `empty` in the others."""
+    spread = np.full((frame[-1] + 1, *values.shape[1:]), empty, dtype=values.dtype)
+    spread[frame] = values
+    return spread
 
 
 def read_sequences(
