@@ -111,6 +111,8 @@ def _tracks(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.
     root = np.where(np.repeat(unclear, stops - starts), row, before)
     for _ in range(len(starts).bit_length()):  # twice as far back each time
         root = root[root]
+    if unclear.sum() == 1:  # the first frame
+        return root
     end = row.copy()
     end[root] = row  # the last one of each root counts
     looked_at = list(zip(starts[unclear].tolist(), stops[unclear].tolist(), strict=True))

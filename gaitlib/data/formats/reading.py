@@ -36,7 +36,7 @@ BATCH, WAITING = 16, 2
 #: right hip: 0.06 to 0.37 away in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle;
 #: in BODY_25B they are ankles, 0.1 to 0.2 below the knees 13 and 14.
 HIP_APART, EYES_ABOVE, ANKLES_BELOW = 0.05, -0.2, 0.05
-FEWEST_PEOPLE = 3
+FEWEST_PEOPLE, MOST_PEOPLE = 3, 50
 
 
 @dataclass
@@ -137,12 +137,15 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
 def body_25_or_25b(keypoints: np.ndarray) -> str:
     """ "BODY_25" or "BODY_25B" where the keypoints [D, 25, 2] of upright people show it clearly, else ""."""
     seen = np.isfinite(keypoints[..., 0])
-    points = keypoints[seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1)].astype(np.float64)
+    rows = np.flatnonzero(seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1))
+    points = keypoints[rows[:: len(rows) // MOST_PEOPLE + 1]].astype(np.float64)
     if len(points) < FEWEST_PEOPLE:
         return ""
-    size = np.hypot(*(np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).T) + 1e-9
+    size = np.hypot(*(np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)).T) + 1e-9
     apart = np.median(np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size)
-    below = np.median((np.nanmean(points[:, 15:17, 1], axis=1) - points[:, 13:15, 1].mean(axis=1)) / size)
+    one, other = points[:, 15, 1], points[:, 16, 1]
+    ends = (np.where(np.isnan(one), other, one) + np.where(np.isnan(other), one, other)) / 2
+    below = np.median((ends - points[:, 13:15, 1].mean(axis=1)) / size)
     if apart < HIP_APART and below < EYES_ABOVE:
         return BODY_25.name
     return BODY_25B.name if apart > HIP_APART and below > ANKLES_BELOW else ""
