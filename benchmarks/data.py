@@ -51,12 +51,15 @@ def keypoints(pose: np.ndarray, layout: Layout, people: int) -> list[np.ndarray]
     for joint, sources in enumerate(layout.sources):
         if len(sources) == 1:
             points[:, sources[0]] = pose[:, joint]
-    points = np.concatenate([np.nan_to_num(points), np.random.default_rng(0).random((*points.shape[:2], 1))], axis=2)
+    score = np.random.default_rng(0).uniform(0.3, 1, (*points.shape[:2], 1)) * np.isfinite(points[..., :1])
+    points = np.concatenate([np.nan_to_num(points), score], axis=2)
     return [points[:1].repeat(len(points), axis=0) * (0.5, 0.5, 1) + (300, 20, 0), points][2 - people :]
 
 
 def write_alphapose(folder: Path, name: str, pose: np.ndarray, people: int) -> None:
-    found = [p.astype(np.float32).reshape(len(p), -1).tolist() for p in keypoints(pose, COCO17, people)]
+    found = keypoints(pose, COCO17, people)
+    found = [np.where(p > 0, p, (320, 120, 0.05)) for p in found]  # every keypoint has a place, however unsure
+    found = [p.astype(np.float32).reshape(len(p), -1).tolist() for p in found]
     entries = [
         {"image_id": f"{t}.jpg", "category_id": 1, "keypoints": p[t], "score": 2.913, "box": [104.5, 63.0, 77.25, 198.5]}
         for t in range(len(pose))

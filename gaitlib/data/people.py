@@ -33,6 +33,8 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     alone = bool((frame[1:] != frame[:-1]).all())
     if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
         return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
+    if alone and _is_calm(found):
+        return np.arange(len(frame)), 0
     center, size, evidence = _measure(found)
     rows = np.flatnonzero(size >= 0)
     if len(rows) < len(frame):
@@ -48,16 +50,32 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     return rows[track == best], choices
 
 
+def _is_calm(found: Detections) -> bool:
+    """Whether detections, one a frame, follow each other without gaps and move so little that they are one person."""
+    frame, points = found.frame, found.keypoints.transpose(2, 1, 0)
+    if len(frame) < 2 or frame[-1] - frame[0] != len(frame) - 1 or (found.person != found.person[0]).any():
+        return False
+    height = (np.fmax.reduce(points[1], axis=0) - np.fmin.reduce(points[1], axis=0)).min()
+    center = _center(points)
+    step = np.abs(center[:, 1:] - center[:, :-1]).max()
+    return bool(1.5 * step <= LONGEST_STEP * height)  # NaN is not
+
+
+def _center(points: np.ndarray) -> np.ndarray:
+    """[2, K, D] -> [2, D]"""
+    center = points.sum(axis=1) / points.shape[1]
+    if not np.isnan(center.sum()):
+        return center
+    here = np.isfinite(points[0])
+    return np.where(here, points, 0).sum(axis=1) / np.maximum(here.sum(axis=0), 1)
+
+
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:
     """Of each detection the center [2, D], the size (diagonal of what is seen) and the evidence; NaN where nothing is seen."""
     points = np.ascontiguousarray(found.keypoints.transpose(2, 1, 0))  # [2, K, D]: numpy is fast along the last axis
     extent = np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)
     size = np.maximum(np.hypot(extent[0], extent[1]), 1e-3)
-    center = points.sum(axis=1) / points.shape[1]
-    if np.isnan(center).any():
-        here = np.isfinite(points[0])
-        center = np.where(here, points, 0).sum(axis=1) / np.maximum(here.sum(axis=0), 1)
-    return center, size, size * (found.confidence.sum(axis=1) / points.shape[1])
+    return _center(points), size, size * (found.confidence.sum(axis=1) / points.shape[1])
 
 
 def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> bool:

@@ -132,20 +132,24 @@ def detections(
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and missing
         planes = keypoints.transpose(2, 1, 0).astype(np.float32, order="C")  # numpy is slow along an axis of three
     points, score = planes[:2], planes[2]
-    here = np.isfinite(planes).all(0) & (score > 0) & points.any(0)
-    if not here.any():
-        raise Unusable("nobody was found in any frame")
-    largest = np.abs(np.where(here, points, 0)).max()
-    if largest > LARGEST_COORDINATE:
-        raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
+    if planes.min() > 0 and points.max() < LARGEST_COORDINATE and score.max() <= 1:  # the usual case: nothing is missing
+        confidence = score
+    else:
+        here = np.isfinite(planes).all(0) & (score > 0) & points.any(0)
+        if not here.any():
+            raise Unusable("nobody was found in any frame")
+        largest = np.abs(np.where(here, points, 0)).max()
+        if largest > LARGEST_COORDINATE:
+            raise Unusable(f"a coordinate is {largest:.3g}, which is in no image")
+        points, confidence = np.where(here, points, np.float32(np.nan)), np.where(here, np.minimum(score, 1), 0)
     if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
         person = np.full(len(frame), -1)
     return Detections(
-        frame=frame.astype(np.int64),
+        frame=frame.astype(np.int64, copy=False),
         frames=frames,
-        keypoints=np.where(here, points, np.float32(np.nan)).transpose(2, 1, 0),
-        confidence=np.where(here, np.minimum(score, 1), 0).T,
-        person=person.astype(np.int64),
+        keypoints=points.transpose(2, 1, 0),
+        confidence=confidence.T,
+        person=person.astype(np.int64, copy=False),
         remarks=remarks,
     )
 
@@ -179,7 +183,8 @@ def _changing(names: list[str]) -> list[str]:
     if found:  # names that differ in it alone: quicker
         start, stop = names[0][: found.start(1)], names[0][found.end(1) :]
         numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
-        if len(numbers) == len(names) and all(map(str.isdecimal, numbers)) and max(map(len, numbers)) < LONGEST_NUMBER:
+        lengths = set(map(len, numbers))
+        if len(numbers) == len(names) and 0 < min(lengths) <= max(lengths) < LONGEST_NUMBER and "".join(numbers).isdecimal():
             return numbers
     numbers = [_DIGITS.findall(name) for name in names]
     if len(set(map(len, numbers))) == 1:
