@@ -276,16 +276,15 @@ def _stamp(task: tuple) -> str:
     """Tells whether the files of a task are the same: names, sizes and times, but of those that are not read at all."""
     if task[0] is None:
         return _digest(task[1].source)
-    sequence = task[1]
-    return _digest(repr((sequence.path, sequence.key, *map(_facts, sequence.files))))
-
-
-def _facts(file: Path) -> tuple:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return (file.name,)
-    return file.name, status.st_size, status.st_mtime_ns
+    sequence, facts = task[1], []
+    for file in sequence.files:
+        try:
+            status = os.stat(file)
+        except OSError:
+            facts.append(None)
+        else:
+            facts += (status.st_size, status.st_mtime_ns)
+    return _digest(repr((sequence.path, sequence.key, *map(os.fspath, sequence.files), facts)))
 
 
 def _digest(text: str) -> str:
