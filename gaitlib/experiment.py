@@ -27,6 +27,7 @@ from gaitlib.evaluation.bootstrap import rank1_intervals
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
 from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
 from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
+from gaitlib.files import replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
 
 CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
@@ -331,15 +332,13 @@ def _file_fingerprint(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text)
 
 
 def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    os.replace(part, target)
+    with replacing(target) as part:
+        shutil.copyfile(source, part)
 
 
 def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS) -> None:

@@ -25,6 +25,7 @@ at the base of the skull, is not used for it.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -75,8 +76,12 @@ class Layout:
         keypoints: float [..., len(names), C]; a missing keypoint is NaN, and so is a midpoint of which one end is missing.
         Returns float [..., 15, C].
         """
-        first, last = [s[0] for s in self.sources], [s[-1] for s in self.sources]
+        first, last = self._first_and_last
         return (keypoints[..., first, :] + keypoints[..., last, :]) / 2
+
+    @cached_property
+    def _first_and_last(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([s[0] for s in self.sources]), np.array([s[-1] for s in self.sources])
 
 
 def _layout(name: str, names: str, **joints: str) -> Layout:

@@ -136,7 +136,7 @@ def test_a_folder_that_is_no_data_set_is_not_replaced(refused, tmp_path):
 
 
 def test_a_full_disk_is_a_failure_not_bad_input(refused, tmp_path, monkeypatch):
-    import gaitlib.data.dataset as module
+    import gaitlib.data.draft as module
 
     write_dataset(tmp_path / "d", people("001"), name="old")
 

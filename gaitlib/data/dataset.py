@@ -8,11 +8,7 @@ A data set folder holds
 Image axes: x to the right, y down.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gaitlib import InputError
+from gaitlib.data.draft import COLUMNS, Draft
 from gaitlib.skeleton import (
     JOINTS,
     LEFT_HIP,
@@ -33,7 +30,6 @@ from gaitlib.skeleton import (
 )
 
 SCHEMA = 1
-COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
 _TEXT = dict.fromkeys(["sequence", "recording", "subject", "condition", "view", "source"], str)
 _TYPES = _TEXT | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
 
@@ -196,30 +192,6 @@ class GaitDataset:
         return sorted_views(self.index["view"])
 
 
-class _GrowingArray:
-    """A .npy file of float32 rows that is appended to; its header is corrected when it is closed."""
-
-    def __init__(self, path: Path, row_shape: tuple[int, ...], digest):
-        self.file, self.row_shape, self.rows, self.digest = path.open("wb"), row_shape, 0, digest
-        self._header()
-
-    def _header(self):
-        # numpy pads the header so that the growing first axis never changes its length
-        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, *self.row_shape)}
-        np.lib.format.write_array_header_1_0(self.file, header)
-
-    def append(self, rows: np.ndarray):
-        data = np.ascontiguousarray(rows, dtype="<f4").data
-        self.file.write(data)
-        self.digest.update(data)
-        self.rows += len(rows)
-
-    def close(self):
-        self.file.seek(0)
-        self._header()
-        self.file.close()
-
-
 def write_dataset(
     folder: str | Path,
     walks: Iterable[Walk],
@@ -229,6 +201,7 @@ def write_dataset(
     citation: str = "",
     left_out: list[dict] | None = None,
     notes: dict | None = None,
+    draft: Draft | None = None,
 ) -> GaitDataset:
     """Write walks, as they come, into a data set folder and open it.
 
@@ -238,72 +211,24 @@ def write_dataset(
     walks: consumed once, never held together in memory.
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
     notes: more entries for dataset.json (settings of a generator, say).
+    draft: one for this folder that walks may be in already, to which those that come are added.
     Raises InputError where no walk is left, or where `folder` exists and is no data set.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder / "dataset.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not a data set folder; choose another --out, nothing was written.")
-    left_out = [] if left_out is None else left_out
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-    try:
-        digest = hashlib.sha256()
-        poses = _GrowingArray(partial / "poses.npy", (NUM_JOINTS, 2), digest)
-        confidence = _GrowingArray(partial / "confidence.npy", (NUM_JOINTS,), digest)
-        rows, seen = [], set()
+    folder, left_out = Path(folder), [] if left_out is None else left_out
+    with draft or Draft(folder) as draft:
         for walk in walks:
-            reason = _unfit(walk, seen)
+            reason = _unfit(walk, draft.names)
             if reason:
                 left_out.append({"source": walk.source or walk.sequence, "reason": reason})
-                continue
-            seen.add(walk.sequence)
-            rows.append([getattr(walk, c, None) for c in COLUMNS])
-            rows[-1][COLUMNS.index("start")], rows[-1][COLUMNS.index("frames")] = poses.rows, len(walk.pose)
-            poses.append(walk.pose)
-            confidence.append(walk.confidence)
-        poses.close()
-        confidence.close()
-        if not rows:
+            else:
+                draft.append(walk)
+                draft.record()
+        if not draft.walks:
             why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
             raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
-        index = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
-        (partial / "index.csv").write_text(index, encoding="utf-8", newline="")
-        digest.update(index.encode())
-        info = {
-            "schema": SCHEMA,
-            "name": name,
-            "joints": list(JOINTS),
-            "fingerprint": digest.hexdigest(),
-            "walks": len(rows),
-            "frames": poses.rows,
-            "licence": licence,
-            "citation": citation,
-            "left_out": left_out,
-            **(notes or {}),
-        }
-        (partial / "dataset.json").write_text(json.dumps(info, indent=1))
-        partial.chmod(0o755)
-        replace_folder(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "licence": licence, "citation": citation}
+        draft.publish(info | {"left_out": left_out, **(notes or {})})
     return GaitDataset.open(folder)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-        os.replace(folder, old)
-    try:
-        os.replace(new, folder)
-    except BaseException:
-        if old:
-            os.replace(old, folder)
-        raise
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _unfit(walk: Walk, seen: set[str]) -> str:

@@ -10,6 +10,8 @@ from gaitlib.data.formats.sequences import Detections
 LONGEST_STEP = 0.3
 #: ... and this much more for each frame in which nobody was found.
 STEP_A_FRAME = 0.04
+#: Who moves less than this, with nobody else in reach, is the same person without a closer look.
+CERTAIN_STEP = 0.15
 #: A person who was away for longer begins a new track, unless a tracker says who it is: about a second.
 LONGEST_GAP = 30
 #: Who is less than this share as large is somebody else; who comes toward the camera grows by a third in LONGEST_GAP at most.
@@ -20,6 +22,8 @@ FEWEST_SHARED = 4
 MOST_PEOPLE = 16
 #: How much a change of size counts, and how fast the speed of a track follows the last step.
 SIZE_COST, SPEED_SHARE = 0.5, 0.3
+#: Steps after which the speed has forgotten what was before: 0.7^12 is 0.01.
+_MEMORY = 12
 
 
 def follow(found: Detections) -> tuple[np.ndarray, int]:
@@ -32,45 +36,70 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     Returns rows int64 [R] into the detections, at most one a frame, in the order of the frames, and the number of frames that
     held more than one person, in which a choice had to be made.
     """
-    rows, center, size, evidence = _measure(found)
-    frame = found.frame[rows]
-    choices = int((np.bincount(frame, minlength=1) > 1).sum())
-    if not len(rows):
+    frame, person = found.frame, found.person
+    alone = bool((frame[1:] != frame[:-1]).all())
+    if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
+        return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
+    if alone and _is_calm(found):
+        return np.arange(len(frame)), 0
+    center, size, evidence = _measure(found)
+    rows = np.flatnonzero(size >= 0)
+    if len(rows) < len(frame):
+        center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
+    choices = 0 if alone else int(np.count_nonzero(np.bincount(frame, minlength=1) > 1))
+    if not len(rows) or (not choices and _is_one_track(frame, center, size, person)):
         return rows, 0
-    if not choices and _is_one_track(frame, center, size, found.person[rows]):
-        return rows, 0
-    crowded = np.bincount(frame).max() > MOST_PEOPLE
-    if crowded:
+    if choices and np.bincount(frame).max() > MOST_PEOPLE:
         keep = _largest(frame, evidence)
-        rows, center, size, evidence, frame = (a[keep] for a in (rows, center, size, evidence, frame))
+        rows, center, size, evidence, frame, person = (a[..., keep] for a in (rows, center, size, evidence, frame, person))
 
     def alike(a: int, b: int) -> bool:
         return _as_large(found.keypoints[rows[a]], found.keypoints[rows[b]])
 
-    track = np.array(_tracks(frame.tolist(), center.tolist(), size.tolist(), found.person[rows].tolist(), alike))
+    track = _tracks(frame, center, size, person, alike)
     best = np.bincount(track, weights=evidence).argmax()
     return rows[track == best], choices
 
 
-def _measure(found: Detections) -> tuple[np.ndarray, ...]:
-    """Rows with any keypoint, and of each the center [R, 2], the size (diagonal of what is seen) and the evidence."""
-    rows = np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(-1))
-    points = found.keypoints[rows].transpose(2, 1, 0)  # [2, K, R]: numpy is fast along the last axis
-    extent = np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)
-    size = np.maximum(np.hypot(*extent), 1e-3)
+def _is_calm(found: Detections) -> bool:
+    """Whether detections, one a frame, follow each other without gaps and move so little that they are one person."""
+    frame, points = found.frame, found.keypoints.transpose(2, 1, 0)
+    if len(frame) < 2 or frame[-1] - frame[0] != len(frame) - 1 or (found.person != found.person[0]).any():
+        return False
+    heights = np.fmax.reduce(points[1], axis=0) - np.fmin.reduce(points[1], axis=0)
+    height = heights.min()
+    if not height >= SMALLEST * heights.max():
+        return False
+    center = _center(points)
+    step = np.abs(center[:, 1:] - center[:, :-1]).max()
+    return bool(1.5 * step <= LONGEST_STEP * height)  # NaN is not
+
+
+def _center(points: np.ndarray) -> np.ndarray:
+    """[2, K, D] -> [2, D]"""
+    center = points.sum(axis=1) / points.shape[1]
+    if not np.isnan(center.sum()):
+        return center
     here = np.isfinite(points[0])
-    center = np.where(here, points, 0).sum(axis=1) / here.sum(axis=0)
-    return rows, center.T, size, size * found.confidence[rows].mean(axis=1)
+    return np.where(here, points, 0).sum(axis=1) / np.maximum(here.sum(axis=0), 1)
+
+
+def _measure(found: Detections) -> tuple[np.ndarray, ...]:
+    """Of each detection the center [2, D], the size (diagonal of what is seen) and the evidence; NaN where nothing is seen."""
+    points = np.ascontiguousarray(found.keypoints.transpose(2, 1, 0))  # [2, K, D]: numpy is fast along the last axis
+    extent = np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)
+    size = np.maximum(np.hypot(extent[0], extent[1]), 1e-3)
+    return _center(points), size, size * (found.confidence.sum(axis=1) / points.shape[1])
 
 
 def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> bool:
     """Whether detections, one a frame, can be one person without a closer look."""
-    step = np.hypot(*np.diff(center, axis=0).T) / np.maximum(size[1:], size[:-1])
-    gap = np.diff(frame)
+    x, y = center[:, 1:] - center[:, :-1]
+    step, gap = np.hypot(x, y) / np.maximum(size[1:], size[:-1]), frame[1:] - frame[:-1]
     near = (step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1)) & (gap <= LONGEST_GAP)
     near &= np.minimum(size[1:], size[:-1]) >= SMALLEST * np.maximum(size[1:], size[:-1])
     same = (person[1:] == person[:-1]) | (person[1:] < 0) | (person[:-1] < 0)
-    return bool((near & same).all() or (person[0] >= 0 and (person == person[0]).all()))
+    return bool((near & same).all())
 
 
 def _as_large(a: np.ndarray, b: np.ndarray) -> bool:
@@ -89,21 +118,78 @@ def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     return np.sort(order[rank < MOST_PEOPLE])
 
 
-def _tracks(frame: list, center: list, size: list, person: list, alike: Callable[[int, int], bool]) -> list[int]:
-    """The track of each detection. Plain numbers: there are few people in a frame, and arrays of two are slow.
+def _certain(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """For each detection the one in the frame before that is certainly the same person, -1 where there is none.
 
-    alike: whether two detections of very different size may be one person.
+    By the number of a tracker where all have one, otherwise by the distance.
+    """
+    before = np.full(len(frame), -1)
+    if (person >= 0).all():
+        order = np.lexsort((frame, person))
+        a, b = order[:-1], order[1:]
+        same = (person[a] == person[b]) & (frame[b] == frame[a] + 1)
+        before[b[same]] = a[same]
+        return before
+    first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
+    count = last - first  # everybody in the frame before, for each
+    b = np.repeat(np.arange(len(frame)), count)
+    a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
+    x, y = center[:, b] - center[:, a]
+    step = np.hypot(x, y) / np.maximum(size[a], size[b])
+    reach = step <= LONGEST_STEP + CERTAIN_STEP
+    alone = (np.bincount(a[reach], minlength=len(frame)) == 1)[a] & (np.bincount(b[reach], minlength=len(frame)) == 1)[b]
+    sure = (step <= CERTAIN_STEP) & alone & (person[a] == person[b])
+    sure &= np.minimum(size[a], size[b]) >= SMALLEST * np.maximum(size[a], size[b])
+    before[b[sure]] = a[sure]
+    return before
+
+
+def _tracks(
+    frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray, alike: Callable[[int, int], bool]
+) -> np.ndarray:
+    """The track of each detection: a closer look at frames in which somebody is not certain, the others follow from them."""
+    before = _certain(frame, center, size, person)
+    row = np.arange(len(frame))
+    starts = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
+    stops = np.r_[starts[1:], len(frame)]
+    unclear = np.minimum.reduceat(before, starts) < 0
+    root = np.where(np.repeat(unclear, stops - starts), row, before)
+    for _ in range(len(starts).bit_length()):  # twice as far back each time
+        root = root[root]
+    if unclear.sum() == 1:  # the first frame
+        return root
+    end = row.copy()
+    end[root] = row  # the last one of each root counts
+    looked_at = list(zip(starts[unclear].tolist(), stops[unclear].tolist(), strict=True))
+    lists = (a.tolist() for a in (frame, center.T, size, person, before, end))
+    return np.array(_linked(looked_at, *lists, alike))[root]
+
+
+def _linked(
+    looked_at: list, frame: list, center: list, size: list, person: list, before: list, end: list,
+    alike: Callable[[int, int], bool],
+) -> list[int]:  # fmt: skip
+    """The track of each detection in the frames to look at, (start, stop) in rows each.
+
+    end: for each of these detections, the last one that certainly follows from it, by `before`. alike: whether two detections
+    of very different size may be one person.
+    Plain numbers: there are few people in a frame, and arrays of two are slow.
     """
     track = [-1] * len(frame)
     last: list[int] = []  # the last detection of each track
     speed: list[tuple[float, float]] = []
     number_of: dict[int, int] = {}  # the track of each number that a tracker gave
     active: list[int] = []
-    start = 0
-    while start < len(frame):
-        now, stop = frame[start], start
-        while stop < len(frame) and frame[stop] == now:
-            stop += 1
+
+    def go_on(t: int, d: int) -> None:
+        gap = frame[d] - frame[last[t]]
+        if gap:
+            new = ((center[d][0] - center[last[t]][0]) / gap, (center[d][1] - center[last[t]][1]) / gap)
+            speed[t] = tuple(old + SPEED_SHARE * (v - old) for old, v in zip(speed[t], new, strict=True))
+        last[t] = d
+
+    for start, stop in looked_at:
+        now = frame[start]
         active = [t for t in active if now - frame[last[t]] <= LONGEST_GAP]
         free = dict.fromkeys(range(start, stop))
         taken = set()
@@ -139,12 +225,13 @@ def _tracks(frame: list, center: list, size: list, person: list, alike: Callable
             t = track[d]
             if person[d] >= 0:
                 number_of[person[d]] = t
-            b, gap = last[t], now - frame[last[t]]
-            if gap:
-                new = ((center[d][0] - center[b][0]) / gap, (center[d][1] - center[b][1]) / gap)
-                speed[t] = tuple(old + SPEED_SHARE * (v - old) for old, v in zip(speed[t], new, strict=True))
-            last[t] = d
+            go_on(t, d)
+            recent = [end[d]]
+            while recent[-1] != d and len(recent) < _MEMORY:
+                recent.append(before[recent[-1]])
+            last[t] = recent[-1]
+            for follower in reversed(recent):
+                go_on(t, follower)
             if t not in active:
                 active.append(t)
-        start = stop
     return track

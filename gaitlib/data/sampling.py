@@ -43,15 +43,15 @@ class _Groups:
         self.rank = np.empty(len(group), np.int64)
         self.rank[self.members] = np.arange(len(group)) - np.repeat(self.first, self.count)
 
-    def draw(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One member of each of the groups; empty groups give an arbitrary one."""
-        pick = (rng.random(groups.shape) * self.count[groups]).astype(np.int64)
+    def draw(self, groups: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """One member of each of the groups; empty groups give an arbitrary one. chance: a random number 0..1 for each."""
+        pick = (chance * self.count[groups]).astype(np.int64)
         return self.members[np.minimum(self.first[groups] + pick, len(self.members) - 1)]
 
-    def draw_other(self, groups: np.ndarray, member: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw_other(self, groups: np.ndarray, member: np.ndarray, chance: np.ndarray) -> np.ndarray:
         """One member of each group other than the given one, where there is another; else the given one."""
         others = self.count[groups] - 1
-        pick = (rng.random(groups.shape) * others).astype(np.int64)
+        pick = (chance * others).astype(np.int64)
         pick += pick >= self.rank[member]
         return np.where(others > 0, self.members[np.minimum(self.first[groups] + pick, len(self.members) - 1)], member)
 
@@ -94,28 +94,16 @@ class BatchSampler:
         cells = np.concatenate([rng.permutation(self.cells) for _ in range(repeats)])[: self.walks_per_person]
         subject = np.repeat(people, self.walks_per_person)
         group = subject * self.cells + np.tile(cells, self.people)
-        anchor = self.in_cell.draw(group, rng)
+        anchor = self.in_cell.draw(group, rng.random(len(group)))
         missing = self.in_cell.count[group] == 0
-        anchor = np.where(missing, self.of_subject.draw(subject, rng), anchor)
+        anchor = np.where(missing, self.of_subject.draw(subject, rng.random(len(subject))), anchor)
 
-        partner = self.of_recording.draw_other(self.recording[anchor], anchor, rng)
-        synchronous = self.view[partner] != self.view[anchor]
-        # walks that are looped to fill a window stay together only where they are equally long
-        a, b = self.length[anchor], self.length[partner]
-        synchronous &= (np.minimum(a, b) >= self.window) | (a == b)
-        partner = np.where(synchronous, partner, self._other_view(anchor, rng))
-
-        room = np.maximum(self.length - self.window, 0)
-        shared = np.where(synchronous, np.minimum(room[anchor], room[partner]), room[anchor])
-        offset = (rng.random(len(anchor)) * (shared + 1)).astype(np.int64)
-        own = (rng.random(len(anchor)) * (room[partner] + 1)).astype(np.int64)
-        partner_offset = np.where(synchronous, offset, own)
-
+        partner, offset, partner_offset, synchronous = self.pairs(anchor, rng)
         row = np.arange(len(anchor))
         mirrored = rng.random(len(anchor)) < self.mirror
         slot = row % self.walks_per_person  # the same slot of another person has the same cell
         alike = _Groups(2 * slot + mirrored, 2 * self.walks_per_person)
-        other = alike.draw_other(2 * slot + mirrored, row, rng)
+        other = alike.draw_other(2 * slot + mirrored, row, rng.random(len(row)))
         fits = self.view[anchor[other]] == self.view[anchor]
         fits &= self.subject[anchor[other]] != subject
         return Batch(
@@ -127,14 +115,35 @@ class BatchSampler:
             subject=np.concatenate([subject, subject]),
         )
 
-    def _other_view(self, anchor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A walk of the same person in another view, drawn evenly over views; any other walk where there is one view only."""
+    def pairs(self, anchor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A partner for each anchor, the offsets of the windows of both, and whether they are synchronous; int64 [B] each."""
+        partner = self.of_recording.draw_other(self.recording[anchor], anchor, rng.random(len(anchor)))
+        synchronous = self.view[partner] != self.view[anchor]
+        # walks that are looped to fill a window stay together only where they are equally long
+        a, b = self.length[anchor], self.length[partner]
+        synchronous &= (np.minimum(a, b) >= self.window) | (a == b)
+        chances = rng.random((len(anchor), self.views_of_subject.shape[1])), rng.random(len(anchor)), rng.random(len(anchor))
+        if not synchronous.all():
+            rest = np.flatnonzero(~synchronous)
+            partner[rest] = self._other_view(anchor[rest], *(chance[rest] for chance in chances))
+
+        room = np.maximum(self.length - self.window, 0)
+        shared = np.where(synchronous, np.minimum(room[anchor], room[partner]), room[anchor])
+        offset = (rng.random(len(anchor)) * (shared + 1)).astype(np.int64)
+        own = (rng.random(len(anchor)) * (room[partner] + 1)).astype(np.int64)
+        return partner, offset, np.where(synchronous, offset, own), synchronous
+
+    def _other_view(self, anchor: np.ndarray, for_view: np.ndarray, for_walk: np.ndarray, for_any: np.ndarray) -> np.ndarray:
+        """A walk of the same person in another view, drawn evenly over views; any other walk where there is one view only.
+
+        Random numbers 0..1: for_view [B, views], for_walk and for_any [B].
+        """
         subject = self.subject[anchor]
-        weight = rng.random((len(anchor), self.views_of_subject.shape[1])) * (self.views_of_subject[subject] > 0)
+        weight = for_view * (self.views_of_subject[subject] > 0)
         weight[np.arange(len(anchor)), self.view[anchor]] = 0
         view = weight.argmax(1)
-        other = self.in_view.draw(subject * self.views_of_subject.shape[1] + view, rng)
-        return np.where(weight.max(1) > 0, other, self.of_subject.draw_other(subject, anchor, rng))
+        other = self.in_view.draw(subject * self.views_of_subject.shape[1] + view, for_walk)
+        return np.where(weight.max(1) > 0, other, self.of_subject.draw_other(subject, anchor, for_any))
 
 
 def example_triplet(index: pd.DataFrame, view: str, other_view: str) -> tuple[int, int, int]:

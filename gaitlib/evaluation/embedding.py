@@ -1,6 +1,5 @@
 """Each walk encoded once: the mean embedding of its windows, and the hand-made baseline."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,6 +10,7 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
+from gaitlib.files import replacing
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import MIRROR, NUM_JOINTS
 
@@ -27,13 +27,8 @@ class Embeddings:
         path = Path(path)
         columns = {c: self.index[c].to_numpy() for c in self.index}
         columns = {c: v if v.dtype.kind in "iuf" else v.astype(str) for c, v in columns.items()}
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, values=self.values, **columns)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, values=self.values, **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

@@ -1,7 +1,6 @@
 """Checkpoints: weights as safetensors that describe their own network, and the state that resuming needs."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gaitlib import InputError
+from gaitlib.files import replacing
 from gaitlib.model.recognizer import GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
@@ -27,15 +27,11 @@ def save_state(path: Path, state: dict) -> None:
 
 def _atomically(path: Path, write) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     try:
-        write(part)
-        os.replace(part, path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, (OSError, SafetensorError, RuntimeError)):
-            raise OSError(f"The checkpoint {path} could not be written ({error}); the one before it is kept.") from error
-        raise
+        with replacing(path) as part:
+            write(part)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise OSError(f"The checkpoint {path} could not be written ({error}); the one before it is kept.") from error
 
 
 def find_weights(path: str | Path) -> Path:

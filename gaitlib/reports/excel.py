@@ -1,9 +1,7 @@
 """results.xlsx: the headline table with a chart, one matrix a probe set, left-out walks, configuration, provenance."""
 
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +19,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from gaitlib.files import replacing
 from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 
 PERCENT = "0.0%"
@@ -345,12 +344,5 @@ class _SheetNames:
 
 def _save(book: Workbook, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    try:
-        book.save(partial)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        book.save(part)

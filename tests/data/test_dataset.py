@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.data import dataset as module
 from gaitlib.data.dataset import COLUMNS, SCHEMA, SHORTEST_WALK, GaitDataset, Walk, sorted_views, write_dataset
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
 
@@ -208,7 +207,7 @@ def test_a_failing_exchange_of_folders_puts_the_old_one_back(tmp_path, monkeypat
             raise OSError(5, "Input/output error")
         rename(source, target)
 
-    monkeypatch.setattr(module.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="Input/output"):
         write_dataset(tmp_path / "d", walks()[:1], name="new")
     assert [p.name for p in tmp_path.iterdir()] == ["d"]

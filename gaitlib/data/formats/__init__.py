@@ -10,7 +10,9 @@ from gaitlib import InputError
 from gaitlib.data.cameras import parse_cameras
 from gaitlib.data.dataset import Walk
 from gaitlib.data.formats import alphapose, coco, gaitgraph, kgbd, kinect, mediapipe, opengait, openpose, oumvlp, paper, plain
-from gaitlib.data.formats.reading import Options, Tally, read_sequences
+from gaitlib.data.formats.reading import Changed, Options, Tally, read_sequences
+
+__all__ = ["FORMATS", "Changed", "Format", "Tally", "guess", "read"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def read(
     strict: the first unusable file raises InputError instead.
     For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to tell it from the keypoints; pattern
     or names (a CSV file), who walks in which file, see gaitlib.data.formats.naming; workers, how many processes read; fps,
-    frames a second, 25 where it is not given; tally, filled with what was decided on the way.
+    frames a second, 25 where it is not given; tally, filled with what was decided on the way: the sequences that it counts
+    already are passed over, and Changed is raised where their files are not the same any more.
     Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
     the wrong kind; the latter also while walks are taken from the iterator.
     """

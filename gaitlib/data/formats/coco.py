@@ -63,7 +63,7 @@ def find(source: Path) -> Iterator[Sequence]:
         keys = [""]
         if file == source:
             with suppress(Unusable):  # load() tells it
-                keys = list(walks_in(file, _changed(file)))
+                keys = list(_walks_kept(file, _changed(file)))
         if len(keys) < 2:
             yield Sequence(path, (file,))
         else:
@@ -73,7 +73,7 @@ def find(source: Path) -> Iterator[Sequence]:
 def load(sequence: Sequence) -> Detections:
     """Everybody in one walk. Raises Unusable for a damaged file, wrong types, and several walks in a file of a folder."""
     file = sequence.files[0]
-    walks = walks_in(file, _changed(file))
+    walks = _walks_kept(file, _changed(file)) if sequence.key else walks_in(file)
     if not sequence.key and len(walks) > 1:
         raise Unusable(f"holds the images of {len(walks)} walks; give this file itself as SOURCE")
     return of_entries(*walks[sequence.key if len(walks) > 1 else next(iter(walks))])
@@ -87,11 +87,13 @@ def _changed(file: Path) -> int:
 
 
 @lru_cache(maxsize=1)
-def walks_in(file: Path, changed: int) -> dict[str, tuple[list[dict], list[str], list[str]]]:
-    """For each walk in a file: its entries, the image of each entry, and all its images; changed: when the file was.
+def _walks_kept(file: Path, changed: int) -> dict[str, tuple[list[dict], list[str], list[str]]]:
+    """The walks in a file, which are asked for one after the other; changed: when the file was."""
+    return walks_in(file)
 
-    The last file is kept, since its walks are asked for one after the other.
-    """
+
+def walks_in(file: Path) -> dict[str, tuple[list[dict], list[str], list[str]]]:
+    """For each walk in a file: its entries, the image of each entry, and all its images."""
     content = read_json(file)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         return _by_walk(content["annotations"], _image_names(content.get("images")))
@@ -142,7 +144,9 @@ def _by_walk(entries, image_names: dict) -> dict[str, tuple[list[dict], list[str
     if not entries:
         raise Unusable("nobody was found in any frame")
     try:
-        names = [str(image_names.get(entry["image_id"], entry["image_id"])) for entry in entries]
+        images = [entry["image_id"] for entry in entries]
+        set(images)  # a list among them is no number or name
+        names = list(map(str, map(image_names.get, images, images) if image_names else images))
     except (TypeError, KeyError):
         raise Unusable("has an entry without an image_id") from None
     all_images = list(dict.fromkeys([*image_names.values(), *names]))

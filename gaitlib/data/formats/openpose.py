@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib.data.formats.files import folders_with
-from gaitlib.data.formats.keypoint_files import detections, first_contents, number_frames, read_json, to_array
+from gaitlib.data.formats.keypoint_files import (
+    detections,
+    first_contents,
+    number_frames,
+    numbers_between,
+    read_json,
+    to_array,
+)
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
@@ -20,7 +27,7 @@ SOURCE/.../WALK/*.json             one file a frame, ordered by the last number 
 SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
                                    25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18"""
 
-_FRAME = re.compile(r"(?P<walk>.*?)\d+(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
+_FRAME = re.compile(r"(?P<walk>.*?)(?P<number>\d+)(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
 
 
 def recognize(source: Path) -> str:
@@ -38,10 +45,13 @@ def find(source: Path) -> Iterator[Sequence]:
         return
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), source.joinpath(*folders)
-        walks: dict[str, list[Path]] = {}
-        for name in names:
-            frame = _FRAME.fullmatch(name)
-            walks.setdefault(frame["walk"].rstrip("._-") if frame else "", []).append(folder / name)
+        first, walks = _FRAME.fullmatch(names[0]), {}
+        if first and numbers_between(names, first["walk"], names[0][first.end("number") :]):  # one walk: quicker
+            walks[first["walk"].rstrip("._-")] = [folder / name for name in names]
+        else:
+            for name in names:
+                frame = _FRAME.fullmatch(name)
+                walks.setdefault(frame["walk"].rstrip("._-") if frame else "", []).append(folder / name)
         for walk, files in walks.items():
             path = f"{below}/{walk}" if walk and (len(walks) > 1 or not below) else below
             yield Sequence(path.strip("/") or source.absolute().name, tuple(files))

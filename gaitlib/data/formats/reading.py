@@ -4,13 +4,19 @@ Everything that concerns one sequence happens in `to_walk`, here or in a worker 
 any time, so memory does not grow with the number of sequences.
 """
 
-from collections import Counter, deque
+import os
+import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -30,7 +36,7 @@ BATCH, WAITING = 16, 2
 #: right hip: 0.06 to 0.37 away in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle;
 #: in BODY_25B they are ankles, 0.1 to 0.2 below the knees 13 and 14.
 HIP_APART, EYES_ABOVE, ANKLES_BELOW = 0.05, -0.2, 0.05
-FEWEST_PEOPLE = 3
+FEWEST_PEOPLE, MOST_PEOPLE = 3, 50
 
 
 @dataclass
@@ -61,19 +67,36 @@ class Options:
 
 @dataclass
 class Tally:
-    """What happened on the way, for dataset.json: walks by layout, choices of a person, remarks and on how many walks."""
+    """What happened on the way, for dataset.json, in values that JSON has: `Tally(**vars(tally))` is the same.
 
-    layouts: Counter = field(default_factory=Counter)
+    layouts: walks by layout. remarks: the walk that has each first, and how many do. left_out: {"source", "reason"} each.
+    repaired: what the repairs changed, by step. sequences: how many were read; listing: tells whether their files are the same.
+    """
+
+    layouts: dict[str, int] = field(default_factory=dict)
     walks_with_a_choice: int = 0
     frames_with_a_choice: int = 0
     remarks: dict[str, dict] = field(default_factory=dict)
+    left_out: list[dict] = field(default_factory=list)
+    repaired: dict[str, int] = field(default_factory=dict)
+    sequences: int = 0
+    listing: str = ""
+
+    def read(self, stamp: str) -> None:
+        """Count a sequence that was read from files with this stamp."""
+        self.sequences += 1
+        self.listing = _digest(self.listing + stamp)
 
     def notes(self) -> dict:
         return {
-            "layouts": dict(self.layouts),
+            "layouts": self.layouts,
             "choices": {"walks": self.walks_with_a_choice, "frames": self.frames_with_a_choice},
             "remarks": [{"remark": remark, **entry} for remark, entry in self.remarks.items()],
         }
+
+
+class Changed(Exception):
+    """Files that were read before are not the same any more."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +137,15 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
 def body_25_or_25b(keypoints: np.ndarray) -> str:
     """ "BODY_25" or "BODY_25B" where the keypoints [D, 25, 2] of upright people show it clearly, else ""."""
     seen = np.isfinite(keypoints[..., 0])
-    points = keypoints[seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1)].astype(np.float64)
+    rows = np.flatnonzero(seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1))
+    points = keypoints[rows[:: len(rows) // MOST_PEOPLE + 1]].astype(np.float64)
     if len(points) < FEWEST_PEOPLE:
         return ""
-    size = np.hypot(*(np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).T) + 1e-9
+    size = np.hypot(*(np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)).T) + 1e-9
     apart = np.median(np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size)
-    below = np.median((np.nanmean(points[:, 15:17, 1], axis=1) - points[:, 13:15, 1].mean(axis=1)) / size)
+    one, other = points[:, 15, 1], points[:, 16, 1]
+    ends = (np.where(np.isnan(one), other, one) + np.where(np.isnan(other), one, other)) / 2
+    below = np.median((ends - points[:, 13:15, 1].mean(axis=1)) / size)
     if apart < HIP_APART and below < EYES_ABOVE:
         return BODY_25.name
     return BODY_25B.name if apart > HIP_APART and below > ANKLES_BELOW else ""
@@ -140,11 +166,13 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
         raise InputError(f"{sequence.files[0]}: {error}") from None
     if not len(rows):
         return Outcome(source, reason="nobody was found in any frame")
+    keypoints, sure = found.keypoints, found.confidence
+    if len(rows) < len(keypoints):
+        keypoints, sure = keypoints[rows], sure[rows]
+    pose, confidence = layout.to_joints(keypoints), layout.to_joints(sure[..., None])[..., 0]
     frame = found.frame[rows] - found.frame[rows[0]]
-    pose = np.full((frame[-1] + 1, len(layout.sources), 2), np.nan, dtype=np.float32)
-    confidence = np.zeros(pose.shape[:2], dtype=np.float32)
-    pose[frame] = layout.to_joints(found.keypoints[rows])
-    confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
+    if len(frame) <= frame[-1]:  # the walker is not in every frame
+        pose, confidence = _spread(pose, frame, np.nan), _spread(confidence, frame, 0)
     confidence[np.isnan(pose[..., 0])] = 0
     walk = Walk(
         pose=pose,
@@ -159,6 +187,13 @@ def to_walk(load: Callable[[Sequence], Detections], sequence: Sequence, name: Na
     return Outcome(source, walk, layout=layout.name, choices=choices, remarks=found.remarks)
 
 
+def _spread(values: np.ndarray, frame: np.ndarray, empty: float) -> np.ndarray:
+    """Values of some frames with `empty` in the others."""
+    spread = np.full((frame[-1] + 1, *values.shape[1:]), empty, dtype=values.dtype)
+    spread[frame] = values
+    return spread
+
+
 def read_sequences(
     find: Callable[[Path], Iterator[Sequence]],
     load: Callable[[Sequence], Detections],
@@ -170,30 +205,36 @@ def read_sequences(
     """The walks of a source, in the order of `find`, as they are read.
 
     left_out: gets {"source", "reason"} for each sequence that cannot be used; with options.strict the first of them is raised
-    as InputError. tally: is filled on the way.
+    as InputError. tally: is filled on the way; sequences that it counts already are passed over. Raises Changed where their
+    files are not the same any more.
     """
     if options.names:
         name_of = naming.Table(Path(options.names))
     else:
         name_of = naming.Pattern(options.pattern) if options.pattern else _in_place(source, options.own_pattern)
-    return _walks(find, load, source, options, name_of, left_out, tally)
+    tasks = _tasks(find(source), name_of, load, options)
+    before = Tally()
+    for task in islice(tasks, tally.sequences):
+        before.read(_stamp(task))
+    if before.listing != tally.listing:
+        raise Changed
+    return _walks(tasks, source, options, name_of, left_out, tally)
 
 
-def _walks(find, load, source, options, name_of, left_out, tally) -> Iterator[Walk]:
-    found = 0
-    with closing(_outcomes(_tasks(find(source), name_of, load, options), options.workers)) as outcomes:
-        for outcome in outcomes:
-            found += 1
+def _walks(tasks, source, options, name_of, left_out, tally) -> Iterator[Walk]:
+    with closing(_outcomes(tasks, options.workers)) as outcomes:
+        for outcome, stamp in outcomes:
+            tally.read(stamp)
             if outcome.walk is None:
                 _leave_out(outcome.source, outcome.reason, options, left_out)
                 continue
-            tally.layouts[outcome.layout] += 1
+            tally.layouts[outcome.layout] = tally.layouts.get(outcome.layout, 0) + 1
             tally.walks_with_a_choice += bool(outcome.choices)
             tally.frames_with_a_choice += outcome.choices
             for remark in outcome.remarks:
                 tally.remarks.setdefault(remark, {"first": outcome.source, "walks": 0})["walks"] += 1
             yield outcome.walk
-    if not found:
+    if not tally.sequences:
         raise InputError(f"{source} holds no files of this format; see `gaitlib formats` for how they lie.")
     for path in name_of.unused() if isinstance(name_of, naming.Table) else ():
         _leave_out(path, f"is listed in {name_of.file.name}, but there is no such walk", options, left_out)
@@ -231,18 +272,38 @@ def _tasks(sequences: Iterable[Sequence], name_of: Callable[[str], Name], load, 
             yield load, sequence, name, options.layout, options.fps
 
 
-def _run(tasks: list[tuple]) -> list[Outcome]:
-    return [task[1] if task[0] is None else to_walk(*task) for task in tasks]
+def _stamp(task: tuple) -> str:
+    """Tells whether the files of a task are the same: names, sizes and times, but of those that are not read at all."""
+    if task[0] is None:
+        return _digest(task[1].source)
+    sequence, facts = task[1], []
+    for file in sequence.files:
+        try:
+            status = os.stat(file)
+        except OSError:
+            facts.append(None)
+        else:
+            facts += (status.st_size, status.st_mtime_ns)
+    return _digest(repr((sequence.path, sequence.key, *map(os.fspath, sequence.files), facts)))
 
 
-def _outcomes(tasks: Iterator[tuple], workers: int) -> Iterator[Outcome]:
-    """The outcome of each task in their order; with several workers, a bounded number of batches is under way."""
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def _run(tasks: list[tuple]) -> list[tuple[Outcome, str]]:
+    """Outcomes and stamps; these are taken first, so that what changes while it is read has changed."""
+    return [(_stamp(task), task[1] if task[0] is None else to_walk(*task))[::-1] for task in tasks]
+
+
+def _outcomes(tasks: Iterator[tuple], workers: int) -> Iterator[tuple[Outcome, str]]:
+    """The outcome of each task and its stamp in their order; with several workers, a bounded number of batches is under way."""
     if workers == 1:
         for task in tasks:
             yield from _run([task])
         return
     waiting: deque = deque()
-    pool = ProcessPoolExecutor(workers)
+    pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
     try:
         while batch := list(islice(tasks, BATCH)):
             waiting.append(pool.submit(_run, batch))
@@ -252,3 +313,9 @@ def _outcomes(tasks: Iterator[tuple], workers: int) -> Iterator[Outcome]:
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for its next batch for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()

@@ -1,0 +1,40 @@
+"""Files and folders that appear whole or not at all."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
+
+    Where the block or the exchange fails, nothing remains but the old file.
+    """
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        if old:
+            os.replace(old, folder)
+        raise
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
