@@ -198,7 +198,7 @@ def test_the_protocols_of_real_people(name, views):
     loaded = Protocol.load(PROTOCOLS / f"{name}.yaml")
     split = loaded.split(dataset_of(numbered(1, 124), walks, views))
     assert loaded.name == name
-    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [60, 14, 50]
+    assert [len(people(part)) for part in (split.train, split.validation, split.test)] == [68, 6, 50]
     assert split.test.gallery.sum() == 50 * 3 * len(views)
     assert split.test.probes["WALK"].sum() == 50 * 2 * len(views)
 
