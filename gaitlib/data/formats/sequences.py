@@ -25,7 +25,7 @@ class Sequence:
     """
 
     path: str
-    files: tuple[Path, ...]
+    files: tuple[Path | str, ...]
     key: str = ""
 
 
