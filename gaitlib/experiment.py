@@ -407,13 +407,13 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
 def _settle_kernels() -> None:
     """Environment of the kernels started from here, where the user has not set it.
 
-    Freed memory is kept (see training.keep_freed_memory). OpenMP threads sleep while they wait: spinning, they take the
-    processor from a kernel's other threads and from other programs, which on a busy machine of two cores made a training step
-    three times as long.
+    Freed memory is kept (see training.keep_freed_memory). OpenMP threads that wait spin for some ten microseconds and then sleep:
+    spinning on, they take the processor from other programs, which on a busy machine of two cores made a training step three
+    times as long; sleeping at once, they wake too late for the second core to be of use.
     """
     os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def run_experiment(
