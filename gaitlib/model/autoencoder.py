@@ -103,7 +103,7 @@ class Decoder(nn.Module):
         first, second, third = self.model[2], self.model[7], self.model[12]
         moving, still = first.weight.split([CODE, 2 * CODE], 1)
         y = upsampled_conv(motion, moving)
-        y = y if which is None else y[which]
+        y = y if which is None else y.index_select(0, which)  # whose gradient adds up in a fixed order
         y = y + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
         y = self.model[4](self.model[3](y))
         y = self.model[9](self.model[8](upsampled_conv(y, second.weight, second.bias)))
