@@ -24,7 +24,9 @@ class Codes(NamedTuple):
 
     def rows(self, which) -> "Codes":
         """The codes of some of the windows: an index tensor or a slice over B."""
-        return Codes(*(code[which] for code in self))
+        if isinstance(which, slice):
+            return Codes(*(code[which] for code in self))
+        return Codes(*(code.index_select(0, which) for code in self))  # whose gradient adds up in a fixed order
 
 
 def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
