@@ -1,7 +1,5 @@
 """The `gaitlib` command. Errors are one sentence; exit code 2 for bad input, 1 for a failure; --debug shows the traceback."""
 
-import hashlib
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -90,57 +88,14 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
     """
     from tqdm import tqdm
 
-    from gaitlib.data.dataset import write_dataset
-    from gaitlib.data.draft import Draft
-    from gaitlib.data.formats import FORMATS, Changed, Tally, guess, read
-    from gaitlib.data.repair import Repair
+    from gaitlib.data.prepare import prepare as make
 
-    repairs = Repair.parse(repair)
-    if format_name == "auto":
-        format_name, why = guess(source)
-        click.echo(f"Format {format_name}: {why}")
-    given = {"layout": layout, "pattern": pattern, "names": names, "strict": strict, "fps": fps, "cameras": cameras}
-    key = [__version__, str(source.absolute()), format_name, str(repairs), given, _content(names)]
-    form = FORMATS.get(format_name)
-    with Draft(out, json.dumps(key) if form and form.find else "") as draft:
-        tally = Tally(**draft.state)
-        try:
-            walks = read(source, format_name, left_out=tally.left_out, workers=workers, tally=tally, **given)
-        except Changed:
-            draft.restart()
-            tally = Tally()
-            walks = read(source, format_name, left_out=tally.left_out, workers=workers, tally=tally, **given)
-        draft.state = vars(tally)
-        if draft.walks:
-            click.echo(f"Going on where it was interrupted, after {tally.sequences} sequences")
-        progress = tqdm(walks, initial=draft.walks, unit="walk", disable=not sys.stderr.isatty())
-        notes = {"format": format_name, "cameras": cameras}
-
-        def noting():  # the counts are complete when the last walk has been taken
-            yield from repairs.stream(progress, tally.repaired)
-            if form.find:
-                notes.update(tally.notes())
-            if repair:
-                notes["repair"] = {"steps": str(repairs), "changed": tally.repaired}
-
-        try:
-            dataset = write_dataset(
-                out, noting(), name=form.dataset or source.name, licence=form.licence, citation=form.citation,
-                left_out=tally.left_out, notes=notes, draft=draft,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            if draft.kept:
-                click.echo("Interrupted; what was read is kept, and the same command goes on from there.")
-            raise
+    dataset = make(
+        source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
+        progress=lambda walks, done: tqdm(walks, initial=done, unit="walk", disable=not sys.stderr.isatty()),
+        cameras=cameras, layout=layout, pattern=pattern, names=names, strict=strict, fps=fps,
+    )  # fmt: skip
     _say(dataset, out)
-
-
-def _content(file: str | None) -> str:
-    """A digest of the content of a file, "" where there is none."""
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-    except OSError:
-        return ""
 
 
 @main.command("export", epilog="Example: gaitlib export data/mine --format opengait --out peers/mine")

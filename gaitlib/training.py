@@ -180,7 +180,7 @@ def train(
         split.train.index, train_walks.length, window=config.model.window, people=t.people,
         walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror,
     )  # fmt: skip
-    model = GaitModel(people=len(sampler.names), **config.model.model_dump())
+    model = GaitModel(people=len(sampler.names), **config.model.model_dump()).to(fabric.device)  # where a state is loaded to
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = optimizers[t.optimizer](
         model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True
@@ -199,8 +199,6 @@ def train(
     wrapped, optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("embed")
     device = fabric.device
-    if averaged:
-        averaged.to(device)
 
     frames = torch.from_numpy(train_walks.frames).to(device)
     start, length = (torch.tensor(a, device=device) for a in (train_walks.start, train_walks.length))

@@ -52,7 +52,7 @@ KINDS = {
         "Walks that jump by over a torso length between two frames",
         "Another person was followed: track or cut them again.",
     ),
-    "flips": ("Walks in which left and right are exchanged again and again", "Repair them with `flips`."),
+    "flips": ("Walks in which left and right are exchanged again and again", "Prepare them again with --repair flips."),
     "mirrored": ("Walks that show left and right as no other of their view", "Check the view, and whether they are mirrored."),
     "stranger": ("Recordings of a body unlike that of their person", "Look: the name or the followed person may be wrong."),
     "fps": ("Walks with another frame rate than most ({usual:g} a second), or none", "Correct it, or resample them."),

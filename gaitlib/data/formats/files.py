@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gaitlib import InputError
+
 _NUMBER = re.compile(r"(\d+)")
 _DEEPEST = 12
 #: Digits from which on they are no number of a frame, and more than 64 bits hold.
@@ -27,8 +29,8 @@ def in_order(names: list[str]) -> list[str]:
 def folders_with(source: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """Every folder at or below `source` that holds files with one of the suffixes, one after the other.
 
-    Yields the names of the folders on the way from `source`, and those of the files, in order; folders that cannot be
-    read and links back to a folder on the way are passed over.
+    Yields the names of the folders on the way from `source`, and those of the files, in order; hidden ones, and links back to a
+    folder on the way, are passed over. Raises InputError for a folder that cannot be read, or lies too deep.
     """
     yield from _below(os.fspath(source), (), suffixes)
 
@@ -44,13 +46,14 @@ def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> It
                     files.append(entry.name)
                 elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, folder)):
                     folders.append(entry.name)
-    except OSError:
-        return
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); allow it to be read, or move it away.") from None
     if files:
         yield parts, in_order(files)
-    if len(parts) < _DEEPEST:
-        for name in in_order(folders):
-            yield from _below(f"{folder}{os.sep}{name}", (*parts, name), suffixes)
+    if folders and len(parts) == _DEEPEST:
+        raise InputError(f"{folder} holds folders more than {_DEEPEST} deep; give one nearer to the walks, or undo links in it.")
+    for name in in_order(folders):
+        yield from _below(f"{folder}{os.sep}{name}", (*parts, name), suffixes)
 
 
 def _leads_back(link: str, folder: str) -> bool:

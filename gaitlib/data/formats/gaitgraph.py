@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib import InputError
 from gaitlib.data.formats import tables
-from gaitlib.data.formats.files import folders_with, frame_number
+from gaitlib.data.formats.files import frame_number
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.data.formats.single import one_person
 
@@ -25,7 +24,7 @@ _FLAT = re.compile(r"(.+?)[-_]\d+(\.\w{1,5})?")
 
 def recognize(source: Path) -> str:
     """Why `source` is this format, or an empty string."""
-    for path in _files(source):
+    for path in tables.files(source):
         try:
             header = _has_header(path)
         except Unusable:
@@ -35,19 +34,9 @@ def recognize(source: Path) -> str:
 
 
 def find(source: Path) -> Iterator[Sequence]:
-    """The walks of a table, or of all tables in a folder; each is read once from end to end for the places of its walks.
-
-    Raises InputError where `source` itself is no such table.
-    """
-    for path in _files(source):
-        try:
-            header = _has_header(path)
-        except Unusable as reason:
-            if source.is_file():
-                raise InputError(f"{path} {reason}; --format gaitgraph reads image names and 17 x (x, y, score).") from None
-            yield Sequence(path.stem, (path,))
-            continue
-        yield from tables.find(path, _Walks(), header=header)
+    """The walks of a table, or of all in a folder. Raises InputError where `source` itself is no such table."""
+    wanted = "--format gaitgraph reads image names and 17 x (x, y, score)"
+    yield from tables.find_all(source, lambda path: (_Walks(), _has_header(path)), wanted)
 
 
 def load(sequence: Sequence) -> Detections:
@@ -68,14 +57,6 @@ def load(sequence: Sequence) -> Detections:
     frame = frame[order] if (frame >= 0).all() else order
     alone = (np.diff(frame) > 0).all()
     return one_person(values[order], frame, person=0 if alone else -1)
-
-
-def _files(source: Path) -> Iterator[Path]:
-    if source.is_file():
-        yield source
-        return
-    for folders, names in folders_with(source, (".csv",)):
-        yield from (source.joinpath(*folders, name) for name in names)
 
 
 def _has_header(path: Path) -> bool:

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib import InputError
 from gaitlib.data.formats import tables
-from gaitlib.data.formats.files import folders_with
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.data.formats.single import one_person
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
@@ -45,7 +43,7 @@ class _Columns:
 
 def recognize(source: Path) -> str:
     """Why `source` is this format, or an empty string."""
-    for path in _files(source):
+    for path in tables.files(source):
         try:
             _columns(path)
         except Unusable:
@@ -55,19 +53,9 @@ def recognize(source: Path) -> str:
 
 
 def find(source: Path) -> Iterator[Sequence]:
-    """The walks of a table, or of all tables in a folder; each is read once from end to end for the places of its walks.
-
-    Raises InputError where `source` itself is no such table.
-    """
-    for path in _files(source):
-        try:
-            columns = _columns(path)
-        except Unusable as reason:
-            if source.is_file():
-                raise InputError(f"{path} {reason}; `gaitlib formats` lists the columns of --format csv.") from None
-            yield Sequence(path.stem, (path,))
-            continue
-        yield from tables.find(path, _Walks(columns.walk), header=True)
+    """The walks of a table, or of all in a folder. Raises InputError where `source` itself is no such table."""
+    wanted = "`gaitlib formats` lists the columns of --format csv"
+    yield from tables.find_all(source, lambda path: (_Walks(_columns(path).walk), True), wanted)
 
 
 def load(sequence: Sequence) -> Detections:
@@ -94,14 +82,6 @@ def load(sequence: Sequence) -> Detections:
     if columns.confidences:
         joints = np.concatenate([joints, values(columns.confidences)[..., None]], axis=2)
     return one_person(joints, frame - frame[0], zero_is_missing=False)
-
-
-def _files(source: Path) -> Iterator[Path]:
-    if source.is_file():
-        yield source
-        return
-    for folders, names in folders_with(source, (".csv",)):
-        yield from (source.joinpath(*folders, name) for name in names)
 
 
 def _columns(path: Path) -> _Columns:

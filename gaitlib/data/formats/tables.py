@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib import InputError
+from gaitlib.data.formats.files import folders_with
 from gaitlib.data.formats.sequences import Sequence, Unusable
 
 #: Bytes; 136 keypoints of 3 numbers take 8,000.
@@ -20,6 +21,32 @@ LARGEST_WALK = 2**27
 MOST_PIECES = 1000
 
 _BOM = b"\xef\xbb\xbf"
+
+
+def files(source: Path) -> Iterator[Path]:
+    """The file `source`, or the tables in a folder and below."""
+    if source.is_file():
+        yield source
+        return
+    for folders, names in folders_with(source, (".csv",)):
+        yield from (source.joinpath(*folders, name) for name in names)
+
+
+def find_all(source: Path, look: Callable[[Path], tuple[Callable[[bytes], str], bool]], wanted: str) -> Iterator[Sequence]:
+    """The walks of a table, or of all tables in a folder; each is read once from end to end for the places of its walks.
+
+    look: from a table to `walk_of` and `header` of `find`; raises Unusable where it is another table, which is then one
+    sequence that holds no rows. wanted: the advice where `source` itself is such a table, which raises InputError.
+    """
+    for path in files(source):
+        try:
+            walk_of, header = look(path)
+        except Unusable as reason:
+            if source.is_file():
+                raise InputError(f"{path} {reason}; {wanted}.") from None
+            yield Sequence(path.stem, (path,))
+        else:
+            yield from find(path, walk_of, header=header)
 
 
 def first_row(path: Path) -> list[str]:
