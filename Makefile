@@ -34,7 +34,7 @@ test: $(INSTALLED_DEV)
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
-bench: $(INSTALLED)
+bench: $(INSTALLED_DEV)
 	@for script in benchmarks/*.py; do \
 	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
 	done

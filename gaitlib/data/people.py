@@ -6,6 +6,8 @@ import numpy as np
 
 from gaitlib.data.formats.sequences import Detections
 
+#: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
+HEIGHT = 3.0
 #: From one frame to the next a person moves less than this share of the body's size; walking at 25 fps is about 0.03.
 LONGEST_STEP = 0.3
 #: ... and this much more for each frame in which nobody was found.
@@ -40,10 +42,8 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     alone = bool((frame[1:] != frame[:-1]).all())
     if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
         return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
-    if alone and _is_calm(found):
-        return np.arange(len(frame)), 0
     center, size, evidence = _measure(found)
-    rows = np.flatnonzero(size >= 0)
+    rows = np.flatnonzero(size)
     if len(rows) < len(frame):
         center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
     choices = 0 if alone else int(np.count_nonzero(np.bincount(frame, minlength=1) > 1))
@@ -61,45 +61,39 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     return rows[track == best], choices
 
 
-def _is_calm(found: Detections) -> bool:
-    """Whether detections, one a frame, follow each other without gaps and move so little that they are one person."""
-    frame, points = found.frame, found.keypoints.transpose(2, 1, 0)
-    if len(frame) < 2 or frame[-1] - frame[0] != len(frame) - 1 or (found.person != found.person[0]).any():
-        return False
-    heights = np.fmax.reduce(points[1], axis=0) - np.fmin.reduce(points[1], axis=0)
-    height = heights.min()
-    if not height >= SMALLEST * heights.max():
-        return False
-    center = _center(points)
-    step = np.abs(center[:, 1:] - center[:, :-1]).max()
-    return bool(1.5 * step <= LONGEST_STEP * height)  # NaN is not
-
-
-def _center(points: np.ndarray) -> np.ndarray:
-    """[2, K, D] -> [2, D]"""
-    center = points.sum(axis=1) / points.shape[1]
-    if not np.isnan(center.sum()):
-        return center
-    here = np.isfinite(points[0])
-    return np.where(here, points, 0).sum(axis=1) / np.maximum(here.sum(axis=0), 1)
-
-
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:
-    """Of each detection the center [2, D], the size (diagonal of what is seen) and the evidence; NaN where nothing is seen."""
-    points = np.ascontiguousarray(found.keypoints.transpose(2, 1, 0))  # [2, K, D]: numpy is fast along the last axis
-    extent = np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)
-    size = np.maximum(np.hypot(extent[0], extent[1]), 1e-3)
-    return _center(points), size, size * (found.confidence.sum(axis=1) / points.shape[1])
+    """Of each detection the center [2, D], the size [D] and the evidence [D]; size and evidence are 0 where nothing is seen.
+
+    Center and spread are means over the keypoints, weighted by confidence: an estimator gives every keypoint a place, and one
+    that it is not sure of may lie anywhere.
+    """
+    # [2, K, D] and [K, D]: numpy is fast along the last axis
+    points, weight = found.keypoints.transpose(2, 1, 0), found.confidence.T
+    if np.isnan(points.sum()):
+        seen = np.isfinite(points).all(0)
+        points, weight = np.where(seen, points, 0), np.where(seen, weight, 0)
+    total = weight.sum(0)
+    share = weight / np.maximum(total, 1e-9)
+    center = np.einsum("kd,xkd->xd", share, points)
+    apart = points - center[:, None]
+    spread = np.einsum("kd,xkd,xkd->d", share, apart, apart)
+    size = np.where(total > 0, np.maximum(HEIGHT * np.sqrt(spread), 1e-3), 0)
+    return center, size, size * total / len(weight)
 
 
 def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> bool:
     """Whether detections, one a frame, can be one person without a closer look."""
-    x, y = center[:, 1:] - center[:, :-1]
-    step, gap = np.hypot(x, y) / np.maximum(size[1:], size[:-1]), frame[1:] - frame[:-1]
-    near = (step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1)) & (gap <= LONGEST_GAP)
-    near &= np.minimum(size[1:], size[:-1]) >= SMALLEST * np.maximum(size[1:], size[:-1])
-    same = (person[1:] == person[:-1]) | (person[1:] < 0) | (person[:-1] < 0)
-    return bool((near & same).all())
+    move = center[:, 1:] - center[:, :-1]
+    before, after = size[:-1], size[1:]
+    small, large = np.minimum(before, after), np.maximum(before, after)
+    reach = LONGEST_STEP
+    if frame[-1] - frame[0] >= len(frame):  # frames without anybody
+        gap = frame[1:] - frame[:-1]
+        reach = np.where(gap <= LONGEST_GAP, LONGEST_STEP + STEP_A_FRAME * (gap - 1), -1)
+    near = (np.hypot(move[0], move[1]) <= reach * large) & (small >= SMALLEST * large)
+    if (person != person[0]).any():
+        near &= (person[1:] == person[:-1]) | (person[1:] < 0) | (person[:-1] < 0)
+    return bool(near.all())
 
 
 def _as_large(a: np.ndarray, b: np.ndarray) -> bool:

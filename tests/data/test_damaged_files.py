@@ -1,8 +1,9 @@
-"""Files of every reader, damaged at random: each is read, or refused in one sentence, and soon."""
+"""Files of every reader, damaged at random: each is read, or refused in one sentence, and soon; nothing is half-written."""
 
 import json
 import pickle
 import re
+import shutil
 import time
 from datetime import timedelta
 
@@ -12,13 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gaitlib import InputError
-from gaitlib.data.dataset import write_dataset
+from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.export import export
-from gaitlib.data.formats import gaitgraph, opengait, oumvlp, paper, plain
+from gaitlib.data.formats import FORMATS, gaitgraph, opengait, oumvlp, paper, plain
 from gaitlib.data.formats.sequences import Unusable
+from gaitlib.data.prepare import prepare
 from gaitlib.data.walkers import make_walkers
+from gaitlib.skeleton import KINECT
 
-EXAMPLES = 200
+#: Damaged files for each reader, and for each variant of its files where only the reader is asked.
+EXAMPLES, VARIANT_EXAMPLES = 1000, 200
 
 #: What breaks readers: numbers that are none, brackets and breaks, bytes that are no text, opcodes of pickles.
 TOKENS = [
@@ -26,6 +30,16 @@ TOKENS = [
     b"\xff\xfe", b"\x00", b"\xe2\x80\xa8", b"/", b"..", b"cos\nsystem\n", b"R", b"b", b"(", b"t", b"0", b"\x8e", b"\x94",
     b"\xff\xff\xff\x7f", b"\xff" * 8, b"O8", b"image_name", b"frame",
 ]  # fmt: skip
+
+
+many = settings(
+    max_examples=EXAMPLES,
+    deadline=timedelta(seconds=10),
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+some = settings(many, max_examples=VARIANT_EXAMPLES)
 
 
 def changes():
@@ -127,13 +141,7 @@ def test_damage_ends_in_one_sentence(sources, case):
     file.write_bytes(content)
     assert check(reader, source), "whole, it is read"
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=timedelta(seconds=10),
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @some
     @given(changes())
     def mutate(changed):
         file.write_bytes(damaged(content, changed))
@@ -143,3 +151,108 @@ def test_damage_ends_in_one_sentence(sources, case):
         mutate()
     finally:
         file.write_bytes(content)
+
+
+# ------------------------------------------------------------------------------------ from files to a data set
+
+
+def kinect_lines(frames):
+    """A recording of somebody who swings the legs, 20 joints a frame, in meters."""
+    rng = np.random.default_rng(0)
+    body = rng.normal(0, 0.4, (frames, len(KINECT.names), 3)) + np.array([0, 0, 2.5])
+    body[:, [16, 17], 0] = np.stack([np.sin(np.arange(frames) / 4), -np.sin(np.arange(frames) / 4)], 1)
+    body[:, [2, 12], 2] -= 1  # the right side is nearer
+    return [f"{name};{x:.2f};{y:.2f};{z:.2f}" for frame in body for name, (x, y, z) in zip(KINECT.names, frame, strict=True)]
+
+
+def write_frames(folder, count, keypoints):
+    folder.mkdir(parents=True)
+    for t in range(count):
+        people = [{"person_id": [-1], "pose_keypoints_2d": (keypoints[t].ravel() + t).round(1).tolist()}]
+        (folder / f"{t:04d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": people}))
+    return folder / "0003_keypoints.json"
+
+
+@pytest.fixture(scope="module")
+def whole_sources(tmp_path_factory):
+    """For each format: a source that can be prepared, and the file in it that gets damaged, with its content."""
+    folder = tmp_path_factory.mktemp("whole")
+    walk = next(make_walkers(1, 1, views=(90,)))
+    data = write_dataset(folder / "set", [walk], name="one walker")
+    keypoints = np.random.default_rng(0).uniform(1, 200, (20, 33, 3)) * (1, 1, 0.004)
+    entries = [{"image_id": f"{t}.jpg", "keypoints": keypoints[t, :17].round(1).ravel().tolist(), "score": 1} for t in range(20)]
+    found = {}
+
+    def add(format, source, file=None):
+        found[format] = source, file or source, (file or source).read_bytes()
+
+    for format in ("gaitgraph", "csv", "opengait"):
+        export(data, format, folder / format)
+        file = next(path for path in (folder / format).rglob("*") if path.is_file())
+        if format != "opengait":
+            file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:21]))
+        add(format, folder / format, file)
+    for format, more in (("alphapose", {"box": [1, 2, 3, 4], "idx": 1}), ("coco", {})):
+        file = folder / format / "001-nm-01-090.json"
+        file.parent.mkdir()
+        file.write_text(json.dumps([entry | more for entry in entries]))
+        add(format, file.parent, file)
+    add("openpose", folder / "openpose", write_frames(folder / "openpose" / "001-nm-01-090", 18, keypoints[:, :18]))
+    add("oumvlp", folder / "oumvlp", write_frames(folder / "oumvlp" / "00001" / "090_00", 18, keypoints[:, :18]))
+    (folder / "mediapipe").mkdir()
+    np.save(folder / "mediapipe" / "001-nm-01-090.npy", keypoints[..., [0, 1, 1, 2]].astype(np.float32) / 200)
+    add("mediapipe", folder / "mediapipe", folder / "mediapipe" / "001-nm-01-090.npy")
+    (folder / "paper").mkdir()
+    arrays = {"train": keypoints[None, :, :15, :2], "train_label": [1], "train_angle": [90], "train_situation": ["nm"]}
+    for name, array in arrays.items():
+        np.save(folder / "paper" / f"{name}.npy", np.array(array))
+    add("paper", folder / "paper", folder / "paper" / "train.npy")
+    recording = folder / "kinect" / "Person001" / "1.txt"
+    recording.parent.mkdir(parents=True)
+    recording.write_text("\n".join(kinect_lines(90)))
+    add("kinect", folder / "kinect", recording)
+    passes = {"offsets": [0, 70], "subject": [1], "walk": [1], "start_frame": [0], "heading": [1]}
+    joints = np.random.default_rng(0).integers(-500, 500, (70, 15, 3))
+    np.savez(folder / "passes.npz", joints_mm=joints.astype(np.int16), fps=30, **{k: np.array(v) for k, v in passes.items()})
+    add("kgbd", folder / "passes.npz")
+    return found
+
+
+def whole_or_none(source, format, out):
+    """Prepare; True where a data set came out, which must be whole, False where the source was refused in one sentence."""
+    began, refused = time.process_time(), ""
+    try:
+        prepare(source, out / "set", format=format, say=lambda text: None)
+    except InputError as error:
+        refused = str(error)
+    assert time.process_time() - began < 2
+    if refused:
+        assert re.fullmatch(r"[^\n]{20,900}", refused), refused
+        assert not any(out.iterdir()), "something is left of a data set that could not be written"
+        return False
+    assert [path.name for path in out.iterdir()] == ["set"]
+    data = GaitDataset.open(out / "set")
+    assert len(data) == data.info["walks"] > 0
+    assert not np.isinf(data.poses).any()
+    assert all(re.fullmatch(r"[^\n]{3,400}", entry["reason"]) for entry in data.info["left_out"])
+    shutil.rmtree(out / "set")
+    return True
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_damage_leaves_a_whole_data_set_or_none(whole_sources, tmp_path, format):
+    source, file, content = whole_sources[format]
+    assert whole_or_none(source, format, tmp_path), "undamaged, it is prepared"
+    results = set()
+
+    @many
+    @given(changes())
+    def mutate(changed):
+        file.write_bytes(damaged(content, changed))
+        results.add(whole_or_none(source, format, tmp_path))
+
+    try:
+        mutate()
+    finally:
+        file.write_bytes(content)
+    assert False in results or format in ("openpose", "oumvlp"), "damage is noticed"  # there one frame of many is damaged

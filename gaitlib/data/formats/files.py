@@ -2,6 +2,9 @@
 
 import os
 import re
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,11 @@ _NUMBER = re.compile(r"(\d+)")
 _DEEPEST = 12
 #: Digits from which on they are no number of a frame, and more than 64 bits hold.
 LONGEST_NUMBER = 19
+#: What reading .npy and .npz files may raise where they are damaged; a header of version 1 goes through Python's tokenizer.
+NUMPY_DAMAGE = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, RecursionError, MemoryError,
+    OverflowError, NotImplementedError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def natural(name: str) -> list:

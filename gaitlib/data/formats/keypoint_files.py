@@ -3,10 +3,10 @@
 Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
 """
 
+import os
 import re
 import struct
 from collections.abc import Iterator
-from io import FileIO
 from itertools import chain, islice
 from pathlib import Path
 
@@ -56,16 +56,25 @@ def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, object]]
                 return
 
 
+def _bytes(path: Path | str) -> bytes:
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # twice as fast as open() for small files
+        try:
+            size = os.fstat(file).st_size
+            raw = os.read(file, size + 1)
+        finally:
+            os.close(file)
+        return raw if len(raw) == size else Path(path).read_bytes()  # more than one call reads, or it grew
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from None
+
+
 def read_json(path: Path):
     """The content of a JSON file; NaN and Infinity, which Python writes and JSON has not, become None.
 
     Raises Unusable for a file that cannot be read, is empty, or is no JSON in UTF-8.
     """
-    try:
-        with FileIO(path) as file:  # a third faster than open() for small files
-            raw = file.readall()
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from None
+    raw = _bytes(path)
     if not raw or raw.isspace():
         raise Unusable("is empty")
     try:

@@ -9,7 +9,6 @@ joint_names  text [15], optional; where it is there it must be the order of gait
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
 from gaitlib.data.dataset import Walk
+from gaitlib.data.formats.files import NUMPY_DAMAGE
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
 
 LAYOUT = """\
@@ -27,8 +27,6 @@ FILE.npz   joints_mm [frames,15,3], offsets [passes+1], and for each pass
 
 _ONE_A_PASS = ("subject", "walk", "start_frame", "heading")
 _NEEDED = ("joints_mm", "offsets", *_ONE_A_PASS, "fps")
-
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def load(source: Path) -> Passes:
             arrays = {name: file[name] for name in (*_NEEDED, "joint_names") if name in file.files}
     except FileNotFoundError:
         raise InputError(f"{source} does not exist; {whole}.") from None
-    except _DAMAGE:
+    except NUMPY_DAMAGE:
         raise InputError(f"{source} is no .npz file of plain arrays, or a damaged one; {whole}.") from None
     _check(source, arrays)
     arrays.pop("joint_names", None)

@@ -6,10 +6,10 @@ V. Bazarevsky et al., "BlazePose: On-device real-time body pose tracking", 2020.
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from gaitlib.data.formats.files import NUMPY_DAMAGE
 from gaitlib.data.formats.keypoint_files import detections, first_contents, read_json, single_files
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 
@@ -29,7 +29,6 @@ ASPECT = 16 / 9
 LARGEST_SHARE = 4.0
 
 _ASSUMED = "the size of the image is not given; 16:9 was assumed, so give width and height or pixels if it is another"
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError, KeyError, BadZipFile)
 
 
 def recognize(source: Path) -> str:
@@ -44,7 +43,7 @@ def recognize(source: Path) -> str:
     for path, file in single_files(source, ".npy") if source.is_dir() or source.suffix == ".npy" else ():
         try:
             shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
-        except _DAMAGE:
+        except NUMPY_DAMAGE:
             return ""
         return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == LANDMARKS else ""
     return ""
@@ -85,14 +84,15 @@ def _from_npy(file: Path):
     try:
         with open(file, "rb") as opened:
             landmarks = np.lib.format.read_array(opened, allow_pickle=False)
-    except _DAMAGE as error:
+    except NUMPY_DAMAGE as error:
         reason = f"cannot be read ({error.strerror})" if getattr(error, "strerror", None) else "is no .npy file of numbers"
         raise Unusable(reason) from None
     if landmarks.dtype.kind not in "fiu":
         raise Unusable("is no .npy file of numbers")
     if landmarks.ndim != 3 or landmarks.shape[1] != LANDMARKS or not 2 <= landmarks.shape[2] <= 5 or not len(landmarks):
         raise Unusable(f"is an array {list(landmarks.shape)}, not [T, {LANDMARKS}, 2 to 5]")
-    return np.arange(len(landmarks)), len(landmarks), landmarks.astype(np.float64), None
+    with np.errstate(invalid="ignore"):  # a number of another kind than was written may be none
+        return np.arange(len(landmarks)), len(landmarks), landmarks.astype(np.float64), None
 
 
 def _from_json(file: Path):

@@ -63,19 +63,20 @@ def load(sequence: Sequence) -> Detections:
 
     Raises Unusable where no file can be used, people differ in their number of keypoints, or nobody is there.
     """
-    keypoints, people, names, remarks, bad = [], [], [], [], []
-    for file in sequence.files:
-        names.append(os.path.basename(file))
+    keypoints, numbers, owner, remarks, bad = [], [], [], [], []
+    names = list(map(os.path.basename, sequence.files))
+    for i, file in enumerate(sequence.files):
         try:
             for person in read_json(file)["people"]:
                 points = person["pose_keypoints_2d"]
                 if points:
                     keypoints.append(points)
-                    people.append((len(names) - 1, person.get("person_id")))
+                    numbers.append(person.get("person_id"))
+                    owner.append(i)
         except Unusable as reason:
-            bad.append(f"{names[-1]} {reason}")
+            bad.append(f"{names[i]} {reason}")
         except (TypeError, KeyError, AttributeError):
-            bad.append(f"{names[-1]} does not hold the people of a frame")
+            bad.append(f"{names[i]} does not hold the people of a frame")
     if len(bad) == len(names):
         raise Unusable(f"none of its {len(names)} files can be used; the first: {bad[0]}")
     if bad:
@@ -86,8 +87,8 @@ def load(sequence: Sequence) -> Detections:
     if len(frame_of) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise Unusable(f"{twice} is there twice")
-    frame = np.array([frame_of[names[i]] for i, _ in people])
-    numbers = [n[0] if isinstance(n, list) and len(n) == 1 else n for _, n in people]
+    frame = np.array([frame_of[name] for name in names])[owner]
+    numbers = [n[0] if isinstance(n, list) and len(n) == 1 else n for n in numbers]
     known = all(type(n) is int and 0 <= n < 2**53 for n in numbers)
     return detections(
         frame, max(frame_of.values()) + 1, to_array(keypoints), np.array(numbers) if known else None, (*remarks, *jumps)

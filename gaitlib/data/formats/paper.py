@@ -12,9 +12,7 @@ training and test are errors.
 """
 
 import re
-import tokenize
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.data.formats.files import folders_with
+from gaitlib.data.formats.files import NUMPY_DAMAGE, folders_with
 from gaitlib.data.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.data.formats.single import one_person
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
@@ -36,11 +34,6 @@ SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and vi
 
 _PARTS = ("label", "angle", "situation")
 _CONDITION = re.compile(r"([a-z]+)(?:-(\d{1,3}))?", re.IGNORECASE)
-#: What numpy raises for damaged files; it reads the header with the parts of a Python parser.
-_DAMAGE = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, tokenize.TokenError, RecursionError,
-    MemoryError, OverflowError, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,7 @@ def _mapped(path: Path) -> np.ndarray:
         with warnings.catch_warnings():  # of the parser, about the text of a damaged header
             warnings.simplefilter("ignore")
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE:
+    except NUMPY_DAMAGE:
         raise Unusable("is no .npy file of a plain array, or a damaged or empty one") from None
     if not isinstance(array, np.ndarray):
         array.close()

@@ -27,7 +27,8 @@ def one_person(
         raise Unusable("holds no frame")
     if values.dtype.kind not in "biuf":
         raise Unusable(f"holds an array of type {str(values.dtype)[:20]}, not of numbers")
-    values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # numbers of another kind than were written may be none
+        values = values.astype(np.float64)
     bad = (np.isinf(values) | (np.abs(values) > LARGEST_COORDINATE)).any(axis=(1, 2))
     if bad.any():
         row = int(np.argmax(bad))
