@@ -32,6 +32,7 @@ class Model(_Section):
     embedding: int = Field(ge=1)
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
     end_to_end: bool
+    discriminants: float = Field(ge=0)
     window: int = Field(ge=16)
 
 

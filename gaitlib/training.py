@@ -17,15 +17,19 @@ from tqdm import tqdm
 
 from gaitlib import InputError
 from gaitlib.config import Augmentation, Config
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, normalize
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import BatchSampler
-from gaitlib.evaluation.embedding import embed_walks, mirror
+from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
+from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
+
+#: Discriminants are fitted on so many windows at most, spread evenly over the walks.
+MOST_WINDOWS = 60_000
 
 
 def keep_freed_memory() -> None:
@@ -52,6 +56,23 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Te
     if settings.noise:
         x = x + settings.noise * torch.randn(x.shape, generator=generator).to(x.device)
     return x
+
+
+@torch.no_grad()
+def fit_discriminants(model: GaitModel, walks: NormalizedWalks, subject: np.ndarray) -> None:
+    """Fit the model's discriminants, where it has them, on windows of the training walks; subject: int64 [N], 0..people-1."""
+    if not model.discriminants:
+        return
+    walk, offset = window_grid(walks.length, model.window, model.window // 4)
+    thinned = slice(None, None, -(-len(walk) // MOST_WINDOWS))
+    walk, offset = walk[thinned], torch.from_numpy(offset[thinned])
+    frames = torch.from_numpy(walks.frames)
+    start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
+    statistics = [
+        window_statistics(cut_windows(frames, start[rows], length[rows], offset[rows], model.window))
+        for rows in torch.arange(len(walk)).split(1024)
+    ]
+    model.discriminants.fit(torch.cat(statistics), subject[walk])
 
 
 def validation_rank1(model: GaitModel, walks: NormalizedWalks, roles: Roles, device) -> float:
@@ -104,7 +125,10 @@ def train(
         split.train.index, train_walks.length, window=config.model.window, people=t.people,
         walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror,
     )  # fmt: skip
-    model = GaitModel(people=len(sampler.names), **config.model.model_dump()).to(fabric.device)  # where a state is loaded to
+    model = GaitModel(people=len(sampler.names), **config.model.model_dump())
+    if not (folder / STATE).exists():
+        fit_discriminants(model, train_walks, sampler.subject)
+    model.to(fabric.device)  # where a state is loaded to
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = optimizers[t.optimizer](
         model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True

@@ -11,6 +11,7 @@ from gaitlib.skeleton import (
     LEFT_HIP,
     LEFT_SHOULDER,
     MID_HIP,
+    MIRROR,
     NECK,
     NUM_JOINTS,
     RIGHT_HIP,
@@ -137,3 +138,9 @@ def opening_windows(walks: NormalizedWalks, rows, window: int) -> torch.Tensor:
 def as_poses(x: torch.Tensor) -> np.ndarray:
     """Network rows back to poses: [B, 30, T] -> float32 [B, T, 15, 2]."""
     return x.detach().cpu().transpose(1, 2).unflatten(2, (NUM_JOINTS, 2)).numpy()
+
+
+def mirror(x: torch.Tensor) -> torch.Tensor:
+    """The walk in a mirror: x negated, left and right joints exchanged. [B, 30, T] -> [B, 30, T]."""
+    pose = x.unflatten(1, (NUM_JOINTS, 2))[:, torch.as_tensor(MIRROR, device=x.device)]
+    return torch.stack([-pose[:, :, 0], pose[:, :, 1]], 2).flatten(1, 2)

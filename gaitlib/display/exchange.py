@@ -10,25 +10,13 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.display.player import SkeletonPlayer, panel, player_html, quantize, with_html
-from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
+from gaitlib.evaluation.scorecard import torso_error
+from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most: 6 give 96 decoded combinations, about 0.5 MB.
 STATIC_WALKS = 6
 
 Truth = Callable[[int, int], np.ndarray | None]
-
-
-def torso_error(pose: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance between the joints of two poses in % of the true torso length (neck to mid-hip, mean over frames).
-
-    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are left out.
-    Returns NaN where no joint is known in both.
-    """
-    distance = np.linalg.norm(pose - truth, axis=-1)
-    torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1)
-    if not np.isfinite(distance).any() or not np.isfinite(torso).any():
-        return float("nan")
-    return float(100 * np.nanmean(distance) / np.nanmean(torso))
 
 
 def walk_labels(walks: pd.DataFrame) -> list[str]:

@@ -9,10 +9,9 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, window_grid
 from gaitlib.files import replacing
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.skeleton import MIRROR, NUM_JOINTS
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,6 @@ class Embeddings:
         return cls(values, pd.DataFrame(columns))
 
 
-def mirror(x: torch.Tensor) -> torch.Tensor:
-    """The walk in a mirror: x negated, left and right joints exchanged. [B, 30, T] -> [B, 30, T]."""
-    pose = x.unflatten(1, (NUM_JOINTS, 2))[:, torch.as_tensor(MIRROR, device=x.device)]
-    return torch.stack([-pose[:, :, 0], pose[:, :, 1]], 2).flatten(1, 2)
-
-
 @torch.no_grad()
 def embed_walks(
     model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, batch: int = 512, device="cpu"
@@ -63,7 +56,7 @@ def embed_walks(
     frames = torch.from_numpy(walks.frames)
     start, length = torch.tensor(walks.start), torch.tensor(walks.length)
     walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
-    total = torch.zeros(len(walks), model.settings["embedding"], device=device)
+    total = torch.zeros(len(walks), model.embedding_size, device=device)
     for rows in torch.arange(len(walk)).split(batch):
         which = walk[rows]
         x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
+from gaitlib.model.discriminants import Discriminants
 
 #: Features a recognizer can see, and their rows.
 FEATURES = {"pose": ROWS, "motion": CODE, "body": CODE, "view": CODE}
@@ -85,6 +86,7 @@ class GaitModel(nn.Module):
 
     recognizer: "paper" or "lean"; features: which of pose, motion, body, view the recognizer sees.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
+    discriminants: the weight, beside the learned embedding, of the discriminants of pose statistics; 0: without.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class GaitModel(nn.Module):
         embedding: int = 256,
         features: list[str] = ("motion", "body"),
         end_to_end: bool = True,
+        discriminants: float = 0.0,
     ):
         super().__init__()
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -111,6 +114,13 @@ class GaitModel(nn.Module):
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
         else:
             self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
+        self.weight = discriminants
+        self.discriminants = Discriminants(people) if discriminants else None
+
+    @property
+    def embedding_size(self) -> int:
+        """How many numbers `embed` gives."""
+        return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
@@ -120,5 +130,11 @@ class GaitModel(nn.Module):
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
-        """float32 [B, 30, T] -> float32 [B, E] of length one."""
-        return F.normalize(self(x)[1])
+        """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size], of length one.
+
+        The learned embedding and, beside it, the discriminants, each of length one before they are weighted.
+        """
+        learned = F.normalize(self(x)[1])
+        if not self.discriminants:
+            return learned
+        return F.normalize(torch.cat([learned, self.weight * F.normalize(self.discriminants(x))], 1))

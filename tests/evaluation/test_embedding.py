@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import NormalizedWalks
-from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks, mirror, pose_statistics
+from gaitlib.data.preprocess import NormalizedWalks, mirror
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks, pose_statistics
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, LEFT_WRIST, NUM_JOINTS, RIGHT_ANKLE, RIGHT_WRIST
 

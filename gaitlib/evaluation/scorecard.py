@@ -1,0 +1,196 @@
+"""How well the codes are taken apart: what a walk becomes when its view is exchanged, against what that camera really saw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gaitlib import InputError
+from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
+
+#: The mean walk is a Fourier series of the gait phase with so many harmonics.
+HARMONICS = 4
+#: The phases and strides (in frames) that the mean walk is tried with.
+PHASES, STRIDES = 48, np.geomspace(16, 64, 60)
+
+
+def torso_error(pose: np.ndarray, truth: np.ndarray) -> float:
+    """Mean distance between the joints of two poses in % of the true torso length (neck to mid-hip, mean over frames).
+
+    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are left out.
+    Returns NaN where no joint is known in both.
+    """
+    return float(torso_errors(pose[None], truth[None])[0])
+
+
+def torso_errors(pose: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`torso_error` of each of B pairs: float [B, T, 15, 2] each (or what broadcasts to it) -> float [B]."""
+    distance = np.linalg.norm(pose - truth, axis=-1)
+    torso = np.linalg.norm(truth[..., NECK, :] - truth[..., MID_HIP, :], axis=-1)
+    return 100 * _mean(distance, (-2, -1)) / _mean(torso, -1)
+
+
+def _mean(values: np.ndarray, axis) -> np.ndarray:
+    """The mean of what is finite; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class ExchangeErrors:
+    """Errors of three guesses at what the camera of another view saw, in % of torso length.
+
+    exchange: the walk decoded with the view code of another person in the target view; copy: the walk as it is; mean_walk: the
+    training people's mean walk of the target view, at the phase and stride that fit the truth best.
+    float [P, V, V] each: person, source view, target view; NaN on the diagonal and where nothing was recorded.
+    """
+
+    people: list[str]
+    views: list[str]
+    exchange: np.ndarray
+    copy: np.ndarray
+    mean_walk: np.ndarray
+
+    def to_frame(self, guess: str = "exchange") -> pd.DataFrame:
+        """The mean over people of one of the guesses: a row a source view, a column a target view."""
+        names = {"index": pd.Index(self.views, name="source"), "columns": pd.Index(self.views, name="target")}
+        return pd.DataFrame(_mean(getattr(self, guess), 0), **names)
+
+    def per_person(self) -> pd.DataFrame:
+        """The mean over view pairs: a row a person, columns exchange, copy, mean_walk."""
+        guesses = {name: _mean(getattr(self, name), (1, 2)) for name in ("exchange", "copy", "mean_walk")}
+        return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
+
+
+def exchange_errors(
+    model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray], *, batch: int = 512
+) -> ExchangeErrors:
+    """Exchange the view of each walk for every other one that was recorded synchronously, and compare.
+
+    walks: people to test on; the opening window of each is used. truth: the same walks in the same order without noise, or
+    `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people.
+    The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it.
+    Raises InputError where no two walks show the same moment from two views, or a view has one person only.
+    """
+    index = walks.index.reset_index(drop=True)
+    views = sorted(index["view"].unique())
+    source, target = _synchronous_pairs(index)
+    if not len(source):
+        raise InputError("No two walks show the same moment from two views, so exchanged views cannot be compared with a truth.")
+    donor = _another_person(index)[target]
+    device = next(model.parameters()).device
+    x = opening_windows(walks, index.index, model.window)
+    goals = as_poses(opening_windows(truth, index.index, model.window))
+    shown = as_poses(x)
+    model.eval()
+    exchanged = np.empty(len(source))
+    with torch.inference_mode():
+        codes = [model.autoencoder.encode(part.to(device)) for part in x.split(batch)]
+        motion, body, view = (torch.cat([getattr(c, name) for c in codes]) for name in ("motion", "body", "view"))
+        for rows in np.array_split(np.arange(len(source)), -(-len(source) // batch)):
+            s, t = source[rows], target[rows]
+            pose = as_poses(model.autoencoder.decode(motion[s], body[s], view[donor[rows]]))
+            exchanged[rows] = torso_errors(pose, goals[t])
+    copied = torso_errors(shown[source], goals[target])
+    fitted = np.full(len(index), np.nan)
+    for name in views:
+        rows = np.flatnonzero(index["view"] == name)
+        if name in mean_walks:
+            fitted[rows] = best_fit_errors(mean_walks[name], goals[rows])
+
+    people, person = np.unique(index["subject"], return_inverse=True)
+    place = (person[source], *(np.searchsorted(views, index["view"].to_numpy()[rows]) for rows in (source, target)))
+    shape = (len(people), len(views), len(views))
+
+    def table(values: np.ndarray) -> np.ndarray:
+        cell = np.ravel_multi_index(place, shape)
+        count = np.bincount(cell, minlength=np.prod(shape))
+        with np.errstate(invalid="ignore"):
+            return (np.bincount(cell, values, np.prod(shape)) / count).reshape(shape)
+
+    return ExchangeErrors(list(people), views, table(exchanged), table(copied), table(fitted[target]))
+
+
+def _synchronous_pairs(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of all ordered pairs of walks of one recording in different views: int64 [M] each."""
+    rows = pd.DataFrame(
+        {"row": np.arange(len(index)), "view": index["view"], "recording": index["subject"] + "/" + index["recording"]}
+    )
+    pairs = rows.merge(rows, on="recording")
+    pairs = pairs[pairs["view_x"] != pairs["view_y"]]
+    return pairs["row_x"].to_numpy(), pairs["row_y"].to_numpy()
+
+
+def _another_person(index: pd.DataFrame) -> np.ndarray:
+    """For each walk, a walk of the next person in the same view and, where there is one, of the same condition: int64 [N]."""
+    other = np.full(len(index), -1)
+    for columns in (["view", "condition"], ["view"]):
+        for _, group in index.groupby(columns):
+            rows = group.index.to_numpy()
+            people, person = np.unique(group["subject"], return_inverse=True)
+            if len(people) > 1:
+                first = np.array([rows[person == p][0] for p in range(len(people))])
+                other[rows] = np.where(other[rows] < 0, first[(person + 1) % len(people)], other[rows])
+    if (other < 0).any():
+        view = index["view"][int(np.argmax(other < 0))]
+        raise InputError(f"View {view} shows one person only; exchanging views needs the view code of another one.")
+    return other
+
+
+# ------------------------------------------------------------------------------------------------------------- the mean walk
+
+
+def fourier(phase: np.ndarray) -> np.ndarray:
+    """1, cos k phase, sin k phase for k = 1..HARMONICS: phase [...] in radians -> [..., 1 + 2 HARMONICS]."""
+    angles = phase[..., None] * np.arange(1, HARMONICS + 1)
+    return np.concatenate([np.ones_like(phase)[..., None], np.cos(angles), np.sin(angles)], -1)
+
+
+def _tracks(frames: int) -> np.ndarray:
+    """Every phase over time that is tried: [PHASES * strides, T], in radians."""
+    start = 2 * np.pi * np.arange(PHASES) / PHASES
+    return (start[:, None, None] + 2 * np.pi * np.arange(frames) / STRIDES[:, None]).reshape(-1, frames)
+
+
+def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str, np.ndarray]:
+    """The mean walk of each view over people whose cameras are synchronous, as a function of the gait phase.
+
+    The phase of a recording is the steady one that fits the distance of its ankles along x in the view `side` best; each joint's
+    mean course over the phase is then the least-squares Fourier series. walks: training people.
+    Returns view -> float64 [1 + 2 HARMONICS, 15, 2].
+    """
+    index = walks.index.reset_index(drop=True)
+    shown = as_poses(opening_windows(walks, index.index, window)).astype(np.float64)
+    recording = index["subject"] + "/" + index["recording"]
+    tracks = _tracks(window)
+    seen = np.flatnonzero(index["view"] == side)
+    ankles = shown[seen, :, RIGHT_ANKLE, 0] - shown[seen, :, LEFT_ANKLE, 0]
+    ankles -= ankles.mean(1, keepdims=True)
+    phase = dict(zip(recording[seen], tracks[(ankles @ np.cos(tracks).T).argmax(1)], strict=True))
+    result = {}
+    for view, rows in index.groupby("view").groups.items():
+        rows = [row for row in rows if recording[row] in phase]
+        basis = fourier(np.stack([phase[recording[row]] for row in rows])).reshape(-1, 1 + 2 * HARMONICS)
+        series = np.linalg.lstsq(basis, shown[rows].reshape(-1, 2 * NUM_JOINTS), rcond=None)[0]
+        result[str(view)] = series.reshape(-1, NUM_JOINTS, 2)
+    return result
+
+
+def best_fit_errors(series: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The torso errors of a mean walk at the phases and strides that come nearest to each truth.
+
+    series: float [1 + 2 HARMONICS, 15, 2]; truth: float [N, T, 15, 2]. Returns float64 [N].
+    """
+    basis = fourier(_tracks(truth.shape[1]))  # [tracks, T, 1 + 2 HARMONICS]
+    flat = series.reshape(len(series), -1)
+    # squared distances multiplied out, without |truth|^2: no pose of the many tracks is built
+    gram = basis.transpose(0, 2, 1) @ basis
+    square = (gram * (flat @ flat.T)).sum((1, 2))
+    along = truth.reshape(*truth.shape[:2], -1) @ flat.T  # [N, T, 1 + 2 HARMONICS]
+    product = along.reshape(len(truth), -1) @ basis.reshape(len(basis), -1).T
+    best = (square - 2 * product).argmin(1)
+    return torso_errors((basis[best] @ flat).reshape(truth.shape), truth)

@@ -1,0 +1,121 @@
+"""Statistics of the pose over a window, and the directions in them that tell people apart: no iteration, no gradient."""
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import torch
+from torch import Tensor, nn
+
+from gaitlib.data.preprocess import mirror
+from gaitlib.model.autoencoder import ROWS
+from gaitlib.skeleton import (
+    BONES,
+    LEFT_ANKLE,
+    LEFT_HIP,
+    LEFT_KNEE,
+    NUM_JOINTS,
+    RIGHT_ANKLE,
+    RIGHT_HIP,
+    RIGHT_KNEE,
+)
+
+#: Every two joints.
+PAIRS = torch.triu_indices(NUM_JOINTS, NUM_JOINTS, 1)
+#: Four of every coordinate and distance, two of every velocity, one of every coordinate of a bone.
+STATISTICS = 4 * (ROWS + PAIRS.shape[1]) + 2 * ROWS + 2 * len(BONES)
+#: More discriminants than this add nothing that could be measured.
+MOST_DISCRIMINANTS = 256
+#: The covariance within people is drawn toward a multiple of the identity by this share.
+SHRINKAGE = 0.02
+#: Standardized statistics beyond this are cut off: a joint that an estimator lost does not decide.
+LARGEST = 4.0
+
+
+def forward_bend(x: Tensor) -> Tensor:
+    """How far the knees are in front of the line from hip to ankle, along x, mean over time and both legs: [B, 30, T] -> [B].
+
+    Knees bend forward only, so a positive value means that the person walks to the right.
+    """
+    across = x.unflatten(1, (NUM_JOINTS, 2))[:, :, 0].mean(2)
+    legs = ((RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE), (LEFT_HIP, LEFT_KNEE, LEFT_ANKLE))
+    return sum(across[:, knee] - (across[:, hip] + across[:, ankle]) / 2 for hip, knee, ankle in legs) / 2
+
+
+def facing_right(x: Tensor) -> Tensor:
+    """Those that walk to the left in a mirror, the others as they are: [B, 30, T] -> [B, 30, T].
+
+    The side of the body that is nearer to the camera then has the same joint numbers in every walk.
+    """
+    return torch.where((forward_bend(x) < 0)[:, None, None], mirror(x), x)
+
+
+def window_statistics(x: Tensor) -> Tensor:
+    """What a window is like, whichever way it faces and wherever in the gait cycle it begins: [B, 30, T] -> [B, STATISTICS].
+
+    Mean, standard deviation, maximum and minimum over time of the coordinates and of the distances between all joints (torso
+    lengths); standard deviation and mean absolute value of the velocities (torso lengths in two frames); standard deviation of
+    the bone vectors.
+    """
+    x = facing_right(x)
+    across, down = x[:, 0::2], x[:, 1::2]
+
+    def between(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return across[:, b] - across[:, a], down[:, b] - down[:, a]
+
+    bone = torch.cat(between(*torch.tensor(BONES, device=x.device).T), 1)
+    course = torch.cat([x, torch.hypot(*between(*PAIRS.to(x.device)))], 1)
+    velocity = x[..., 2:] - x[..., :-2]
+    return torch.cat(
+        [
+            *(course.mean(2), course.std(2, correction=0), course.amax(2), course.amin(2)),
+            *(velocity.std(2, correction=0), velocity.abs().mean(2), bone.std(2, correction=0)),
+        ],
+        1,
+    )
+
+
+class Discriminants(nn.Module):
+    """Linear discriminants of the pose statistics, fitted in closed form on the training people.
+
+    Directions in which windows of one person agree and people differ (Fisher, 1936). Each is scaled so that the spread within a
+    person is 1, then weighted by the square root of the share of its variance that lies between people: what one would expect of
+    a person's mean given one window (probabilistic LDA; Ioffe, ECCV 2006).
+    people: how many there are to train on; fewer than these directions exist.
+    """
+
+    def __init__(self, people: int):
+        super().__init__()
+        self.size = min(people - 1, STATISTICS, MOST_DISCRIMINANTS)
+        self.register_buffer("center", torch.zeros(STATISTICS))
+        self.register_buffer("scale", torch.ones(STATISTICS))
+        self.register_buffer("projection", torch.zeros(STATISTICS, self.size))
+        self.register_buffer("origin", torch.zeros(self.size))
+
+    def _standardized(self, statistics: Tensor) -> Tensor:
+        return ((statistics - self.center) / self.scale).clamp(-LARGEST, LARGEST)
+
+    @torch.no_grad()
+    def fit(self, statistics: Tensor, subject: np.ndarray) -> None:
+        """statistics: [N, STATISTICS] of training windows; subject: int64 [N], every person 0..people-1.
+
+        Every person counts alike in the spread between people, however many windows there are.
+        """
+        self.center.copy_(statistics.mean(0))
+        self.scale.copy_(statistics.std(0) + 1e-6)  # the neck is at the origin in every frame
+        values = self._standardized(statistics).double().cpu().numpy()
+        people = scipy.sparse.coo_array((np.ones(len(subject)), (subject, np.arange(len(subject))))).tocsr()
+        means = (people @ values) / people.sum(1)[:, None]
+        deviation = values - means[subject]
+        within = deviation.T @ deviation / len(values)
+        within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / STATISTICS * np.eye(STATISTICS)
+        middle = means.mean(0)
+        between = (means - middle).T @ (means - middle) / len(means)
+        ratio, direction = scipy.linalg.eigh(between, within, subset_by_index=(STATISTICS - self.size, STATISTICS - 1))
+        ratio = ratio.clip(0)
+        projection = direction * np.sqrt(ratio / (1 + ratio))
+        self.projection.copy_(torch.from_numpy(projection))
+        self.origin.copy_(torch.from_numpy(middle @ projection))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 30, T] -> [B, size], not normalized."""
+        return self._standardized(window_statistics(x)) @ self.projection - self.origin
