@@ -1,0 +1,135 @@
+"""Statistics of a window against loops, and discriminants against scikit-learn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch.nn import functional as F
+
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.preprocess import mirror, normalize, opening_windows
+from gaitlib.data.walkers import make_walkers
+from gaitlib.model.discriminants import SHRINKAGE, STATISTICS, Discriminants, facing_right, forward_bend, window_statistics
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import BONES
+
+
+@pytest.fixture(scope="module")
+def walks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("walkers") / "data"
+    write_dataset(folder, make_walkers(6, 2, views=[54, 90, 270]), name="walkers")
+    return normalize(GaitDataset.open(folder))
+
+
+def by_loops(x):
+    """The statistics of one window [30, T] that faces right, in the order the docstring names them."""
+    x = np.asarray(x, dtype=np.float64)
+    courses = list(x)
+    courses += [
+        [np.hypot(x[2 * a, t] - x[2 * b, t], x[2 * a + 1, t] - x[2 * b + 1, t]) for t in range(x.shape[1])]
+        for a in range(15)
+        for b in range(a + 1, 15)
+    ]
+    velocities = [[row[t + 2] - row[t] for t in range(len(row) - 2)] for row in x]
+    bones = [x[2 * b + axis] - x[2 * a + axis] for axis in (0, 1) for a, b in BONES]
+    return np.concatenate(
+        [
+            [np.mean(c) for c in courses],
+            [np.std(c) for c in courses],
+            [np.max(c) for c in courses],
+            [np.min(c) for c in courses],
+            [np.std(v) for v in velocities],
+            [np.mean(np.abs(v)) for v in velocities],
+            [np.std(b) for b in bones],
+        ]
+    )
+
+
+def test_knees_tell_where_somebody_walks(walks):
+    x = opening_windows(walks, walks.index.index, 64)
+    right = pd.Series(forward_bend(x).numpy() > 0).groupby(walks.index["view"].to_numpy())
+    assert right.mean().to_dict() == {"054": 0, "090": 0, "270": 1}
+    torch.testing.assert_close(forward_bend(mirror(x)), -forward_bend(x))
+    assert (forward_bend(facing_right(x)) >= 0).all()
+
+
+def test_statistics_are_those_of_loops(walks):
+    x = opening_windows(walks, [0, 1, 2], 40)
+    found = window_statistics(x)
+    assert found.shape == (3, STATISTICS)
+    for one, window in zip(found, facing_right(x), strict=True):
+        np.testing.assert_allclose(one, by_loops(window), atol=2e-6)
+
+
+def test_a_walk_and_its_mirror_image_have_the_same_statistics(walks):
+    x = opening_windows(walks, walks.index.index[:20], 64)
+    torch.testing.assert_close(window_statistics(mirror(x)), window_statistics(x))
+
+
+def people_and_statistics(people=7, each=40, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    subject = np.repeat(np.arange(people), each)
+    mixing = torch.randn(STATISTICS, STATISTICS, generator=g) / STATISTICS**0.5
+    means = 0.7 * torch.randn(people, STATISTICS, generator=g)
+    return means[subject] + torch.randn(len(subject), STATISTICS, generator=g) @ mixing, subject
+
+
+def test_the_directions_are_those_of_scikit_learn():
+    statistics, subject = people_and_statistics()
+    ours = Discriminants(people=7)
+    ours.fit(statistics, subject)
+    values = ((statistics - statistics.mean(0)) / (statistics.std(0) + 1e-6)).clamp(-4, 4).double().numpy()
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE).fit(values, subject)
+    theirs = lda.transform(values)  # as many people, as many windows each: there the definitions agree
+    spread = np.stack([theirs[subject == p].mean(0) for p in range(7)]).var(0)
+    theirs *= np.sqrt(spread / (1 + spread))
+    found = (ours._standardized(statistics) @ ours.projection - ours.origin).numpy()[:, ::-1]
+    np.testing.assert_allclose(np.abs(found), np.abs(theirs), rtol=1e-3, atol=1e-2)
+    assert ours.size == 6
+
+
+def test_every_person_counts_alike_in_the_spread_between_people():
+    statistics, subject = people_and_statistics()
+    often = np.concatenate([np.arange(len(subject)), np.flatnonzero(subject == 0)])
+    found = Discriminants(people=7)
+    found.fit(statistics[often], subject[often])
+    values = found._standardized(statistics).double()
+    middle = torch.stack([values[subject == person].mean(0) for person in range(7)]).mean(0)
+    torch.testing.assert_close(found.origin, (middle @ found.projection.double()).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_they_tell_unseen_windows_of_the_same_people_apart(walks):
+    subject = walks.index["subject"].astype(int).to_numpy() - 1
+    x = opening_windows(walks, walks.index.index, 32)
+    known = (walks.index["condition"] == "nm").to_numpy() & (walks.index["run"] <= 4).to_numpy()
+    found = Discriminants(people=6)
+    found.fit(window_statistics(x[known]), subject[known])
+    values = F.normalize(found(x)).numpy()
+    nearest = (values[~known] @ values[known].T).argmax(1)
+    assert (subject[known][nearest] == subject[~known]).mean() > 0.8
+
+
+def test_a_joint_that_never_moves_does_no_harm(walks):
+    x = opening_windows(walks, walks.index.index, 32)
+    x[:, 4:6] = 0
+    found = Discriminants(people=6)
+    found.fit(window_statistics(x), walks.index["subject"].astype(int).to_numpy() - 1)
+    assert torch.isfinite(found(x)).all()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_both_parts_of_an_embedding_have_their_weight(walks, weight):
+    torch.manual_seed(0)
+    model = GaitModel(people=6, window=32, encoder_width=6, recognizer_width=4, embedding=8, discriminants=weight)
+    x = opening_windows(walks, walks.index.index[:12], 32)
+    if weight:
+        model.discriminants.fit(window_statistics(x), np.arange(12) % 6)
+    model.eval()
+    found = model.embed(x)
+    assert found.shape == (12, model.embedding_size) == (12, 8 + 5 * (weight > 0))
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(12))
+    torch.testing.assert_close(F.normalize(found[:, :8]), F.normalize(model(x)[1].detach()))
+    if weight:
+        torch.testing.assert_close(found[:, 8:].norm(dim=1) / found[:, :8].norm(dim=1), torch.full((12,), weight))
+        torch.testing.assert_close(F.normalize(found[:, 8:]), F.normalize(model.discriminants(x)))
