@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib import InputError, training
-from gaitlib.config import load_config
+from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import normalize
 from gaitlib.data.protocol import Roles, Split
@@ -27,10 +27,6 @@ TINY = [
     "training.people=4", "training.walks_per_person=2", "training.iterations=6", "training.validate_every=2",
     "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.joint_dropout=0.05",
 ]  # fmt: skip
-TERMS = (
-    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view",
-    "body_over_time", "triplet", "cycle", "identity", "contrastive",
-)  # fmt: skip
 OFF = dict.fromkeys(TERMS, 0.0)
 
 
@@ -74,7 +70,7 @@ def some_batch(synchronous=(True, False, True, False), other=(1, 0, 2, 3)):
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    model = GaitModel(people=3, window=24, encoder="paper", recognizer_width=4, embedding=8)
+    model = GaitModel(people=3, window=24, encoder="paper", recognizer="paper", recognizer_width=4, embedding=8)
     return model.eval()
 
 

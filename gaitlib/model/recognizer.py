@@ -10,10 +10,26 @@ from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized
 FEATURES = {"pose": ROWS, "motion": CODE, "body": CODE, "view": CODE}
 
 
+class CenterLoss(nn.Module):
+    """A learned center for each of the training people (Wen et al., "A discriminative feature learning approach", ECCV 2016).
+
+    As released: the squared distance without the factor 1/2.
+    """
+
+    def __init__(self, people: int, embedding: int):
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(people, embedding))
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """The mean squared Euclidean distance of embeddings [N, E] from the centers of their people, int64 [N] -> scalar."""
+        return (embedding - self.centers.index_select(0, subject)).square().sum(1).mean()
+
+
 class PaperRecognizer(nn.Module):
-    """The published recognizer: the rows as a one-channel image [B, 1, R, T], five 3x3 convolutions, one large matrix.
+    """The published recognizer: the rows as a one-channel image [B, 1, R, T], four 3x3 convolutions, one large matrix.
 
     The rows are those of the chosen features over time; body and view enter as sequences. width: 32 as published.
+    The released program has three more convolutions, which nothing uses; they are left out.
     Returns (embedding [B, 512], logits [B, people]).
     """
 
@@ -31,6 +47,10 @@ class PaperRecognizer(nn.Module):
         self.fc = nn.Linear(2 * width * (rows // 2 + 1) * (frames // 2 + 1), embedding)
         self.fc_cls = nn.Linear(embedding, people)
         self.dropout = nn.Dropout(0.5)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
+        self.center_loss = CenterLoss(people, embedding)
 
     def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         rows = {"pose": x, "motion": codes.motion, "body": codes.body_sequence, "view": codes.view_sequence}
@@ -93,6 +113,8 @@ class GaitModel(nn.Module):
         people: int,
         window: int = 64,
         encoder: str = "lean",
+        layout: str = "trajectories",
+        static_rows: int = ROWS,
         encoder_width: int = 96,
         encoder_kernel: int = 5,
         decoder_dropout: float = 0.2,
@@ -106,7 +128,9 @@ class GaitModel(nn.Module):
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
-        self.autoencoder = Autoencoder(encoder, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout)
+        self.autoencoder = Autoencoder(
+            encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout
+        )
         if recognizer == "paper":
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
         else:
@@ -115,8 +139,12 @@ class GaitModel(nn.Module):
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
         codes = self.autoencoder.encode(x)
+        return codes, *self.recognize(x, codes)
+
+    def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
         seen = codes if self.end_to_end else Codes(*(code.detach() for code in codes))
-        return codes, *self.recognizer(x, seen)
+        return self.recognizer(self.autoencoder.arrange(x), seen)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
