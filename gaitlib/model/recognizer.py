@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaitlib import InputError
 from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
 
 #: Features a recognizer can see, and their rows.
@@ -103,7 +104,7 @@ class LeanRecognizer(nn.Module):
 class GaitModel(nn.Module):
     """The autoencoder and a recognizer on its codes; what a checkpoint holds.
 
-    recognizer: "paper" or "lean"; features: which of pose, motion, body, view the recognizer sees.
+    recognizer: "paper", "lean", or "none", for an autoencoder alone; features: which of pose, motion, body, view it sees.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
     """
 
@@ -131,9 +132,10 @@ class GaitModel(nn.Module):
         self.autoencoder = Autoencoder(
             encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout
         )
+        self.recognizer = None
         if recognizer == "paper":
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
-        else:
+        elif recognizer == "lean":
             self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
@@ -143,6 +145,8 @@ class GaitModel(nn.Module):
 
     def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
+        if self.recognizer is None:
+            raise InputError("This checkpoint is an autoencoder alone, which recognizes nobody; give the recognizer's file too.")
         seen = codes if self.end_to_end else Codes(*(code.detach() for code in codes))
         return self.recognizer(self.autoencoder.arrange(x), seen)
 
