@@ -98,21 +98,18 @@ def load_released(files: list[Path], features: list[str] | None = None) -> tuple
             if first in _RELEASED:
                 weights[f"{_RELEASED[first]}.{name}"] = tensor.float() if tensor.is_floating_point() else tensor
     config = load_config(config_folder() / "as_released.yaml").model_dump(mode="json")
-    people, settings = 1, config["model"]
-    sizes = {name: weights.get(f"recognizer.{name}.weight") for name in ("conv1.0", "fc", "fc_cls")}
-    alone = all(size is None for size in sizes.values())
-    if not alone and any(size is None for size in sizes.values()):
-        lacking = next(name for name, size in sizes.items() if size is None)
-        raise InputError(f"{named} lacks {lacking}.weight of the recognizer.")
-    if not alone:
-        people, settings["embedding"], settings["recognizer_width"] = (
-            len(sizes["fc_cls"]),
-            len(sizes["fc"]),
-            len(sizes["conv1.0"]),
-        )
-        settings["features"] = features or _released_features(sizes["fc"], settings, named)
+    settings = config["model"]
+
+    def rows(name: str, otherwise: int) -> int:
+        return len(weights[name]) if name in weights else otherwise
+
+    settings["recognizer_width"] = rows("recognizer.conv1.0.weight", settings["recognizer_width"])
+    settings["embedding"] = rows("recognizer.fc.weight", settings["embedding"])
+    if features or "recognizer.fc.weight" in weights:
+        settings["features"] = features or _released_features(weights["recognizer.fc.weight"], settings, named)
+    alone = {} if any(name.startswith("recognizer.") for name in weights) else {"recognizer": "none"}
     with torch.device("meta"):
-        model = GaitModel(people=people, **settings | ({"recognizer": "none"} if alone else {}))
+        model = GaitModel(people=rows("recognizer.fc_cls.weight", 1), **settings | alone)
     for name in model.state_dict():
         if name.endswith("num_batches_tracked"):  # files of early torch lack it
             weights.setdefault(name, torch.zeros((), dtype=torch.int64))

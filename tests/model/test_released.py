@@ -172,7 +172,8 @@ def test_an_autoencoder_alone_decodes_and_recognizes_nobody(files):
         ({"conv3.0.weight": (4, 3, 3, 3)}, r"conv3\.0\.weight has shape \[4, 3, 3, 3\], not \[4, 4, 3, 3\]"),
         ({"center_loss.centers": (4, EMBEDDING)}, r"center_loss\.centers has shape \[4, 6\], not \[5, 6\]"),
         ({"fc.weight": (EMBEDDING, 1000)}, r"fc\.weight has shape \[6, 1000\], which fits no features"),
-        ({"fc_cls.weight": None}, r"lacks fc_cls\.weight of the recognizer"),
+        ({"fc_cls.weight": None}, r"recognizer\.fc_cls\.weight is missing"),
+        ({"fc.weight": None}, r"recognizer\.fc\.weight is missing"),
     ],
 )
 def test_what_does_not_fit_is_named_with_both_shapes(files, change, words):
