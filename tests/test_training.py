@@ -243,6 +243,45 @@ def test_the_seed_decides(split, tmp_path):
     assert one["loss"].tolist() != other["loss"].tolist()
 
 
+@pytest.mark.parametrize("stay", [True, False])
+def test_the_network_may_stay_in_eval_after_the_first_look(split, tmp_path, monkeypatch, stay):
+    modes, original = [], training.loss_terms
+
+    def spy(model, *arguments):
+        modes.append(model.training)
+        return original(model, *arguments)
+
+    monkeypatch.setattr(training, "loss_terms", spy)
+    settings = config(f"training.stay_in_eval={stay}")
+    train(settings, split, tmp_path / "whole")
+    assert modes == [True, True, *[not stay] * 4]
+    norms = [load_state(tmp_path / "whole" / "state.pt")["model"]["recognizer.neck.num_batches_tracked"].item()]
+    assert norms == [2 if stay else 6]  # of how many batches the batch norm took notice
+
+
+def test_fixed_partners_that_do_not_exist_are_zeros(split, tmp_path, monkeypatch):
+    seen, original = [], training.loss_terms
+
+    def spy(model, x, target, batch, *rest):
+        seen.append((target, batch))
+        return original(model, x, target, batch, *rest)
+
+    monkeypatch.setattr(training, "loss_terms", spy)
+    index = split.train.index
+    person = index["subject"].iloc[0]  # is seen from one view, from which nobody else is
+    alone = split.train.select(sequence=index["sequence"][(index["subject"] == person) == (index["view"] == "036")].tolist())
+    history = train(
+        config("training.partners=fixed", "augmentation.mirror=0.5"), Split(alone, split.validation, split.test), tmp_path
+    )
+    assert np.isfinite(history.to_numpy(float)).all()
+    assert len(seen) == 6
+    for target, batch in seen:
+        assert len(target) == len(batch.walk) == 3 * 8
+        missing = torch.from_numpy(batch.walk < 0)
+        assert missing.sum() == 4  # x_v and x_i of this person's two anchors
+        assert torch.equal((target == 0).flatten(1).all(1), missing)
+
+
 def test_the_history_sums_up_the_weighted_terms(split, tmp_path):
     settings = config("training.iterations=3", "training.validate_every=2")
     seen = []
