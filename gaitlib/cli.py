@@ -203,20 +203,24 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if run.exists() and any(run.iterdir()):
         raise InputError(f"{run} exists; give another --name.")
-    from gaitlib.model.checkpoint import find_weights
+    from gaitlib.model.checkpoint import load_model, released_files
 
-    find_weights(checkpoint)
+    load_model(checkpoint)  # what is wrong with it is said before anything is written
+    checkpoint = ",".join(str(path.resolve()) for path in released_files(checkpoint) or [Path(checkpoint)])
     run.mkdir(parents=True, exist_ok=True)
     parameters = {"config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else ""}
     run_notebooks(
         run.resolve(),
-        {**parameters, "run": str(run.resolve()), "checkpoint": str(Path(checkpoint).resolve())},
+        {**parameters, "run": str(run.resolve()), "checkpoint": checkpoint},
         (chapter,),
     )
     click.echo(f"The report is {run / 'index.html'}")
 
 
-_checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILE", help="A run folder or a weights file.")
+_checkpoint = click.option(
+    "--checkpoint", required=True, metavar="RUN_OR_FILES",
+    help="A run folder, a weights file, or files of the released program: autoencoder.pt,recognizer.pt.",
+)  # fmt: skip
 
 
 @main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")

@@ -24,6 +24,8 @@ class Walkers(_Section):
 
 class Model(_Section):
     encoder: Literal["paper", "lean"]
+    layout: Literal["trajectories", "scrambled"]
+    static_rows: int = Field(ge=1, le=30)
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
     decoder_dropout: float = Field(ge=0, lt=1)
@@ -36,21 +38,35 @@ class Model(_Section):
     window: int = Field(ge=16)
 
 
+#: The losses that have a weight.
+TERMS = (
+    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view",
+    "body_over_time", "triplet", "cycle", "identity", "center", "contrastive",
+)  # fmt: skip
+
+
 class Losses(_Section):
     reconstruction: float = Field(ge=0)
     reconstruction_error: Literal["aligned", "frame"]
+    time_shift: Literal["window", "batch"]
+    frame_by_frame: Literal["synchronous", "all"]
     view_exchange: float = Field(ge=0)
     view_swap: float = Field(ge=0)
     invariance_motion: float = Field(ge=0)
     invariance_body: float = Field(ge=0)
     invariance_view: float = Field(ge=0)
     body_over_time: float = Field(ge=0)
+    body_over_time_rewards: Literal["constancy", "change"]
     triplet: float = Field(ge=0)
+    triplet_distance: Literal["code", "scalar"]
     cycle: float = Field(ge=0)
     identity: float = Field(ge=0)
-    label_smoothing: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, le=0.5)
+    smoothing_over: Literal["all", "others"]
+    center: float = Field(ge=0)
     contrastive: float = Field(ge=0)
     temperature: float = Field(gt=0)
+    logged: list[Literal[TERMS]]
 
 
 class Augmentation(_Section):
@@ -63,6 +79,7 @@ class Training(_Section):
     iterations: int = Field(ge=1)
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
+    partners: Literal["synchronous", "fixed"]
     exchange_share: float = Field(gt=0, le=1)
     optimizer: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0)
@@ -74,6 +91,7 @@ class Training(_Section):
     gradient_clip: float = Field(ge=0)
     average: float = Field(ge=0, lt=1)
     validate_every: int = Field(ge=1)
+    stay_in_eval: bool
     precision: Literal["auto", "32-true", "bf16-mixed"]
 
 
@@ -99,6 +117,10 @@ class Config(_Section):
             raise ValueError("model.window must be even for the paper recognizer")
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
+        if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):
+            raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
+        if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
+            raise ValueError("losses.center needs the centers of the paper recognizer")
         return self
 
 

@@ -107,7 +107,7 @@ class Experiment:
         config: a YAML file; empty: the configuration of the checkpoint where one is given, else configs/quick.yaml.
         overrides: "key=value", several separated by spaces.
         data: a data set folder; empty for the embedded walkers. run: where results and figures go.
-        checkpoint: a run folder or a weights file to use instead of training.
+        checkpoint: a run folder or a weights file to use instead of training, or files of the released program, "A.pt,B.pt".
         """
         os.chdir(root())
         changes = shlex.split(overrides)
@@ -175,7 +175,7 @@ class Experiment:
     def trained(self, on_progress: Callable[[pd.DataFrame], None] | None = None) -> Path:
         """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given."""
         if self.checkpoint:
-            return self.checkpoint
+            return self._converted or self.checkpoint
         from gaitlib.training import train
 
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint}
@@ -184,6 +184,21 @@ class Experiment:
             self._training_key,
             lambda folder: train(self.config, self.split, folder, on_progress=on_progress, facts=facts),
         )
+
+    @cached_property
+    def _converted(self) -> Path | None:
+        """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
+        from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
+
+        files = released_files(self.checkpoint)
+        if not files:
+            return None
+        model, facts = load_released(files)
+
+        def make(folder: Path) -> None:
+            save_weights(folder / WEIGHTS, model, model.state_dict(), **facts)
+
+        return self._stage("released", [[_file_fingerprint(file) for file in files], model.settings, facts], make)
 
     @cached_property
     def _training_key(self) -> list:

@@ -123,7 +123,7 @@ def train(
     train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
     sampler = BatchSampler(
         split.train.index, train_walks.length, window=config.model.window, people=t.people,
-        walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror,
+        walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
     )  # fmt: skip
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     if not (folder / STATE).exists():
@@ -170,13 +170,14 @@ def train(
             walk = torch.as_tensor(batch.walk, device=device)
             offset = torch.as_tensor(batch.offset, device=device)
             x = cut_windows(frames, start[walk], length[walk], offset, config.model.window)
+            x = torch.where((walk < 0)[:, None, None], 0, x)
             generator = torch.Generator().manual_seed(hash((config.seed, iteration)) % 2**63)
-            mirrored = torch.as_tensor(batch.mirrored, device=device).repeat(2)[:, None, None]
+            mirrored = torch.as_tensor(batch.mirrored, device=device).repeat(len(walk) // len(batch.mirrored))[:, None, None]
             target = torch.where(mirrored, mirror(x), x)
             x = disturb(target, config.augmentation, generator)
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
-            wrapped.train()
+            wrapped.train(not (t.stay_in_eval and iteration >= t.validate_every))
             with fabric.autocast():
                 parts = loss_terms(model, x, target, batch, config.losses, decoded)
                 loss = sum(getattr(config.losses, name) * part for name, part in parts.items())

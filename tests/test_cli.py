@@ -80,6 +80,8 @@ def other_schema():
         (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a checkpoint"),
         (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
         (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "nothing holds no checkpoint"),
+        (["evaluate", "--checkpoint", "autoencoder.pt,recognizer.pt"], "There is no file autoencoder.pt"),
+        (["embed", "a.pth", "nowhere", "--out", "o.npz"], "There is no file a.pth"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(refused, tmp_path, arguments, words):
@@ -251,6 +253,16 @@ def test_walkers_are_made_and_embedded(call, checkpoint, tmp_path):
         np.testing.assert_allclose(np.linalg.norm(found["values"], axis=1), 1, rtol=1e-4)
         assert found["sequence"].tolist() == dataset.index["sequence"].tolist()
         assert len(np.unique(found["values"].round(6), axis=0)) > 100
+
+
+def test_released_weights_that_do_not_fit_are_named(refused, tmp_path):
+    import torch
+
+    torch.save({"motion_encoder.model.1.weight": torch.zeros(64, 28, 3)}, tmp_path / "a.pt")
+    wanted = "a.pt does not fit its network: autoencoder.motion_encoder.model.1.weight has shape [64, 28, 3], not [64, 30, 3]."
+    assert wanted in refused("evaluate", "--checkpoint", "a.pt", "--name", "mine")
+    assert wanted in refused("embed", "a.pt", "nowhere", "--out", "o.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_data_set_is_inspected(call, refused, tmp_path):

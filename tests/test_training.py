@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib import InputError, training
-from gaitlib.config import load_config
+from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import normalize
 from gaitlib.data.protocol import Roles, Split
@@ -27,10 +27,6 @@ TINY = [
     "training.people=4", "training.walks_per_person=2", "training.iterations=6", "training.validate_every=2",
     "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.joint_dropout=0.05",
 ]  # fmt: skip
-TERMS = (
-    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view",
-    "body_over_time", "triplet", "cycle", "identity", "contrastive",
-)  # fmt: skip
 OFF = dict.fromkeys(TERMS, 0.0)
 
 
@@ -74,7 +70,7 @@ def some_batch(synchronous=(True, False, True, False), other=(1, 0, 2, 3)):
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    model = GaitModel(people=3, window=24, encoder="paper", recognizer_width=4, embedding=8)
+    model = GaitModel(people=3, window=24, encoder="paper", recognizer="paper", recognizer_width=4, embedding=8)
     return model.eval()
 
 
@@ -245,6 +241,45 @@ def test_the_seed_decides(split, tmp_path):
     pd.testing.assert_frame_equal(one, two)
     other = train(config(*short, "seed=1"), split, tmp_path / "other")
     assert one["loss"].tolist() != other["loss"].tolist()
+
+
+@pytest.mark.parametrize("stay", [True, False])
+def test_the_network_may_stay_in_eval_after_the_first_look(split, tmp_path, monkeypatch, stay):
+    modes, original = [], training.loss_terms
+
+    def spy(model, *arguments):
+        modes.append(model.training)
+        return original(model, *arguments)
+
+    monkeypatch.setattr(training, "loss_terms", spy)
+    settings = config(f"training.stay_in_eval={stay}")
+    train(settings, split, tmp_path / "whole")
+    assert modes == [True, True, *[not stay] * 4]
+    norms = [load_state(tmp_path / "whole" / "state.pt")["model"]["recognizer.neck.num_batches_tracked"].item()]
+    assert norms == [2 if stay else 6]  # of how many batches the batch norm took notice
+
+
+def test_fixed_partners_that_do_not_exist_are_zeros(split, tmp_path, monkeypatch):
+    seen, original = [], training.loss_terms
+
+    def spy(model, x, target, batch, *rest):
+        seen.append((target, batch))
+        return original(model, x, target, batch, *rest)
+
+    monkeypatch.setattr(training, "loss_terms", spy)
+    index = split.train.index
+    person = index["subject"].iloc[0]  # is seen from one view, from which nobody else is
+    alone = split.train.select(sequence=index["sequence"][(index["subject"] == person) == (index["view"] == "036")].tolist())
+    history = train(
+        config("training.partners=fixed", "augmentation.mirror=0.5"), Split(alone, split.validation, split.test), tmp_path
+    )
+    assert np.isfinite(history.to_numpy(float)).all()
+    assert len(seen) == 6
+    for target, batch in seen:
+        assert len(target) == len(batch.walk) == 3 * 8
+        missing = torch.from_numpy(batch.walk < 0)
+        assert missing.sum() == 4  # x_v and x_i of this person's two anchors
+        assert torch.equal((target == 0).flatten(1).all(1), missing)
 
 
 def test_the_history_sums_up_the_weighted_terms(split, tmp_path):

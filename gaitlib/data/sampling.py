@@ -12,13 +12,14 @@ from gaitlib import InputError
 class Batch:
     """B anchors x and their partners, as numbers of walks and offsets of windows in them.
 
-    walk: int64 [2B], the anchors x, then their partners x_v (same person, another view).
-    offset: int64 [2B], the first frame of each window, counted from the walk's start.
-    mirrored: bool [B], whether x and x_v are to be mirrored; a view and its mirror image are two views.
-    other_person: int64 [B], the row of the batch (0..B-1) that serves as x_i: another person in the anchor's view, mirrored
-        or not as the anchor is; the row itself where the batch has none.
+    walk: int64 [2B], the anchors x, then their partners x_v (same person, another view); where partners are fixed [3B], also x_i
+        (another person, same view). -1: there is none, the window is all zeros.
+    offset: int64, as many, the first frame of each window, counted from the walk's start.
+    mirrored: bool [B], whether x, x_v and x_i are to be mirrored; a view and its mirror image are two views.
+    other_person: int64 [B], the row of the batch that serves as x_i: an anchor, another person in this anchor's view, mirrored
+        or not as it is; the row itself where the batch has none. Where partners are fixed, one of the last B rows.
     synchronous: bool [B], x and x_v show the same moment, frame by frame.
-    subject: int64 [2B], numbers of people.
+    subject: int64, the numbers of the people of the first rows, whom the recognizer learns: [2B], where partners are fixed [B].
     """
 
     walk: np.ndarray
@@ -63,12 +64,13 @@ class BatchSampler:
     within the batch and nothing is encoded twice. Cells are drawn evenly, so that rare conditions are not drowned.
 
     index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window; mirror: the chance that
-    an anchor and its partner are mirrored.
+    an anchor and its partner are mirrored; partners: "synchronous" where they can be, or "fixed" (as released): x_v and x_i of
+    each walk are drawn once from any recording, and are zeros where there is none.
     `batch(i)` depends on (seed, rank, i) alone.
     """
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
-                 mirror: float = 0.0, rank: int = 0):  # fmt: skip
+                 mirror: float = 0.0, rank: int = 0, partners: str = "synchronous"):  # fmt: skip
         self.length, self.window, self.seed, self.rank = length, window, seed, rank
         self.mirror = mirror
         self.subject, self.names = pd.factorize(index["subject"], sort=True)
@@ -86,6 +88,7 @@ class BatchSampler:
         views = view.max() + 1
         self.in_view = _Groups(self.subject * views + view, len(self.names) * views)
         self.views_of_subject = self.in_view.count.reshape(len(self.names), views)
+        self.fixed = self._fixed_partners() if partners == "fixed" else None
 
     def batch(self, iteration: int) -> Batch:
         rng = np.random.default_rng([self.seed, self.rank, iteration])
@@ -98,6 +101,8 @@ class BatchSampler:
         missing = self.in_cell.count[group] == 0
         anchor = np.where(missing, self.of_subject.draw(subject, rng.random(len(subject))), anchor)
 
+        if self.fixed is not None:
+            return self._with_fixed_partners(anchor, rng)
         partner, offset, partner_offset, synchronous = self.pairs(anchor, rng)
         row = np.arange(len(anchor))
         mirrored = rng.random(len(anchor)) < self.mirror
@@ -132,6 +137,35 @@ class BatchSampler:
         offset = (rng.random(len(anchor)) * (shared + 1)).astype(np.int64)
         own = (rng.random(len(anchor)) * (room[partner] + 1)).astype(np.int64)
         return partner, offset, np.where(synchronous, offset, own), synchronous
+
+    def _fixed_partners(self) -> np.ndarray:
+        """x_v and x_i of every walk, int64 [2, N]; -1 where the person has no other view, the view no other person."""
+        rng = np.random.default_rng(self.seed)  # the same for all ranks
+        walks, views = np.arange(len(self.view)), self.views_of_subject.shape[1]
+        x_v = self._other_view(walks, rng.random((len(walks), views)), rng.random(len(walks)), rng.random(len(walks)))
+        x_v = np.where(self.view[x_v] != self.view, x_v, -1)
+        # walks by view, and within a view by person: who is drawn beyond the person's own block moves on by its size
+        cells = _Groups(self.view * len(self.names) + self.subject, views * len(self.names))
+        own, first = self.view * len(self.names) + self.subject, cells.first[self.view * len(self.names)]
+        others = np.bincount(self.view)[self.view] - cells.count[own]
+        pick = first + (rng.random(len(walks)) * others).astype(np.int64)
+        pick += np.where(pick >= cells.first[own], cells.count[own], 0)
+        x_i = np.where(others > 0, cells.members[np.minimum(pick, len(walks) - 1)], -1)
+        return np.stack([x_v, x_i])
+
+    def _with_fixed_partners(self, anchor: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The batch of these anchors where partners are fixed; every window has an offset of its own."""
+        count = len(anchor)
+        walk = np.concatenate([anchor, *self.fixed[:, anchor]])
+        room = np.maximum(self.length[walk] - self.window, 0)
+        return Batch(
+            walk=walk,
+            offset=(rng.random(3 * count) * (room + 1)).astype(np.int64),
+            mirrored=rng.random(count) < self.mirror,
+            other_person=np.arange(2 * count, 3 * count),
+            synchronous=np.zeros(count, bool),
+            subject=self.subject[anchor],
+        )
 
     def _other_view(self, anchor: np.ndarray, for_view: np.ndarray, for_walk: np.ndarray, for_any: np.ndarray) -> np.ndarray:
         """A walk of the same person in another view, drawn evenly over views; any other walk where there is one view only.

@@ -38,14 +38,28 @@ def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
 
 
 class PaperEncoder(nn.Module):
-    """An encoder as published: [B, 30, T] -> [B, 128, T]."""
+    """An encoder as published, on the first `rows` rows of the pose: [B, 30, T] -> [B, 128, T]."""
 
-    def __init__(self, *hidden: int):
+    def __init__(self, rows: int, *hidden: int):
         super().__init__()
-        self.model = paper_encoder((ROWS, *hidden))
+        self.rows = rows
+        self.model = paper_encoder((rows, *hidden))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        return self.model(x[:, : self.rows])
+
+
+def scramble(x: Tensor) -> Tensor:
+    """What reshaping a walk [T, 15, 2] to [30, T] gives where a transpose is meant; [B, 30, T] -> [B, 30, T].
+
+    A row then holds T / 30 consecutive frames of all joints instead of one coordinate over time.
+    """
+    return x.transpose(1, 2).reshape(x.shape)
+
+
+def unscramble(x: Tensor) -> Tensor:
+    """The inverse of `scramble`."""
+    return x.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
 
 
 def pose_features(x: Tensor) -> Tensor:
@@ -118,29 +132,39 @@ class Autoencoder(nn.Module):
 
     encoder: "paper" (convolutions on the 30 coordinates; the static codes are the maximum over time) or "lean" (one hidden
     layer on joints, bones and velocities; the static codes are the mean over time).
+    layout, static_rows, of the paper encoders: "trajectories" (a row is a coordinate over time) or "scrambled" (as released);
+    the rows that the body and view encoders see (28 as released).
     width, kernel: channels and frames of the hidden layer of the lean encoders; that for the view has a third of the channels.
     """
 
-    def __init__(self, encoder: str = "paper", *, width: int = 96, kernel: int = 5, dropout: float = 0.2):
+    def __init__(
+        self, encoder: str = "paper", *, layout: str = "trajectories", static_rows: int = ROWS,
+        width: int = 96, kernel: int = 5, dropout: float = 0.2,
+    ):  # fmt: skip
         super().__init__()
-        self.paper = encoder == "paper"
+        self.paper, self.scrambled = encoder == "paper", layout == "scrambled"
         if self.paper:
-            self.motion_encoder = PaperEncoder(64, 128, CODE)
-            self.body_encoder = PaperEncoder(64, 128, CODE)
-            self.view_encoder = PaperEncoder(64, 32, CODE)
-            for parameter in self.parameters():
-                if parameter.ndim > 1:
-                    nn.init.kaiming_normal_(parameter, 0.2)
+            self.motion_encoder = PaperEncoder(ROWS, 64, 128, CODE)
+            self.body_encoder = PaperEncoder(static_rows, 64, 128, CODE)
+            self.view_encoder = PaperEncoder(static_rows, 64, 32, CODE)
         else:
             self.norm = nn.BatchNorm1d(POSE_FEATURES, affine=False)  # the convolutions that follow scale and shift
             self.motion_encoder = lean_encoder(width, kernel)
             self.body_encoder = lean_encoder(width, kernel)
             self.view_encoder = lean_encoder(width // 3, kernel)
         self.decoder = Decoder(dropout)
+        if self.paper:
+            for parameter in self.parameters():
+                if parameter.ndim > 1:
+                    nn.init.kaiming_normal_(parameter, 0.2)
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """The rows of a pose as this network sees and makes them: [B, 30, T] -> [B, 30, T]."""
+        return scramble(x) if self.scrambled else x
 
     def encode(self, x: Tensor) -> Codes:
         """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""
-        features = x if self.paper else self.norm(pose_features(x))
+        features = self.arrange(x) if self.paper else self.norm(pose_features(x))
         motion, body, view = self.motion_encoder(features), self.body_encoder(features), self.view_encoder(features)
         if self.paper:
             return Codes(motion, body.amax(2), view.amax(2), body, view)
@@ -151,7 +175,8 @@ class Autoencoder(nn.Module):
 
         which: int64 [B], where several poses share a motion code: motion is [M, 128, T], row b is decoded with motion[which[b]].
         """
-        return self.decoder(motion, body, view, which)
+        pose = self.decoder(motion, body, view, which)
+        return unscramble(pose) if self.scrambled else pose
 
     def forward(self, x: Tensor) -> Tensor:
         codes = self.encode(x)

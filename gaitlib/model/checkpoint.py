@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors that describe their own network, and the state that resuming needs."""
+"""Checkpoints: weights as safetensors that describe their own network, the state that resuming needs, and released weights."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gaitlib import InputError
+from gaitlib.config import config_folder, load_config
 from gaitlib.files import replacing
-from gaitlib.model.recognizer import GaitModel
+from gaitlib.model.recognizer import FEATURES, GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
+
+#: First parts of the names in files of the released program, and where they belong; conv5-7 are there and unused.
+_RELEASED = dict.fromkeys(("motion_encoder", "body_encoder", "view_encoder", "decoder"), "autoencoder")
+_RELEASED |= dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "fc", "fc_cls", "center_loss"), "recognizer")
+_UNUSED = ("conv5", "conv6", "conv7")
+#: What the released program calls pose, motion, body, view, combined and combined_all.
+_RELEASED_FEATURES = (["pose"], ["motion"], ["body"], ["view"], ["pose", "motion", "body"], ["pose", "motion", "body", "view"])
 
 
 def save_weights(path: Path, model: GaitModel, weights: dict[str, torch.Tensor], **facts) -> None:
@@ -43,11 +51,20 @@ def find_weights(path: str | Path) -> Path:
     raise InputError(f"{path} holds no checkpoint: expected a run folder, a folder with {WEIGHTS}, or such a file.")
 
 
+def released_files(path: str | Path) -> list[Path]:
+    """The files that `path` names, separated by commas, if all are .pt or .pth as the released program writes; else none."""
+    files = [Path(part.strip()) for part in str(path).split(",")]
+    return files if all(file.suffix in (".pt", ".pth") for file in files) else []
+
+
 def load_model(path: str | Path) -> tuple[GaitModel, dict]:
     """Build the network a checkpoint describes and load its weights; returns it in eval mode, with the facts saved beside it.
 
-    Raises InputError where the file is damaged, was not written by this program, or a weight does not fit (it is named).
+    path: a run folder, a checkpoint folder, a weights file, or files of the released program, "autoencoder.pt,recognizer.pt".
+    Raises InputError where the file is damaged, was not written by either program, or a weight does not fit (it is named).
     """
+    if files := released_files(path):
+        return load_released(files)
     path = find_weights(path)
     try:
         with safe_open(path, "pt") as file:
@@ -57,13 +74,91 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
         facts = json.loads(metadata["facts"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a checkpoint of this program ({error}).") from None
-    expected = model.state_dict()
-    wrong = [k for k in expected if k not in weights or weights[k].shape != expected[k].shape]
-    wrong += [k for k in weights if k not in expected]
-    if wrong:
-        raise InputError(f"{path} does not fit the network it describes, first at {wrong[0]}; train again or take another file.")
+    _check_fit(weights, model, str(path))
     model.load_state_dict(weights)
     return model.eval(), facts
+
+
+def load_released(files: list[Path], features: list[str] | None = None) -> tuple[GaitModel, dict]:
+    """The network of configs/as_released.yaml with the weights of the released program, in eval mode, and its facts.
+
+    files: state dictionaries saved with torch.save, plain or within a dictionary (as "state_dict", "model", ...), with or without
+    "module." before each name; that of the autoencoder, and that of the recognizer, without which nobody is recognized.
+    features: what the recognizer sees; None: told from the size of its matrix, which motion, body and view share.
+    Only tensors are read: a file that would run code is refused. Raises InputError as `load_model` does.
+    """
+    named = ",".join(str(file) for file in files)
+    weights: dict[str, torch.Tensor] = {}
+    for file in files:
+        for name, tensor in _tensors(file).items():
+            name = name.removeprefix("module.")
+            first = name.partition(".")[0]
+            if first not in _RELEASED and first not in _UNUSED:
+                raise InputError(f"{file} holds {name}, which the released program does not have.")
+            if first in _RELEASED:
+                weights[f"{_RELEASED[first]}.{name}"] = tensor.float() if tensor.is_floating_point() else tensor
+    config = load_config(config_folder() / "as_released.yaml").model_dump(mode="json")
+    settings = config["model"]
+
+    def rows(name: str, otherwise: int) -> int:
+        return len(weights[name]) if name in weights else otherwise
+
+    settings["recognizer_width"] = rows("recognizer.conv1.0.weight", settings["recognizer_width"])
+    settings["embedding"] = rows("recognizer.fc.weight", settings["embedding"])
+    if features or "recognizer.fc.weight" in weights:
+        settings["features"] = features or _released_features(weights["recognizer.fc.weight"], settings, named)
+    alone = {} if any(name.startswith("recognizer.") for name in weights) else {"recognizer": "none"}
+    with torch.device("meta"):
+        model = GaitModel(people=rows("recognizer.fc_cls.weight", 1), **settings | alone)
+    for name in model.state_dict():
+        if name.endswith("num_batches_tracked"):  # files of early torch lack it
+            weights.setdefault(name, torch.zeros((), dtype=torch.int64))
+    _check_fit(weights, model, named)
+    model.load_state_dict(weights, assign=True)
+    return model.eval(), {"config": config}
+
+
+def _tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The state dictionary in a file of torch.save, whatever dictionary it is wrapped in."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {file}.") from None
+    except Exception as error:
+        raise InputError(
+            f"{file} cannot be read as weights ({type(error).__name__}): expected a state_dict() saved with torch.save, no more."
+        ) from None
+    wrappers = ("state_dict", "model_state_dict", "model", "net", "weights")
+    while isinstance(content, dict) and (wrapper := next((w for w in wrappers if isinstance(content.get(w), dict)), None)):
+        content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(isinstance(t, torch.Tensor) for t in content.values()):
+        raise InputError(f"{file} holds no state_dict(): expected a dictionary of names and tensors.")
+    return content
+
+
+def _released_features(matrix: torch.Tensor, settings: dict, named: str) -> list[str]:
+    """What the recognizer sees, from the columns of its large matrix [E, columns]."""
+    height = matrix.shape[1] / (2 * settings["recognizer_width"] * (settings["window"] // 2 + 1))
+    fitting = [f for f in _RELEASED_FEATURES if sum(FEATURES[name] for name in f) // 2 + 1 == height]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InputError(f"{named}: fc.weight fits motion, body and view alike; name one in load_released(..., features=[...]).")
+    raise InputError(f"{named}: fc.weight has shape {list(matrix.shape)}, which fits no features of windows of 64 frames.")
+
+
+def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -> None:
+    """Raises InputError for the first weight that is missing, superfluous or of another shape than the model's."""
+    expected = model.state_dict()
+    for name, wanted in expected.items():
+        if name not in weights:
+            raise InputError(f"{where} does not fit its network: {name} is missing.")
+        if weights[name].shape != wanted.shape:
+            raise InputError(
+                f"{where} does not fit its network: {name} has shape {list(weights[name].shape)}, not {list(wanted.shape)}."
+            )
+    if surplus := [name for name in weights if name not in expected]:
+        raise InputError(f"{where} does not fit its network, which has no {surplus[0]}.")
 
 
 def load_state(path: Path) -> dict:

@@ -8,18 +8,20 @@ from torch.nn import functional as F
 SHIFTS = 30
 
 
-def aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
+def aligned_error(prediction: Tensor, target: Tensor, together: Tensor | None = None) -> Tensor:
     """[reconstruction] The smallest error over time shifts, for each sample.
 
     prediction, target: [B, 30, T]. For a shift of s frames in either direction the overlap, without its last frame, has
     n = T - 1 - s frames; its mean squared error is divided by T - s, and the smallest of all shifts counts.
+    together: None, each sample has its own shift; bool [B], as released, the mean error of these samples chooses one for all.
     Returns [B]. The best shift is found without gradient from one batched product of all frames with all frames; the error and
     its gradient are then computed at that shift alone.
     """
     frames = target.shape[2]
-    with torch.no_grad():
-        p2, t2 = prediction.square().sum(1), target.square().sum(1)
-        distance = p2[:, :, None] + t2[:, None, :] - 2 * prediction.transpose(1, 2) @ target  # [B, T (prediction), T (target)]
+    with torch.no_grad(), torch.autocast(target.device.type, enabled=False):  # a difference of like numbers: not in 16 bits
+        p = prediction.to(target.dtype)
+        p2, t2 = p.square().sum(1), target.square().sum(1)
+        distance = p2[:, :, None] + t2[:, None, :] - 2 * p.transpose(1, 2) @ target  # [B, T (prediction), T (target)]
         most = min(SHIFTS, frames - 1)  # at least one frame of the overlap counts
         shifts = list(range(-most + 1, most))
         # a diagonal holds the overlap of one shift; its last frame is left out
@@ -27,6 +29,8 @@ def aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
             [torch.diagonal(distance, s, 1, 2)[:, :-1].mean(1) / (prediction.shape[1] * (frames - abs(s))) for s in shifts],
             1,
         )
+        if together is not None:
+            errors = (errors * together[:, None]).sum(0).expand_as(errors)
         best = torch.tensor(shifts, device=errors.device)[errors.argmin(1)]
     count = frames - 1 - best.abs()
     step = torch.arange(frames, device=best.device)
@@ -50,15 +54,51 @@ def change_over_time(body_sequence: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(body_sequence[..., :-1], body_sequence[..., 1:], dim=1).mean()
 
 
+def sameness_over_time(body_sequence: Tensor) -> Tensor:
+    """[body over time, as released] The mean |cosine| between the body code and itself two frames later.
+
+    Small where the code changes, against what the paper means; the cosine is taken along time for each channel, over all frames
+    but the last; the last pair wraps round to frame 0. body_sequence: [B, 128, T] -> scalar.
+    """
+    later = body_sequence.roll(-2, 2)
+    return F.cosine_similarity(body_sequence[..., :-1], later[..., :-1], dim=2).abs().mean()
+
+
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized -> scalar, 0 where there is none."""
-    return F.triplet_margin_loss(anchor, positive, negative, margin=1.0, reduction="sum") / max(len(anchor), 1)
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    loss = TripletMarginLoss(margin=1.0, distance=LpDistance(normalize_embeddings=False), reducer=MeanReducer())
+    row = torch.arange(len(anchor), device=anchor.device)
+    return loss(anchor, indices_tuple=(row, row, row + len(anchor)), ref_emb=torch.cat([positive, negative]))
+
+
+def scalar_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """[triplet, as released] Each number of a code is a triplet by itself; [B, 128] -> scalar, 0 where there is none."""
+    return F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).sum() / max(anchor.numel(), 1)
 
 
 def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
     """Mean squared difference of the rows where `keep` (bool [B]) holds; 0 where none does. a, b: [B, ...] -> scalar."""
-    error = (a - b).square().flatten(1).mean(1)
+    return masked_mean((a - b).square().flatten(1).mean(1), keep)
+
+
+def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
+    """Mean of the numbers [B] where `keep` (bool [B]) holds; 0 where none does -> scalar."""
     return (error * keep).sum() / keep.sum().clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) -> Tensor:
+    """[identity] Cross-entropy with smoothed labels; logits [N, K], subject int64 [N] -> scalar.
+
+    over: who shares the smoothing s, "all" K people (as torch has it) or the "others": 1 - s for the person and s / (K - 1) for
+    each other, as released, which is torch's with s K / (K - 1).
+    """
+    people = logits.shape[1]
+    share = smoothing if over == "all" else smoothing * people / max(people - 1, 1)
+    return F.cross_entropy(logits, subject, label_smoothing=share)
 
 
 def supervised_contrastive(embedding: Tensor, subject: Tensor, temperature: float) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaitlib import InputError
 from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
 from gaitlib.model.discriminants import Discriminants
 
@@ -11,10 +12,26 @@ from gaitlib.model.discriminants import Discriminants
 FEATURES = {"pose": ROWS, "motion": CODE, "body": CODE, "view": CODE}
 
 
+class CenterLoss(nn.Module):
+    """A learned center for each of the training people (Wen et al., "A discriminative feature learning approach", ECCV 2016).
+
+    As released: the squared distance without the factor 1/2.
+    """
+
+    def __init__(self, people: int, embedding: int):
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(people, embedding))
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """The mean squared Euclidean distance of embeddings [N, E] from the centers of their people, int64 [N] -> scalar."""
+        return (embedding - self.centers.index_select(0, subject)).square().sum(1).mean()
+
+
 class PaperRecognizer(nn.Module):
-    """The published recognizer: the rows as a one-channel image [B, 1, R, T], five 3x3 convolutions, one large matrix.
+    """The published recognizer: the rows as a one-channel image [B, 1, R, T], four 3x3 convolutions, one large matrix.
 
     The rows are those of the chosen features over time; body and view enter as sequences. width: 32 as published.
+    The released program has three more convolutions, which nothing uses; they are left out.
     Returns (embedding [B, 512], logits [B, people]).
     """
 
@@ -32,6 +49,10 @@ class PaperRecognizer(nn.Module):
         self.fc = nn.Linear(2 * width * (rows // 2 + 1) * (frames // 2 + 1), embedding)
         self.fc_cls = nn.Linear(embedding, people)
         self.dropout = nn.Dropout(0.5)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
+        self.center_loss = CenterLoss(people, embedding)
 
     def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         rows = {"pose": x, "motion": codes.motion, "body": codes.body_sequence, "view": codes.view_sequence}
@@ -84,7 +105,7 @@ class LeanRecognizer(nn.Module):
 class GaitModel(nn.Module):
     """The autoencoder and a recognizer on its codes; what a checkpoint holds.
 
-    recognizer: "paper" or "lean"; features: which of pose, motion, body, view the recognizer sees.
+    recognizer: "paper", "lean", or "none", for an autoencoder alone; features: which of pose, motion, body, view it sees.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
     discriminants: the weight, beside the learned embedding, of the discriminants of pose statistics; 0: without.
     """
@@ -95,6 +116,8 @@ class GaitModel(nn.Module):
         people: int,
         window: int = 64,
         encoder: str = "lean",
+        layout: str = "trajectories",
+        static_rows: int = ROWS,
         encoder_width: int = 96,
         encoder_kernel: int = 5,
         decoder_dropout: float = 0.2,
@@ -109,10 +132,13 @@ class GaitModel(nn.Module):
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
-        self.autoencoder = Autoencoder(encoder, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout)
+        self.autoencoder = Autoencoder(
+            encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout
+        )
+        self.recognizer = None
         if recognizer == "paper":
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
-        else:
+        elif recognizer == "lean":
             self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
         self.weight = discriminants
         self.discriminants = Discriminants(people) if discriminants else None
@@ -125,8 +151,14 @@ class GaitModel(nn.Module):
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
         codes = self.autoencoder.encode(x)
+        return codes, *self.recognize(x, codes)
+
+    def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
+        if self.recognizer is None:
+            raise InputError("This checkpoint is an autoencoder alone, which recognizes nobody; give the recognizer's file too.")
         seen = codes if self.end_to_end else Codes(*(code.detach() for code in codes))
-        return codes, *self.recognizer(x, seen)
+        return self.recognizer(self.autoencoder.arrange(x), seen)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:

@@ -168,6 +168,58 @@ def test_partners_are_mirrored_alike():
     assert not sampler_of(synchronous)[0].batch(0).mirrored.any()
 
 
+@EVERYTHING
+def test_fixed_partners_are_drawn_once(data):
+    """As released: x_v is any walk of the person in another view, x_i anybody else's in this view; zeros where there is none."""
+    index, length = data()
+    subject, view = index["subject"].to_numpy(), index["view"].to_numpy()
+
+    def sampler(seed=0, rank=0):
+        return BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=seed, rank=rank, partners="fixed")
+
+    partners: dict[int, set] = {}
+    for rank in (0, 1):
+        used = sampler(rank=rank)
+        for iteration in range(40):
+            batch = used.batch(iteration)
+            x, x_v, x_i = batch.walk.reshape(3, 20)
+            for of_x in np.stack([x, x_v, x_i], 1).tolist():
+                partners.setdefault(of_x[0], set()).add(tuple(of_x[1:]))
+            np.testing.assert_array_equal(used.names[batch.subject], subject[x])
+            np.testing.assert_array_equal(batch.walk[batch.other_person], x_i)
+            assert batch.has_other_person.all()  # zeros count as somebody
+            assert not batch.synchronous.any()
+            assert (batch.offset >= 0).all()
+            there = batch.walk >= 0
+            assert (batch.offset + np.minimum(WINDOW, length[batch.walk]) <= length[batch.walk])[there].all()
+    assert {len(found) for found in partners.values()} == {1}
+    for x, ((x_v, x_i),) in partners.items():
+        others = np.flatnonzero((view == view[x]) & (subject != subject[x]))
+        assert x_i in others if len(others) else x_i == -1
+        same = np.flatnonzero((view != view[x]) & (subject == subject[x]))
+        assert x_v in same if len(same) else x_v == -1
+    again, other = sampler().batch(0), sampler(seed=1).batch(0)
+    np.testing.assert_array_equal(again.walk, sampler().batch(0).walk)
+    if data is not one_view:
+        assert {(a, b) for a, b in other.walk[:40].reshape(2, 20).T.tolist()} - {
+            (x, v) for x, s in partners.items() for v, _ in s
+        }
+
+
+def test_fixed_partners_are_drawn_evenly_and_mostly_from_another_recording():
+    index, length = synchronous()
+    recording = index["recording"].to_numpy()
+    seen, elsewhere = Counter(), []
+    for seed in range(100):
+        sampler = BatchSampler(index, length, window=WINDOW, people=2, walks_per_person=1, seed=seed, partners="fixed")
+        x_v, x_i = sampler.fixed
+        elsewhere.append((recording[x_v] != recording).mean())
+        seen.update(x_i[index["view"] == "036"].tolist())
+    assert 0.7 < np.mean(elsewhere) < 0.8  # one of a person's four recordings is the walk's own
+    assert len(seen) == 48  # every walk in that view
+    assert max(abs(n - 100) for n in seen.values()) < 4.5 * 10
+
+
 def test_cells_are_drawn_evenly():
     """Condition nm has twice the walks of bg and cl, and yet no more of the anchors."""
     sampler, index, _ = sampler_of(synchronous, walks_per_person=4)

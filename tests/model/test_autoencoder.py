@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from gaitlib.model.autoencoder import POSE_FEATURES, Autoencoder, Decoder, pose_features, upsampled_conv
+from gaitlib.model.autoencoder import (
+    POSE_FEATURES,
+    Autoencoder,
+    Decoder,
+    pose_features,
+    scramble,
+    unscramble,
+    upsampled_conv,
+)
 from gaitlib.skeleton import BONES
 
 PUBLISHED = {
@@ -114,6 +122,41 @@ def test_static_codes_of_a_still_or_reversed_walk():
         layer.weight.data[..., 2] = layer.weight.data[..., 0]  # symmetric kernels do not know the direction of time
     x = double(2, 30, 16)
     torch.testing.assert_close(model.encode(x).body, model.encode(x.flip(2)).body, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("frames", [16, 33, 64])
+def test_the_scrambled_layout_is_a_reshape_where_a_transpose_is_meant(frames):
+    walk = torch.arange(2 * frames * 30.0).reshape(2, frames, 15, 2)
+    x = walk.flatten(2).transpose(1, 2)  # joint-major rows over time
+    assert torch.equal(scramble(x), walk.reshape(2, 30, frames))
+    assert torch.equal(unscramble(scramble(x)), x)
+
+
+def test_a_scrambled_network_takes_and_gives_poses():
+    """Inside it works on scrambled rows; outside, on joints over time, as any other."""
+    torch.manual_seed(0)
+    plain, released = Autoencoder("paper").eval(), Autoencoder("paper", layout="scrambled").eval()
+    released.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 30, 20)
+    assert torch.equal(plain.arrange(x), x)
+    for ours, wanted in zip(released.encode(x), plain.encode(scramble(x)), strict=True):
+        assert torch.equal(ours, wanted)
+    assert torch.equal(scramble(released(x)), plain(scramble(x)))
+
+
+def test_static_rows_are_all_that_body_and_view_see():
+    torch.manual_seed(0)
+    for layout, unseen in (("trajectories", (slice(28, 30), slice(None))), ("scrambled", (slice(None), slice(60, 64)))):
+        model = Autoencoder("paper", layout=layout, static_rows=28).eval()
+        x = torch.randn(2, 30, 64)
+        changed = x.clone()
+        changed[:, *unseen] += 1  # the left ankle, or the last four frames
+        before, after = model.encode(x), model.encode(changed)
+        assert torch.equal(before.body_sequence, after.body_sequence)
+        assert torch.equal(before.view_sequence, after.view_sequence)
+        assert not torch.equal(before.motion, after.motion)
+        changed[:, 0, 0] += 1
+        assert not torch.equal(before.body_sequence, model.encode(changed).body_sequence)
 
 
 def test_codes_of_one_window_do_not_depend_on_the_others():

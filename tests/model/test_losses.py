@@ -10,14 +10,25 @@ from torch.nn import functional as F
 from gaitlib.model.losses import (
     aligned_error,
     change_over_time,
+    cross_entropy,
     masked_mse,
+    sameness_over_time,
+    scalar_triplet,
     supervised_contrastive,
     triplet,
 )
+from gaitlib.model.recognizer import CenterLoss
 
 
 def double(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def assert_same_with_gradients(ours, wanted, inputs):
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-9)
+    towards = double(*ours.shape, seed=9)
+    for got, want in zip(*(torch.autograd.grad(y, inputs, towards) for y in (ours, wanted)), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-9)
 
 
 def slow_aligned_error(prediction, target):
@@ -42,12 +53,27 @@ def test_aligned_error_is_the_best_of_sixty_shifts(frames):
     target = walk[:, :, 30 : 30 + frames].clone().requires_grad_()
     ours, wanted = aligned_error(prediction, target), slow_aligned_error(prediction, target)
     assert ours.shape == (6,)
-    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-9)
-    weight = torch.arange(1.0, 7.0, dtype=torch.float64)
-    got = torch.autograd.grad(ours @ weight, [prediction, target])
-    want = torch.autograd.grad(wanted @ weight, [prediction, target])
-    for a, b in zip(got, want, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+    assert_same_with_gradients(ours, wanted, [prediction, target])
+
+
+@pytest.mark.parametrize("together", [(True,) * 5, (True, False, True, True, False)])
+def test_one_shift_for_all_is_that_of_the_mean_error(together):
+    """The best of sixty means over the samples that choose; samples that do not are shifted alike."""
+    walk = double(5, 30, 124).cumsum(2)
+    prediction = torch.stack([w[:, 30 + s : 94 + s] for w, s in zip(walk, (3, 3, 3, -7, 12), strict=True)]).requires_grad_()
+    target = walk[:, :, 30:94].clone()
+    tables = []  # [60] numbers a sample
+    for p, t in zip(prediction, target, strict=True):
+        tables.append([])
+        for shift in range(30):
+            last = 63 - shift
+            for a, b in ((p[:, :last], t[:, shift : shift + last]), (p[:, shift : shift + last], t[:, :last])):
+                tables[-1].append(((a - b) ** 2).mean() / (64 - shift))
+    means = [sum(tables[k][s].item() for k in range(5) if together[k]) for s in range(60)]
+    wanted = torch.stack([table[int(np.argmin(means))] for table in tables])
+    ours = aligned_error(prediction, target, torch.tensor(together))
+    assert_same_with_gradients(ours, wanted, [prediction])
+    assert (ours[:3] < 1e-12).all()  # three of five are late by the same time
 
 
 @given(st.integers(-29, 29))
@@ -75,6 +101,77 @@ def test_change_over_time_by_hand():
     cosines = [2**-0.5, 2**-0.5, -1.0]
     assert change_over_time(codes).item() == pytest.approx(1 - np.mean(cosines), abs=1e-6)
     assert change_over_time(torch.randn(2, 128, 1).expand(-1, -1, 8)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_change_over_time_by_loops():
+    codes = double(3, 5, 9).requires_grad_()
+    cosines = [(c[:, t] @ c[:, t + 1]) / (c[:, t].norm() * c[:, t + 1].norm()) for c in codes for t in range(8)]
+    assert_same_with_gradients(change_over_time(codes), 1 - sum(cosines) / 24, [codes])
+
+
+def test_sameness_over_time_by_loops():
+    """Frames 0..62 with those two later, the last with frame 0; along time; the released log falls as the code changes."""
+    codes = double(2, 5, 64).requires_grad_()
+    cosines = []
+    for channel in codes.flatten(0, 1):
+        pairs = [(channel[t], channel[t + 2] if t < 62 else channel[0]) for t in range(63)]
+        product, one, two = (
+            sum(a * b for a, b in rows) for rows in (pairs, [(a, a) for a, _ in pairs], [(b, b) for _, b in pairs])
+        )
+        cosines.append((product / (one * two).sqrt()).abs())
+    assert_same_with_gradients(sameness_over_time(codes), sum(cosines) / 10, [codes])
+    assert sameness_over_time(torch.ones(1, 3, 64)).item() == pytest.approx(1)
+    quarter = torch.tensor([1.0, 0, 0, 0]).repeat(16).expand(1, 3, 64)  # a code that is elsewhere two frames later
+    assert sameness_over_time(quarter).item() < 0.07
+
+
+@pytest.mark.parametrize("samples", [1, 7, 30])
+def test_triplets_by_loops(samples):
+    codes = [double(samples, 6, seed=s).requires_grad_() for s in range(3)]
+    whole, single = [], []
+    for a, p, n in zip(*codes, strict=True):
+        whole.append((((a - p) ** 2).sum().sqrt() - ((a - n) ** 2).sum().sqrt() + 1).clamp(min=0))
+        single += [((a[k] - p[k]).abs() - (a[k] - n[k]).abs() + 1).clamp(min=0) for k in range(6)]
+    assert_same_with_gradients(triplet(*codes), sum(whole) / samples, codes)
+    assert_same_with_gradients(scalar_triplet(*codes), sum(single) / (6 * samples), codes)
+
+
+def test_triplets_of_nobody_and_of_equal_codes():
+    nobody = torch.zeros(0, 4, requires_grad=True)
+    assert triplet(nobody, nobody, nobody).item() == scalar_triplet(nobody, nobody, nobody).item() == 0
+    equal = torch.ones(2, 4, requires_grad=True)
+    for loss in (triplet, scalar_triplet):
+        value = loss(equal, equal * 1, equal * 1)
+        assert value.item() == 1  # the margin
+        (gradient,) = torch.autograd.grad(value, equal)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("over", ["all", "others"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_by_loops(over, smoothing):
+    logits = double(5, 4).requires_grad_()
+    subject = torch.tensor([0, 3, 1, 1, 2])
+    rows = []
+    for y, s in zip(logits, subject.tolist(), strict=True):
+        share = torch.exp(y) / torch.exp(y).sum()
+        for k in range(4):
+            wanted = {"all": (1 - smoothing) * (k == s) + smoothing / 4, "others": 1 - smoothing if k == s else smoothing / 3}[
+                over
+            ]
+            rows.append(-wanted * torch.log(share[k]))
+    assert_same_with_gradients(cross_entropy(logits, subject, smoothing, over), sum(rows) / 5, [logits])
+
+
+def test_center_loss_by_loops():
+    loss = CenterLoss(3, 4).double()
+    embedding = double(5, 4).requires_grad_()
+    subject = torch.tensor([0, 2, 2, 0, 2])
+    wanted = sum((e[k] - loss.centers[s][k]) ** 2 for e, s in zip(embedding, subject, strict=True) for k in range(4)) / 5
+    ours = loss(embedding, subject)
+    assert_same_with_gradients(ours, wanted, [embedding, loss.centers])
+    (gradient,) = torch.autograd.grad(loss(embedding, subject), loss.centers)
+    assert gradient.abs().sum(1).bool().tolist() == [True, False, True]  # nobody of number 1 is there
 
 
 def test_triplet_by_hand():
