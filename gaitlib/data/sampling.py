@@ -33,6 +33,11 @@ class Batch:
     def has_other_person(self) -> np.ndarray:
         return self.other_person != np.arange(len(self.other_person))
 
+    def shard(self, rank: int, shards: int) -> "Batch":
+        """The part of one of several processes: every `shards`-th row from `rank` on, of a batch drawn for so many shards."""
+        mine = {name: rows[rank::shards] for name, rows in vars(self).items()}
+        return Batch(**mine | {"other_person": mine["other_person"] // shards})
+
 
 class _Groups:
     """Members of numbered groups in one array, to draw from many groups at once."""
@@ -66,15 +71,21 @@ class BatchSampler:
     index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window; mirror: the chance that
     an anchor and its partner are mirrored; partners: "synchronous" where they can be, or "fixed" (as released): x_v and x_i of
     each walk are drawn once from any recording, and are zeros where there is none.
-    `batch(i)` depends on (seed, rank, i) alone.
+    shards: how many processes share a batch, each with every shards-th row; x_i is then drawn within the anchor's shard.
+    `batch(i)` depends on (seed, i) alone, x_i on the shards too. Raises InputError where a batch cannot be shared evenly.
     """
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
-                 mirror: float = 0.0, rank: int = 0, partners: str = "synchronous"):  # fmt: skip
-        self.length, self.window, self.seed, self.rank = length, window, seed, rank
+                 mirror: float = 0.0, shards: int = 1, partners: str = "synchronous"):  # fmt: skip
+        self.length, self.window, self.seed, self.shards = length, window, seed, shards
         self.mirror = mirror
         self.subject, self.names = pd.factorize(index["subject"], sort=True)
         self.people, self.walks_per_person = min(people, len(self.names)), walks_per_person
+        if self.people * walks_per_person % shards:
+            raise InputError(
+                f"A batch of {self.people} people x {walks_per_person} walks cannot be shared evenly by {shards} processes; "
+                "change training.people or training.walks_per_person."
+            )
         view, _ = pd.factorize(index["view"], sort=True)
         self.view = view
         cell = index["view"] + "/" + index["condition"]
@@ -91,7 +102,7 @@ class BatchSampler:
         self.fixed = self._fixed_partners() if partners == "fixed" else None
 
     def batch(self, iteration: int) -> Batch:
-        rng = np.random.default_rng([self.seed, self.rank, iteration])
+        rng = np.random.default_rng([self.seed, iteration])
         people = rng.choice(len(self.names), self.people, replace=False)
         repeats = -(-self.walks_per_person // self.cells)
         cells = np.concatenate([rng.permutation(self.cells) for _ in range(repeats)])[: self.walks_per_person]
@@ -107,8 +118,9 @@ class BatchSampler:
         row = np.arange(len(anchor))
         mirrored = rng.random(len(anchor)) < self.mirror
         slot = row % self.walks_per_person  # the same slot of another person has the same cell
-        alike = _Groups(2 * slot + mirrored, 2 * self.walks_per_person)
-        other = alike.draw_other(2 * slot + mirrored, row, rng.random(len(row)))
+        group = (2 * slot + mirrored) * self.shards + row % self.shards
+        alike = _Groups(group, 2 * self.walks_per_person * self.shards)
+        other = alike.draw_other(group, row, rng.random(len(row)))
         fits = self.view[anchor[other]] == self.view[anchor]
         fits &= self.subject[anchor[other]] != subject
         return Batch(
@@ -140,7 +152,7 @@ class BatchSampler:
 
     def _fixed_partners(self) -> np.ndarray:
         """x_v and x_i of every walk, int64 [2, N]; -1 where the person has no other view, the view no other person."""
-        rng = np.random.default_rng(self.seed)  # the same for all ranks
+        rng = np.random.default_rng(self.seed)  # the same in every batch
         walks, views = np.arange(len(self.view)), self.views_of_subject.shape[1]
         x_v = self._other_view(walks, rng.random((len(walks), views)), rng.random(len(walks)), rng.random(len(walks)))
         x_v = np.where(self.view[x_v] != self.view, x_v, -1)

@@ -1,7 +1,7 @@
 """The losses, each a function of tensors; METHOD names in brackets are those of the IJCB 2021 paper."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 
 #: The aligned error tries shifts of 0..29 frames in both directions.
@@ -30,7 +30,7 @@ def aligned_error(prediction: Tensor, target: Tensor, together: Tensor | None = 
             1,
         )
         if together is not None:
-            errors = (errors * together[:, None]).sum(0).expand_as(errors)
+            errors = total((errors * together[:, None]).sum(0)).expand_as(errors)
         best = torch.tensor(shifts, device=errors.device)[errors.argmin(1)]
     count = frames - 1 - best.abs()
     step = torch.arange(frames, device=best.device)
@@ -64,20 +64,14 @@ def sameness_over_time(body_sequence: Tensor) -> Tensor:
     return F.cosine_similarity(body_sequence[..., :-1], later[..., :-1], dim=2).abs().mean()
 
 
-def triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized -> scalar, 0 where there is none."""
-    from pytorch_metric_learning.distances import LpDistance
-    from pytorch_metric_learning.losses import TripletMarginLoss
-    from pytorch_metric_learning.reducers import MeanReducer
-
-    loss = TripletMarginLoss(margin=1.0, distance=LpDistance(normalize_embeddings=False), reducer=MeanReducer())
-    row = torch.arange(len(anchor), device=anchor.device)
-    return loss(anchor, indices_tuple=(row, row, row + len(anchor)), ref_emb=torch.cat([positive, negative]))
+def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, keep: Tensor) -> Tensor:
+    """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized, of the rows where `keep` (bool [B]) holds -> scalar."""
+    return masked_mean(F.triplet_margin_loss(anchor, positive, negative, margin=1.0, eps=0.0, reduction="none"), keep)
 
 
-def scalar_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """[triplet, as released] Each number of a code is a triplet by itself; [B, 128] -> scalar, 0 where there is none."""
-    return F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).sum() / max(anchor.numel(), 1)
+def scalar_triplet(anchor: Tensor, positive: Tensor, negative: Tensor, keep: Tensor) -> Tensor:
+    """[triplet, as released] Each number of a code [B, 128] is a triplet by itself -> scalar."""
+    return masked_mean(F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).mean(1), keep)
 
 
 def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
@@ -86,8 +80,11 @@ def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
 
 
 def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
-    """Mean of the numbers [B] where `keep` (bool [B]) holds; 0 where none does -> scalar."""
-    return (error * keep).sum() / keep.sum().clamp(min=1)
+    """Mean of the numbers [B] where `keep` (bool [B]) holds; 0 where none does -> scalar.
+
+    Where several processes share a batch, the average of what each gets is the mean over the whole batch.
+    """
+    return processes() * (error * keep).sum() / total(keep.sum()).clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) -> Tensor:
@@ -102,7 +99,39 @@ def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) 
 
 
 def supervised_contrastive(embedding: Tensor, subject: Tensor, temperature: float) -> Tensor:
-    """SupCon (Khosla et al., NeurIPS 2020) from pytorch-metric-learning; embedding [N, E] is normalized inside, subject [N]."""
+    """SupCon (Khosla et al., NeurIPS 2020) from pytorch-metric-learning; embedding [N, E] is normalized inside, subject [N].
+
+    Where several processes share a batch, each compares the embeddings of all of them. Its gradient is that of its own rows; it
+    counts as often as there are processes, because they average their gradients.
+    """
     from pytorch_metric_learning.losses import SupConLoss
 
-    return SupConLoss(temperature=temperature)(embedding, subject)
+    loss = SupConLoss(temperature=temperature)(gathered(embedding), gathered(subject))
+    return loss + (processes() - 1) * (loss - loss.detach())
+
+
+# ------------------------------------------------------------------------------------------- several processes that share a batch
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes, without gradient."""
+    if processes() == 1:
+        return values
+    values = values.detach().clone()
+    distributed.all_reduce(values)
+    return values
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """The rows [N, ...] of all processes, [processes * N, ...]; the gradient is that of the own rows."""
+    if processes() == 1:
+        return rows
+    everyone = [torch.empty_like(rows) for _ in range(processes())]
+    distributed.all_gather(everyone, rows.detach().contiguous())
+    everyone[distributed.get_rank()] = rows
+    return torch.cat(everyone)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitlib.config import TERMS, Losses
@@ -46,6 +46,17 @@ def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weight
     result = terms_of(weighted)
     with torch.no_grad():
         return result | terms_of(set(weights.logged) - weighted)
+
+
+class Objective(nn.Module):
+    """The model with its losses as one module, which several processes can share: forward gives `loss_terms` of a shard."""
+
+    def __init__(self, model: GaitModel, weights: Losses):
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, x: Tensor, target: Tensor, batch: Batch, decoded: int) -> dict[str, Tensor]:
+        return loss_terms(self.model, x, target, batch, self.weights, decoded)
 
 
 class _Triple(NamedTuple):
@@ -118,9 +129,9 @@ def _code_terms(triple: _Triple, weights: Losses, wanted: set[str]) -> dict[str,
     if "triplet" in wanted:
         static = terms.triplet if weights.triplet_distance == "code" else terms.scalar_triplet
         result["triplet"] = (
-            static(*(codes.body[has_other] for codes in (a, v, i)))
-            + static(*(codes.view[has_other] for codes in (a, i, v)))
-            + terms.triplet(*(codes.motion.amax(2)[has_other] for codes in (a, v, i)))
+            static(a.body, v.body, i.body, has_other)
+            + static(a.view, i.view, v.view, has_other)
+            + terms.triplet(*(codes.motion.amax(2) for codes in (a, v, i)), has_other)
         )
     return result
 

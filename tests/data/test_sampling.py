@@ -60,9 +60,11 @@ def with_holes():
 EVERYTHING = pytest.mark.parametrize("data", [synchronous, headings, one_view, with_holes])
 
 
-def sampler_of(data, *, people=5, walks_per_person=4, seed=0, rank=0):
+def sampler_of(data, *, people=5, walks_per_person=4, seed=0, shards=1):
     index, length = data()
-    sampler = BatchSampler(index, length, window=WINDOW, people=people, walks_per_person=walks_per_person, seed=seed, rank=rank)
+    sampler = BatchSampler(
+        index, length, window=WINDOW, people=people, walks_per_person=walks_per_person, seed=seed, shards=shards
+    )
     return sampler, index, length
 
 
@@ -139,7 +141,7 @@ def test_partners_without_synchronous_views_have_offsets_of_their_own():
 
 
 @EVERYTHING
-def test_a_batch_depends_on_seed_rank_and_iteration_alone(data):
+def test_a_batch_depends_on_seed_and_iteration_alone(data):
     def walks(iteration, **more):
         batch = sampler_of(data, **more)[0].batch(iteration)
         return [*batch.walk, *batch.offset, *batch.other_person]
@@ -151,7 +153,41 @@ def test_a_batch_depends_on_seed_rank_and_iteration_alone(data):
     assert walks(7) == [*batch.walk, *batch.offset, *batch.other_person]
     assert walks(7) != walks(8)
     assert walks(7) != walks(7, seed=1)
-    assert walks(7) != walks(7, rank=1)
+
+
+@EVERYTHING
+@pytest.mark.parametrize("shards", [2, 4])
+def test_processes_share_a_batch(data, shards):
+    sampler, _, _ = sampler_of(data, people=4, shards=shards)
+    whole, alone = sampler.batch(3), sampler_of(data, people=4)[0].batch(3)
+    for name in ("walk", "offset", "mirrored", "synchronous", "subject"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(alone, name))  # the same, however many share it
+    parts = [whole.shard(rank, shards) for rank in range(shards)]
+    count = len(whole.mirrored) // shards
+    for rank, part in enumerate(parts):
+        assert len(part.walk) == len(part.subject) == 2 * count
+        rows = np.arange(rank, len(whole.mirrored), shards)
+        np.testing.assert_array_equal(part.walk[:count], whole.walk[rows])
+        np.testing.assert_array_equal(part.walk[count:], whole.walk[rows + len(whole.mirrored)])
+        assert (part.other_person < count).all()  # nobody is needed whom another process has
+        np.testing.assert_array_equal(part.walk[part.other_person], whole.walk[whole.other_person[rows]])
+        np.testing.assert_array_equal(part.has_other_person, whole.has_other_person[rows])
+
+
+def test_fixed_partners_are_shared_too():
+    index, length = synchronous()
+    sampler = BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=0, shards=2, partners="fixed")
+    whole = sampler.batch(0)
+    for rank in (0, 1):
+        part = whole.shard(rank, 2)
+        np.testing.assert_array_equal(part.walk[part.other_person], whole.walk[whole.other_person[rank::2]])
+        np.testing.assert_array_equal(part.walk[:10], whole.walk[rank:20:2])
+        assert len(part.subject) == 10
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused():
+    with pytest.raises(InputError, match="5 people x 3 walks cannot be shared evenly by 2 processes"):
+        sampler_of(synchronous, walks_per_person=3, shards=2)
 
 
 def test_partners_are_mirrored_alike():
@@ -174,12 +210,11 @@ def test_fixed_partners_are_drawn_once(data):
     index, length = data()
     subject, view = index["subject"].to_numpy(), index["view"].to_numpy()
 
-    def sampler(seed=0, rank=0):
-        return BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=seed, rank=rank, partners="fixed")
+    def sampler(seed=0):
+        return BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=seed, partners="fixed")
 
     partners: dict[int, set] = {}
-    for rank in (0, 1):
-        used = sampler(rank=rank)
+    for used in (sampler(), sampler()):
         for iteration in range(40):
             batch = used.batch(iteration)
             x, x_v, x_i = batch.walk.reshape(3, 20)
