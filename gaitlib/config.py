@@ -92,7 +92,9 @@ class Training(_Section):
     average: float = Field(ge=0, lt=1)
     validate_every: int = Field(ge=1)
     stay_in_eval: bool
-    precision: Literal["auto", "32-true", "bf16-mixed"]
+    patience: int = Field(ge=0)
+    shards: int = Field(ge=1)
+    precision: Literal["auto", "32-true", "64-true", "bf16-mixed"]
 
 
 class Evaluation(_Section):

@@ -2,32 +2,41 @@
 
 import ctypes
 import math
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gaitlib import InputError
 from gaitlib.config import Augmentation, Config
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, window_grid
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
-from gaitlib.data.sampling import BatchSampler
+from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
 from gaitlib.model.discriminants import window_statistics
-from gaitlib.model.objective import loss_terms
+from gaitlib.model.objective import Objective
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
+#: Pictures are drawn every so many looks, which take longer than the look itself.
+PICTURES_EVERY = 5
+#: The codes of so many validation walks are counted in a histogram.
+HISTOGRAM_WALKS = 64
 #: Discriminants are fitted on so many windows at most, spread evenly over the walks.
 MOST_WINDOWS = 60_000
 
@@ -48,13 +57,20 @@ def keep_freed_memory() -> None:
         mallopt(-2, 2**28)  # M_TOP_PAD
 
 
-def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Noise and frozen joints, for every window [B, 30, T] by itself."""
+def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank: int = 0, processes: int = 1) -> Tensor:
+    """Noise and frozen joints, for every window [B, 30, T] by itself.
+
+    generator: on the device of x. Of several processes each draws for all and takes its own rows.
+    """
+
+    def mine(draw: Callable, *shape: int) -> Tensor:
+        return draw(len(x) * processes, *shape, generator=generator, device=x.device)[rank::processes]
+
     if settings.joint_dropout:
-        frozen = torch.rand(len(x), NUM_JOINTS, 1, generator=generator) < settings.joint_dropout
-        x = torch.where(frozen.repeat_interleave(2, 1).to(x.device), x.mean(2, keepdim=True), x)
+        frozen = mine(torch.rand, NUM_JOINTS, 1) < settings.joint_dropout
+        x = torch.where(frozen.repeat_interleave(2, 1), x.mean(2, keepdim=True), x)
     if settings.noise:
-        x = x + settings.noise * torch.randn(x.shape, generator=generator).to(x.device)
+        x = x + settings.noise * mine(torch.randn, *x.shape[1:])
     return x
 
 
@@ -94,93 +110,142 @@ def learning_rate_factor(iteration: int, config: Config) -> float:
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
+def set_up_fabric(precision: str) -> Fabric:
+    """The device, or with torchrun (which `fabric run` calls) the devices of all processes.
+
+    precision: auto, 32-true, 64-true or bf16-mixed.
+    """
+    if precision == "auto":
+        precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world == 1:
+        return Fabric(accelerator="auto", devices=1, precision=precision)
+    strategy = DDPStrategy(find_unused_parameters=True)  # a code that no loss uses, centers that have no weight
+    fabric = Fabric(accelerator="auto", strategy=strategy, devices=local, num_nodes=world // local, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, the interrupt button of JupyterLab or a request to terminate sets; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def ask(number: int, _frame) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
+        yield asked
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def looks_since_best(history: list[dict]) -> int:
+    """How many looks at the validation people came after the best one; of equals, the later is the best."""
+    scores = [row["validation_rank1"] for row in history]
+    return scores[::-1].index(max(scores)) if scores else 0
+
+
 def train(
     config: Config,
     split: Split,
     folder: str | Path,
     *,
     on_progress: Callable[[pd.DataFrame], None] | None = None,
+    pictures: Callable[[GaitModel], dict] | None = None,
     facts: dict | None = None,
 ) -> pd.DataFrame:
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
-    A state.pt that is already there is continued; the result is then the same as without the interruption.
-    on_progress: called with the history so far after each look at the validation people.
+    A state.pt that is already there is continued; the result is then the same as without the interruption. What is random depends
+    on (seed, iteration, process) alone, so nothing has to be remembered of it. Processes that torchrun started share each batch;
+    the first of them validates and writes.
+    on_progress: called with the history so far after each look at the validation people, in the first process.
+    pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
     Returns the history: iteration, learning_rate, each loss term, loss, validation_rank1.
-    Raises InputError where training became unstable (a loss is not finite).
+    Raises InputError where training became unstable (a loss is not finite); KeyboardInterrupt after Ctrl-C, when the iteration is
+    done and the state is saved (with several processes: at the next look).
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     keep_freed_memory()
     folder = Path(folder)
     t = config.training
-    precision = t.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision)
+    fabric = set_up_fabric(t.precision)
+    device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
+    shards = math.lcm(t.shards, processes)
     torch.manual_seed(config.seed)
     train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
     sampler = BatchSampler(
-        split.train.index, train_walks.length, window=config.model.window, people=t.people,
+        split.train.index, train_walks.length, window=config.model.window, people=t.people, shards=shards,
         walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
     )  # fmt: skip
+    decoded = shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / shards))
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     if not (folder / STATE).exists():
         fit_discriminants(model, train_walks, sampler.subject)
-    model.to(fabric.device)  # where a state is loaded to
+    if processes > 1 and device.type == "cuda":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    objective = Objective(model, config.losses)
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = optimizers[t.optimizer](
-        model.parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True
+        objective.to(device).parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True
     )
+    wrapped, optimizer = fabric.setup(objective, optimizer)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(t.average), use_buffers=True) if t.average else None
+    kept = averaged.module if averaged else model
 
     first, history, best, spent = 0, [], -1.0, 0.0
+    sums: dict[str, Tensor] = {}  # of the iterations since the last look
     if (folder / STATE).exists():
         state = load_state(folder / STATE)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if averaged:
             averaged.load_state_dict(state["averaged"])
-        torch.set_rng_state(state["random"])
         first, history, best, spent = (state[k] for k in ("iteration", "history", "best", "seconds"))
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    wrapped.mark_forward_method("embed")
-    device = fabric.device
-
+        sums = {name: value.to(device) for name, value in state["sums"].items()}
     frames = torch.from_numpy(train_walks.frames).to(device)
     start, length = (torch.tensor(a, device=device) for a in (train_walks.start, train_walks.length))
-    decoded = max(1, round(t.exchange_share * sampler.people * t.walks_per_person))
-    writer = SummaryWriter(str(folder / "logs"), purge_step=first)
-    sums: dict[str, Tensor] = {}
-    since, began = 0, time.monotonic() - spent
-    bar = tqdm(total=t.iterations, initial=first, unit="step", disable=not sys.stderr.isatty())
+    began = time.monotonic() - spent
 
     def save(iteration: int) -> None:
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "iteration": iteration, "history": history,
-            "best": best, "seconds": time.monotonic() - began, "random": torch.get_rng_state(),
-            "averaged": averaged.state_dict() if averaged else {},
+            "best": best, "seconds": time.monotonic() - began, "averaged": averaged.state_dict() if averaged else {},
+            "sums": sums,
         }  # fmt: skip
         save_state(folder / STATE, state)
 
-    try:
+    def windows(batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the encoders see and what the decoder is to give, [N, 30, T] each."""
+        x = cut_windows(frames, start[batch.walk], length[batch.walk], batch.offset, config.model.window)
+        x = torch.where((batch.walk < 0)[:, None, None], 0, x)
+        mirrored = batch.mirrored.repeat(len(x) // len(batch.mirrored))[:, None, None]
+        target = torch.where(mirrored, mirror(x), x)
+        generator = torch.Generator(device).manual_seed(_seed(config.seed, iteration))
+        return disturb(target, config.augmentation, generator, rank, processes), target
+
+    with _Log(folder / "logs", first) if rank == 0 else nullcontext() as log, interruptible() as asked:
+        bar = tqdm(total=t.iterations, initial=first, unit="step", disable=rank > 0 or not sys.stderr.isatty())
         for iteration in range(first, t.iterations):
-            batch = sampler.batch(iteration)
-            walk = torch.as_tensor(batch.walk, device=device)
-            offset = torch.as_tensor(batch.offset, device=device)
-            x = cut_windows(frames, start[walk], length[walk], offset, config.model.window)
-            x = torch.where((walk < 0)[:, None, None], 0, x)
-            generator = torch.Generator().manual_seed(hash((config.seed, iteration)) % 2**63)
-            mirrored = torch.as_tensor(batch.mirrored, device=device).repeat(len(walk) // len(batch.mirrored))[:, None, None]
-            target = torch.where(mirrored, mirror(x), x)
-            x = disturb(target, config.augmentation, generator)
+            if t.patience and looks_since_best(history) >= t.patience:
+                break
+            torch.manual_seed(_seed(config.seed, iteration, rank))  # of dropout
+            batch = sampler.batch(iteration).shard(rank, processes)
+            batch = Batch(**{name: _on(device, rows) for name, rows in vars(batch).items()})
+            x, target = windows(batch)
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
             wrapped.train(not (t.stay_in_eval and iteration >= t.validate_every))
-            with fabric.autocast():
-                parts = loss_terms(model, x, target, batch, config.losses, decoded)
-                loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
+            parts = wrapped(x, target, batch, decoded)
+            loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
             optimizer.zero_grad()
             fabric.backward(loss)
             if t.gradient_clip:
@@ -190,39 +255,88 @@ def train(
                 averaged.update_parameters(model)
             for name, part in {**parts, "loss": loss}.items():
                 sums[name] = sums.get(name, 0) + part.detach()
-            since += 1
             bar.update()
 
             done = iteration + 1
             if done % t.validate_every and done < t.iterations:
+                if processes == 1 and asked.is_set():
+                    save(done)
+                    raise _stopped(done, t.iterations)
                 continue
+            since = done - (history[-1]["iteration"] if history else 0)
             row = {"iteration": done, "learning_rate": optimizer.param_groups[0]["lr"]}
-            row |= {name: float(total) / since for name, total in sums.items()}
+            row |= {name: float(fabric.all_reduce(value, reduce_op="mean")) / since for name, value in sums.items()}
+            sums = {}
             if not np.isfinite(row["loss"]):
                 raise InputError(
                     f"Training became unstable before iteration {done}: the loss is {row['loss']}; lower training.learning_rate."
                 )
-            kept = averaged.module if averaged else model
-            row["validation_rank1"] = validation_rank1(kept, validation_walks, split.validation, device)
+            score = validation_rank1(kept, validation_walks, split.validation, device) if rank == 0 else 0.0
+            row["validation_rank1"] = fabric.broadcast(score)
             history.append(row)
-            sums, since = {}, 0
-            for name, value in row.items():
-                writer.add_scalar(name, value, done)
-            if row["validation_rank1"] >= best:  # of equals, the one that has seen more
-                best = row["validation_rank1"]
-                save_weights(folder / WEIGHTS, model, kept.state_dict(), **(facts or {}), iteration=done)
-            save(done)
-            table = pd.DataFrame(history)
-            table.to_csv(folder / "history.csv", index=False)
-            left = (time.monotonic() - began) / done * (t.iterations - done)
-            bar.write(
-                f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  validation rank-1 {row['validation_rank1']:.1%}"
-                f"  about {left / 60:.1f} min left", file=sys.stdout,
-            )  # fmt: skip
-            sys.stdout.flush()
-            if on_progress:
-                on_progress(table)
-    finally:
-        writer.close()
+            if rank == 0:
+                log.look(row, kept, validation_walks)
+                if pictures and (len(history) % PICTURES_EVERY == 0 or done == t.iterations):
+                    log.pictures(pictures(kept), done)
+                if row["validation_rank1"] >= best:  # of equals, the one that has seen more
+                    best = row["validation_rank1"]
+                    save_weights(folder / WEIGHTS, model, kept.state_dict(), **(facts or {}), iteration=done)
+                save(done)
+                table = pd.DataFrame(history)
+                table.to_csv(folder / "history.csv", index=False)
+                left = (time.monotonic() - began) / done * (t.iterations - done)
+                bar.write(
+                    f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  validation rank-1 {row['validation_rank1']:.1%}"
+                    f"  about {left / 60:.1f} min left", file=sys.stdout,
+                )  # fmt: skip
+                sys.stdout.flush()
+                if on_progress:
+                    on_progress(table)
+            if fabric.all_reduce(torch.tensor(float(asked.is_set()), device=device), reduce_op="sum") and done < t.iterations:
+                raise _stopped(done, t.iterations)
         bar.close()
+    fabric.barrier()  # nobody leaves before the first process has written
     return pd.DataFrame(history)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed from several numbers, such as the run's and the iteration."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _on(device: torch.device, rows: np.ndarray) -> Tensor:
+    """To the device, without waiting for it."""
+    tensor = torch.from_numpy(np.ascontiguousarray(rows))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _stopped(done: int, iterations: int) -> KeyboardInterrupt:
+    return KeyboardInterrupt(f"Training stopped after iteration {done} of {iterations}; it is saved, and goes on from there.")
+
+
+class _Log:
+    """TensorBoard: the numbers of each look, how the codes are distributed, and pictures."""
+
+    def __init__(self, folder: Path, first: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder), purge_step=first)
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.writer.close()
+
+    @torch.no_grad()
+    def look(self, row: dict, model: GaitModel, walks: NormalizedWalks) -> None:
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, row["iteration"])
+        some = np.unique(np.linspace(0, len(walks) - 1, HISTOGRAM_WALKS).astype(int))
+        codes = model.eval().autoencoder.encode(opening_windows(walks, some, model.window).to(next(model.parameters())))
+        for name in ("motion", "body", "view"):
+            self.writer.add_histogram(f"codes/{name}", getattr(codes, name).float(), row["iteration"])
+
+    def pictures(self, figures: dict, iteration: int) -> None:
+        for name, figure in figures.items():
+            self.writer.add_figure(name, figure, iteration)

@@ -18,9 +18,11 @@ from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model import losses as terms
+from gaitlib.model import objective
 from gaitlib.model.checkpoint import load_model, load_state
+from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import disturb, learning_rate_factor, loss_terms, train
+from gaitlib.training import disturb, learning_rate_factor, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -245,13 +247,13 @@ def test_the_seed_decides(split, tmp_path):
 
 @pytest.mark.parametrize("stay", [True, False])
 def test_the_network_may_stay_in_eval_after_the_first_look(split, tmp_path, monkeypatch, stay):
-    modes, original = [], training.loss_terms
+    modes, original = [], objective.loss_terms
 
     def spy(model, *arguments):
         modes.append(model.training)
         return original(model, *arguments)
 
-    monkeypatch.setattr(training, "loss_terms", spy)
+    monkeypatch.setattr(objective, "loss_terms", spy)
     settings = config(f"training.stay_in_eval={stay}")
     train(settings, split, tmp_path / "whole")
     assert modes == [True, True, *[not stay] * 4]
@@ -260,13 +262,13 @@ def test_the_network_may_stay_in_eval_after_the_first_look(split, tmp_path, monk
 
 
 def test_fixed_partners_that_do_not_exist_are_zeros(split, tmp_path, monkeypatch):
-    seen, original = [], training.loss_terms
+    seen, original = [], objective.loss_terms
 
     def spy(model, x, target, batch, *rest):
         seen.append((target, batch))
         return original(model, x, target, batch, *rest)
 
-    monkeypatch.setattr(training, "loss_terms", spy)
+    monkeypatch.setattr(objective, "loss_terms", spy)
     index = split.train.index
     person = index["subject"].iloc[0]  # is seen from one view, from which nobody else is
     alone = split.train.select(sequence=index["sequence"][(index["subject"] == person) == (index["view"] == "036")].tolist())
@@ -277,7 +279,7 @@ def test_fixed_partners_that_do_not_exist_are_zeros(split, tmp_path, monkeypatch
     assert len(seen) == 6
     for target, batch in seen:
         assert len(target) == len(batch.walk) == 3 * 8
-        missing = torch.from_numpy(batch.walk < 0)
+        missing = batch.walk < 0
         assert missing.sum() == 4  # x_v and x_i of this person's two anchors
         assert torch.equal((target == 0).flatten(1).all(1), missing)
 
@@ -310,7 +312,7 @@ def test_the_best_checkpoint_is_kept(split, tmp_path, monkeypatch):
 
 
 def test_an_unstable_training_stops_and_keeps_what_there_was(split, tmp_path, monkeypatch):
-    spoiled = training.loss_terms
+    spoiled = objective.loss_terms
     calls = []
 
     def unstable(*arguments):
@@ -318,7 +320,7 @@ def test_an_unstable_training_stops_and_keeps_what_there_was(split, tmp_path, mo
         parts = spoiled(*arguments)
         return parts | {"identity": parts["identity"] * float("nan")} if len(calls) == 3 else parts
 
-    monkeypatch.setattr(training, "loss_terms", unstable)
+    monkeypatch.setattr(objective, "loss_terms", unstable)
     with pytest.raises(InputError, match=r"unstable before iteration 4: the loss is nan; lower training\.learning_rate"):
         train(config(), split, tmp_path)
     assert load_state(tmp_path / "state.pt")["iteration"] == 2

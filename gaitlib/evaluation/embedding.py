@@ -53,18 +53,19 @@ def embed_walks(
     stride: frames between windows. Returns float32 [N, E].
     """
     model = model.to(device).eval()
+    dtype = next(model.parameters()).dtype
     frames = torch.from_numpy(walks.frames)
     start, length = torch.tensor(walks.start), torch.tensor(walks.length)
     walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
-    total = torch.zeros(len(walks), model.embedding_size, device=device)
+    total = torch.zeros(len(walks), model.embedding_size, device=device, dtype=dtype)
     for rows in torch.arange(len(walk)).split(batch):
         which = walk[rows]
-        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device, dtype)
         embedding = model.embed(x)
         if mirrored:
             embedding = embedding + model.embed(mirror(x))
         total.index_add_(0, which.to(device), embedding)
-    return Embeddings(torch.nn.functional.normalize(total).cpu().numpy(), walks.index)
+    return Embeddings(torch.nn.functional.normalize(total).float().cpu().numpy(), walks.index)
 
 
 def pose_statistics(walks: NormalizedWalks) -> np.ndarray:

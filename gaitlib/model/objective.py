@@ -22,10 +22,10 @@ def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weight
     """
     codes = model.autoencoder.encode(x)
     pairs, named = len(batch.synchronous), slice(0, len(batch.subject))
-    synchronous, has_other, other, subject = (
-        torch.as_tensor(rows, device=x.device)
-        for rows in (batch.synchronous, batch.has_other_person, batch.other_person, batch.subject)
+    synchronous, other, subject = (
+        torch.as_tensor(rows, device=x.device) for rows in (batch.synchronous, batch.other_person, batch.subject)
     )
+    has_other = other != torch.arange(pairs, device=x.device)
     triple = _Triple(
         a=codes.rows(slice(0, pairs)),
         v=codes.rows(slice(pairs, 2 * pairs)),
