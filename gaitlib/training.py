@@ -244,7 +244,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
             wrapped.train(not (t.stay_in_eval and iteration >= t.validate_every))
-            parts = wrapped(x, target, batch, decoded)
+            parts = wrapped(x, target, vars(batch), decoded)
             loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
             optimizer.zero_grad()
             fabric.backward(loss)

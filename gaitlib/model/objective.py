@@ -49,14 +49,17 @@ def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weight
 
 
 class Objective(nn.Module):
-    """The model with its losses as one module, which several processes can share: forward gives `loss_terms` of a shard."""
+    """The model with its losses as one module, which several processes can share: forward gives `loss_terms` of a shard.
+
+    batch: a Batch as a dictionary, whose tensors can be converted on the way here.
+    """
 
     def __init__(self, model: GaitModel, weights: Losses):
         super().__init__()
         self.model, self.weights = model, weights
 
-    def forward(self, x: Tensor, target: Tensor, batch: Batch, decoded: int) -> dict[str, Tensor]:
-        return loss_terms(self.model, x, target, batch, self.weights, decoded)
+    def forward(self, x: Tensor, target: Tensor, batch: dict[str, Tensor], decoded: int) -> dict[str, Tensor]:
+        return loss_terms(self.model, x, target, Batch(**batch), self.weights, decoded)
 
 
 class _Triple(NamedTuple):

@@ -1,0 +1,214 @@
+"""Training that is killed, stopped, or shared by several processes comes to the same weights."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gaitlib import training
+from gaitlib.config import load_config
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.protocol import Roles, Split
+from gaitlib.data.walkers import make_walkers
+from gaitlib.model import objective
+from gaitlib.model.checkpoint import load_model, load_state
+from gaitlib.training import looks_since_best, train
+
+TINY = [
+    "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24", "training.people=4",
+    "training.walks_per_person=2", "training.warmup=2", "training.precision=32-true", "augmentation.joint_dropout=0.05",
+]  # fmt: skip
+PRELUDE = """
+import sys
+from gaitlib.config import load_config
+from gaitlib.data.dataset import GaitDataset
+from gaitlib.data.protocol import Roles, Split
+from gaitlib.training import train
+
+def split_of(walks):
+    def roles(part):
+        run = part.index["run"].to_numpy()
+        return Roles(part, run <= 2, {"NM": run > 2})
+    people = sorted(walks.index["subject"].unique())
+    held = roles(walks.select(subject=people[4:]))
+    return Split(walks.select(subject=people[:4]), held, held)
+
+folder, out, *changes = sys.argv[1:]
+split = split_of(GaitDataset.open(folder))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    chosen = (w for w in make_walkers(6, seed=1) if w.condition == "nm" and w.run <= 4 and w.view in ("036", "090", "144"))
+    path = tmp_path_factory.mktemp("data") / "walks"
+    write_dataset(path, chosen, name="six")
+    return path
+
+
+@pytest.fixture(scope="module")
+def split(folder):
+    def roles(part):
+        run = part.index["run"].to_numpy()
+        return Roles(part, run <= 2, {"NM": run > 2})
+
+    walks = GaitDataset.open(folder)
+    people = sorted(walks.index["subject"].unique())
+    held = roles(walks.select(subject=people[4:]))
+    return Split(walks.select(subject=people[:4]), held, held)
+
+
+def config(*changes):
+    return load_config("configs/default.yaml", [*TINY, *changes])
+
+
+def script(path, text):
+    path.write_text(PRELUDE + textwrap.dedent(text))
+    return path
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def assert_same(one, other):
+    """The same training to the last bit."""
+    a, b = (load_state(path / "state.pt") for path in (one, other))
+    assert a["iteration"] == b["iteration"]
+    for part in ("model", "averaged"):
+        assert a[part].keys() == b[part].keys()
+        assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
+    for mine, yours in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True):
+        assert all(torch.equal(mine[name], yours[name]) for name in mine)
+    one_model, other_model = (load_model(path) for path in (one, other))
+    assert one_model[1] == other_model[1]
+    weights = (model.state_dict() for model, _ in (one_model, other_model))
+    assert all(torch.equal(x, y) for x, y in zip(*(w.values() for w in weights), strict=True))
+    pd.testing.assert_frame_equal(*(pd.read_csv(path / "history.csv") for path in (one, other)))
+
+
+def test_killed_at_any_moment_training_comes_to_the_same_weights(folder, split, tmp_path):
+    changes = ["training.iterations=24", "training.validate_every=2"]
+    train(config(*changes), split, tmp_path / "whole")
+    program = script(tmp_path / "program.py", 'train(load_config("configs/default.yaml", changes), split, out)')
+    chance = random.Random(int(os.environ.get("PYTEST_SEED", time.time_ns())))
+    for turn in range(3):
+        out = tmp_path / f"killed-{turn}"
+        looks, later = chance.randint(1, 8), 0.1 * chance.random()
+        with subprocess.Popen(
+            [sys.executable, program, folder, out, *TINY, *changes], stdout=subprocess.PIPE, text=True, env=environment()
+        ) as process:
+            for _ in range(looks):
+                process.stdout.readline()
+            time.sleep(later)
+            process.send_signal(signal.SIGKILL)
+        reached = load_state(out / "state.pt")["iteration"]
+        assert process.returncode == -signal.SIGKILL, f"it was done before it could be killed, {reached}"
+        assert 2 * looks <= reached < 24
+        train(config(*changes), split, out)
+        assert_same(out, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("at", [3, 4, 9])
+def test_ctrl_c_stops_after_the_iteration_and_loses_nothing(split, tmp_path, monkeypatch, at):
+    settings = config("training.iterations=10", "training.validate_every=4")
+    train(settings, split, tmp_path / "whole")
+    calls, original = [], objective.loss_terms
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(objective, "loss_terms", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after iteration {at} of 10; it is saved"):
+        train(settings, split, tmp_path / "parts")
+    assert signal.getsignal(signal.SIGINT) is before
+    assert load_state(tmp_path / "parts" / "state.pt")["iteration"] == at
+    assert len(calls) == at
+    train(settings, split, tmp_path / "parts")
+    assert len(calls) == 10  # nothing was computed twice
+    assert_same(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_stops_at_once(split, tmp_path, monkeypatch):
+    def interrupted(*_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(objective, "loss_terms", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config("training.iterations=3"), split, tmp_path)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_training_ends_where_validation_no_longer_improves(split, tmp_path, monkeypatch):
+    scores = iter([0.3, 0.6, 0.6, 0.5, 0.4, 0.9])
+    monkeypatch.setattr(training, "validation_rank1", lambda *_: next(scores))
+    settings = config("training.iterations=12", "training.validate_every=2", "training.patience=2")
+    history = train(settings, split, tmp_path)
+    assert history["validation_rank1"].tolist() == [0.3, 0.6, 0.6, 0.5, 0.4]
+    assert load_model(tmp_path)[1]["iteration"] == 6
+    pd.testing.assert_frame_equal(train(settings, split, tmp_path), history)  # and it stays ended
+
+
+def test_looks_since_the_best():
+    def after(*scores):
+        return looks_since_best([{"validation_rank1": score} for score in scores])
+
+    assert after() == after(0.5) == after(0.1, 0.5) == after(0.5, 0.5) == 0
+    assert after(0.5, 0.1) == 1
+    assert after(0.1, 0.5, 0.4, 0.4) == 2
+
+
+def test_two_processes_train_as_one_does(folder, tmp_path):
+    """Float64, batch norm held fixed, no dropout; the contrastive loss sees the embeddings of both."""
+    program = script(
+        tmp_path / "program.py",
+        """
+        import torch
+        from gaitlib.model.recognizer import GaitModel
+
+        def train_quietly(self, mode=True):
+            torch.nn.Module.train(self, mode)
+            for module in self.modules():
+                if isinstance(module, torch.nn.BatchNorm1d | torch.nn.Dropout):
+                    module.eval()
+            return self
+
+        GaitModel.train = train_quietly
+        train(load_config("configs/default.yaml", changes), split, out)
+        """,
+    )
+    changes = [
+        *TINY, "training.iterations=20", "training.validate_every=10", "training.precision=64-true", "training.shards=2",
+        "losses.triplet=0.1", "losses.cycle=0.1", "losses.body_over_time=0.1", "augmentation.mirror=0.4",
+    ]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for start, out in (([sys.executable], "one"), (launch, "two")):
+        subprocess.run([*start, program, folder, tmp_path / out, *changes], check=True, env=environment(), timeout=120)
+    one, two = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
+    assert one["iteration"] == two["iteration"] == 20
+    moved = 0.0
+    torch.manual_seed(0)
+    for name, weights in one["model"].items():
+        if weights.is_floating_point():
+            assert weights.dtype == torch.float64
+            torch.testing.assert_close(two["model"][name], weights, atol=1e-6, rtol=0)
+    for mine, yours in zip(one["optimizer"]["state"].values(), two["optimizer"]["state"].values(), strict=True):
+        moved += float(mine["exp_avg"].abs().sum())
+        torch.testing.assert_close(mine["exp_avg"], yours["exp_avg"], atol=1e-6, rtol=0)
+    assert moved > 1  # there was something to agree upon
+    a, b = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
