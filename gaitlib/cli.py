@@ -1,5 +1,6 @@
 """The `gaitlib` command. Errors are one sentence; exit code 2 for bad input, 1 for a failure; --debug shows the traceback."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ class _Group(click.Group):
             return super().invoke(context)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt as error:
+            click.echo(f"gaitlib: {error or 'Stopped.'}", err=True)
+            sys.exit(130)  # as shells have it
         except InputError as error:
             self._fail(context, error, 2)
         except OSError as error:
@@ -63,6 +67,25 @@ def run(config, overrides, data, name, resume, force):
 
     folder = run_experiment(config, list(overrides), data=data, name=name, resume=resume, force=force)
     click.echo(f"The report is {folder / 'index.html'}")
+
+
+@main.command(epilog="Example: torchrun --nproc-per-node 2 --no-python gaitlib train configs/casia_b.yaml --data data/casia_b")
+@click.argument("config")
+@_set
+@_data
+def train(config, overrides, data):
+    """Only train CONFIG, also with several processes; `gaitlib run` with the same configuration and data then uses it.
+
+    Started by torchrun, as many processes as it is told share each batch, one a GPU, on one machine or several that see the same
+    folder. What was interrupted goes on where it stopped.
+    """
+    from gaitlib.config import load_config
+    from gaitlib.experiment import Experiment
+
+    experiment = Experiment(load_config(config, list(overrides)), Path(data) if data else None, Path("cache"), Path())
+    folder = experiment.trained()
+    if int(os.environ.get("RANK", 0)) == 0:
+        click.echo(f"The training is in {folder}")
 
 
 @main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")

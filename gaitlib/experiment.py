@@ -26,6 +26,7 @@ from gaitlib.data.protocol import Protocol, Split
 from gaitlib.evaluation.bootstrap import rank1_intervals
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
 from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
+from gaitlib.evaluation.scorecard import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
 from gaitlib.files import replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
@@ -133,12 +134,17 @@ class Experiment:
         folder = self.cache / f"{name}-{fingerprint(key)[:16]}"
         return folder, folder.with_suffix(".partial")
 
-    def _stage(self, name: str, key: object, make: Callable[[Path], None]) -> Path:
+    def _stage(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
+        """together: all processes that torchrun started make it; otherwise the first does, and the others wait."""
         folder, partial = self._folders(name, key)
-        if not folder.exists():
+        first = int(os.environ.get("RANK", 0)) == 0
+        if not folder.exists() and (first or together):
             partial.mkdir(parents=True, exist_ok=True)
             make(partial)
-            os.replace(partial, folder)
+            if first:
+                os.replace(partial, folder)
+        while not folder.exists():
+            time.sleep(0.1)
         return folder
 
     @cached_property
@@ -182,8 +188,29 @@ class Experiment:
         return self._stage(
             "training",
             self._training_key,
-            lambda folder: train(self.config, self.split, folder, on_progress=on_progress, facts=facts),
+            lambda folder: train(self.config, self.split, folder, on_progress=on_progress, pictures=self._pictures, facts=facts),
+            together=True,
         )
+
+    def _pictures(self, model) -> dict:
+        """For TensorBoard: a validation walk, its reconstruction, and its view exchanged, beside what that camera saw."""
+        from gaitlib.data.preprocess import as_poses, opening_windows
+        from gaitlib.data.sampling import example_triplet
+        from gaitlib.display import figures
+
+        walks, views = normalize(self.split.validation.walks), self.dataset.views
+        if len(views) == 1:
+            return {}
+        view, other = views[len(views) // 3], views[0]
+        own, seen, _ = example_triplet(walks.index, view, other)
+        index = walks.index
+        donor = index[(index["view"] == other) & (index["subject"] != index["subject"][own])].index[:1]
+        x = opening_windows(walks, [own, seen, *donor], model.window).to(next(model.parameters()))
+        reconstruction, exchanged = exchange_view(model, x[:1], x[2:])
+        strips = {f"view {view}": x[0], "reconstruction": reconstruction[0], f"exchanged to {other}": exchanged[0]}
+        strips[f"seen from {other}"] = x[1]
+        poses = {name: as_poses(strip[None].float())[0] for name, strip in strips.items()}
+        return {"reconstruction and exchange": figures.skeleton_strip(poses)}
 
     @cached_property
     def _converted(self) -> Path | None:
@@ -298,6 +325,31 @@ class Experiment:
         }
         return Evaluation(metrics, matrices, hand_made, embeddings)
 
+    def exchange(self) -> ExchangeErrors | None:
+        """Errors of exchanged views over the test people; None where no two cameras saw the same moment.
+
+        The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
+        """
+        from gaitlib.data.walkers import make_walkers
+
+        test = self.test_walks
+        if test.index.groupby(["subject", "recording"])["view"].nunique().max() < 2:
+            return None
+        truth = test
+        if not self.data:
+            settings = self.config.walkers
+            key = [settings.model_dump(), code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"]), "noise-free"]
+
+            def make(folder: Path) -> None:
+                write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed, faults=False), name="walkers")
+
+            noise_free = GaitDataset.open(self._stage("truth", key, make) / "data")
+            truth = normalize(noise_free.select(sequence=test.index["sequence"].tolist()))
+            assert truth.index["sequence"].tolist() == test.index["sequence"].tolist()
+        side = min(self.dataset.views, key=lambda view: abs(float(view) - 90) if view.isdigit() else 0)
+        walks = mean_walks(normalize(self.split.train), side, self.config.model.window)
+        return exchange_errors(self.model, test, truth, walks)
+
     def keep_results(self, evaluation: Evaluation) -> None:
         """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
         from gaitlib.reports.excel import write_results
@@ -360,7 +412,8 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     """Execute notebooks with papermill into the run folder and write its pages.
 
     run: reports/NAME. parameters: for all of the notebooks; each takes those it has.
-    Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops.
+    Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops,
+    KeyboardInterrupt after Ctrl-C.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -395,6 +448,8 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
                 stdout_file=sys.stdout, config=kernels,
             )  # fmt: skip
         except PapermillExecutionError as error:
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt(error.evalue) from None
             bad_input = error.ename == "InputError"
             where = f"Notebook {name}, cell {error.exec_count}"
             raise StageFailed(
@@ -429,6 +484,7 @@ def _settle_kernels() -> None:
     os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    os.environ.setdefault("GAITLIB_HEADLESS", "1")  # nobody watches: no curves while it trains
 
 
 def run_experiment(

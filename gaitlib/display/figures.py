@@ -8,8 +8,9 @@ import base64
 import functools
 import html
 import io
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -48,10 +49,11 @@ def alt(fig: Figure, text: str) -> Figure:
 
 
 @_styled
-def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
+def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", place=None):
     """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
 
     folder: where NAME.png and NAME.svg are saved as well, created when missing.
+    place: what display(..., display_id=True) gave, to draw there in place of what is there.
     """
     from IPython.display import HTML, display
 
@@ -63,7 +65,11 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
     width = round(fig.get_size_inches()[0] * 100)
     style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
-    display(HTML(_embedded("image/png", png, getattr(fig, "alt", ""), style)))
+    picture = HTML(_embedded("image/png", png, getattr(fig, "alt", ""), style))
+    if place:
+        place.update(picture)
+    else:
+        display(picture)
 
 
 def show_svg(path: str | Path, text: str):
@@ -247,6 +253,34 @@ def code_rows(
 
 
 @_styled
+def exchange_matrix(
+    errors: pd.DataFrame, copying: float, mean_walk: float, *, ax: Axes | None = None, title: str | None = None
+) -> Figure:
+    """How far a walk with its view exchanged is from what the camera of that view saw, for every two views.
+
+    errors: rows = view of the walk, columns = view asked for, % of torso length, NaN = not measured.
+    copying, mean_walk: the mean error of leaving the walk as it is, and of the mean walk of the view asked for.
+    """
+    n = len(errors)
+    side = max(4.4, min(7.4, 0.6 * n + 1.2))
+    fig, ax = _axes(ax, (max(side, 6.4), side))
+    sns.heatmap(
+        errors, annot=n <= 14, fmt=".1f", cmap="cividis_r", vmin=0, square=True, linewidths=1.5, annot_kws={"size": 9}, ax=ax,
+        cbar_kws={"label": "% of torso length", "shrink": 0.8},
+    )  # fmt: skip
+    unit = _unit(list(errors.index))
+    ax.set(xlabel=f"view asked for{unit}", ylabel=f"view of the walk{unit}")
+    ax.tick_params(length=0, rotation=0)
+    mean = float(np.nanmean(errors.to_numpy()))
+    text = f"Exchanged views are {mean:.1f} % off; the walk as it is {copying:.1f} %"
+    text += f", the mean walk {mean_walk:.1f} %" if np.isfinite(mean_walk) else ""
+    _title(ax, title or text, 62)
+    worst = errors.stack().idxmax()
+    text += f". Heat map of {n} views by {n}; worst from {worst[0]} to {worst[1]}: {errors.loc[worst]:.1f} % of torso length."
+    return alt(fig, text)
+
+
+@_styled
 def rank1_matrix(
     rank1: np.ndarray | pd.DataFrame,
     views: Sequence[str] | None = None,
@@ -390,6 +424,19 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
     ) + ".")  # fmt: skip
 
 
+def live_curves() -> Callable[[pd.DataFrame], None]:
+    """For a notebook: a function that draws the history so far, each time in the same place.
+
+    It draws nothing where the environment variable GAITLIB_HEADLESS is set, as in runs whose pages show the curves at the end.
+    """
+    if os.environ.get("GAITLIB_HEADLESS"):
+        return lambda history: None
+    from IPython.display import HTML, display
+
+    place = display(HTML("The curves are drawn after the first look at the validation people."), display_id=True)
+    return lambda history: show(training_curves(history.drop(columns="learning_rate")), place=place)
+
+
 @_styled
 def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
@@ -410,7 +457,7 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
         above.plot(known["iteration"], known[part], color=colors[k], ls=styles[k % 4], lw=1.7, label=ax_label)
     if (history[parts] > 0).any().any():
         above.set_yscale("log")
-    above.set_ylabel("weighted loss")
+    above.set_ylabel("loss")
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     above.tick_params(axis="x", labelbottom=axes is not None)

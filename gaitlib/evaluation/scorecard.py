@@ -40,6 +40,14 @@ def _mean(values: np.ndarray, axis) -> np.ndarray:
     return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
+@torch.no_grad()
+def exchange_view(model: GaitModel, x: torch.Tensor, donor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Walks decoded from their own codes, and with the view codes of others: [B, 30, T] each -> [B, 30, T] each."""
+    model.eval()
+    own, view = model.autoencoder.encode(x), model.autoencoder.encode(donor).view
+    return model.autoencoder.decode(*own[:3]), model.autoencoder.decode(own.motion, own.body, view)
+
+
 @dataclass(frozen=True)
 class ExchangeErrors:
     """Errors of three guesses at what the camera of another view saw, in % of torso length.
