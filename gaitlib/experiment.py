@@ -440,6 +440,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         began = time.monotonic()
         executed = run / f"{name}.ipynb"
         given = {k: v for k, v in parameters.items() if k in taken[name]}
+        stopped = f"Stopped in notebook {name}; the same command with --resume goes on from there."
         if "02_training" in seconds and "checkpoint" in taken[name]:
             given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
@@ -449,12 +450,14 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
             )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename == "KeyboardInterrupt":
-                raise KeyboardInterrupt(error.evalue) from None
+                raise KeyboardInterrupt(stopped) from None
             bad_input = error.ename == "InputError"
             where = f"Notebook {name}, cell {error.exec_count}"
             raise StageFailed(
                 f"{where}: {'' if bad_input else error.ename + ': '}{error.evalue} (see {executed})", bad_input
             ) from None
+        except KeyboardInterrupt:  # the kernel was asked to stop too
+            raise KeyboardInterrupt(stopped) from None
         except RuntimeError as error:  # the kernel died or did not start
             hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
             raise StageFailed(f"Notebook {name}: {error} (see {executed}){hint}", False) from None

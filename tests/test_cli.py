@@ -350,3 +350,13 @@ def test_walks_go_out_and_come_back_repaired(call, refused, tmp_path):
     assert "not an empty folder" in refused("export", "d", "--format", "csv", "--out", "out/few")
     assert "choose from opengait" in refused("export", "d", "--format", "pickle", "--out", "else")
     assert "did you mean gaps" in refused("prepare", "out/few", "--out", "again", "--repair", "gap=5")
+
+
+def test_ctrl_c_has_a_sentence_and_the_exit_code_of_shells(refused, monkeypatch):
+    from gaitlib import experiment
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt("Stopped in notebook 02_training; the same command with --resume goes on from there.")
+
+    monkeypatch.setattr(experiment, "run_experiment", stopped)
+    assert "the same command with --resume goes on" in refused("run", QUICK, code=130)

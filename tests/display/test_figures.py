@@ -149,6 +149,36 @@ def test_cmc_and_bars():
     assert fig.alt.startswith("Model reaches 70 % rank-1 on average, baseline 30 %")
 
 
+def test_exchange_matrix():
+    views = ["000", "054", "090"]
+    errors = pd.DataFrame(np.array([[np.nan, 4, 6], [5, np.nan, 3], [9, 3, np.nan]]), index=views, columns=views)
+    fig = labeled(figures.exchange_matrix(errors, 20.0, 8.0))
+    assert fig.alt.startswith("Exchanged views are 5.0 % off; the walk as it is 20.0 %, the mean walk 8.0 %")
+    assert "worst from 090 to 000: 9.0 %" in fig.alt
+    assert [t for t in texts(fig) if t] == ["4.0", "6.0", "5.0", "3.0", "9.0", "3.0"]
+    assert "mean walk" not in figures.exchange_matrix(errors, 20.0, float("nan")).alt
+
+
+def test_live_curves_are_drawn_in_one_place_and_not_where_nobody_looks(monkeypatch):
+    drawn = []
+
+    class Place:
+        def update(self, picture):
+            drawn.append(picture.data)
+
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: Place())
+    history = pd.DataFrame({"iteration": [1, 2], "learning_rate": 0.1, "loss": [2.0, 1.0], "validation_rank1": [0.1, 0.2]})
+    monkeypatch.delenv("GAITLIB_HEADLESS", raising=False)
+    draw = figures.live_curves()
+    for rows in (1, 2):
+        draw(history[:rows])
+    assert len(drawn) == 2
+    assert all("iteration" in picture and "data:image/png" in picture for picture in drawn)
+    monkeypatch.setenv("GAITLIB_HEADLESS", "1")
+    figures.live_curves()(history)
+    assert len(drawn) == 2
+
+
 def test_figures_draw_into_given_axes():
     fig = Figure()
     ax = fig.add_subplot()

@@ -324,3 +324,12 @@ def test_metrics_without_nan_are_finite_numbers(small_run):
         return [value]
 
     assert all(math.isfinite(n) for n in numbers(json.loads((small_run / "metrics.json").read_text())))
+
+
+def test_a_training_made_alone_is_used_by_the_run(workbook, small_run, small_settings, capsys):
+    changes = [word for change in small_settings for word in ("--set", change)]
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "configs/quick.yaml", *changes])
+    assert stop.value.code == 0
+    (trained,) = (small_run.parents[1] / "cache").glob("training-*")
+    assert capsys.readouterr().out.strip().endswith(f"The training is in {Path('cache') / trained.name}")
