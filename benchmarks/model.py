@@ -1,21 +1,30 @@
-"""Times of the decoder and of the aligned error, each against the plain way, as ratios measured side by side.
+"""Times of parts and of whole training steps, each against the plain way, as ratios measured side by side.
 
     python benchmarks/model.py
 
-Both are timed in turns, so that what else the machine does meets both; the medians count.
+Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, each arm's
+samples a second on it follow, and the share of the time in which it computes. Takes three minutes and 8 GB.
 """
 
 import statistics
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import CODE, Decoder
+from gaitlib.config import Config, Losses, load_config
+from gaitlib.data.sampling import Batch
+from gaitlib.model.autoencoder import CODE, Autoencoder, Decoder, scramble
 from gaitlib.model.losses import SHIFTS, aligned_error
+from gaitlib.model.objective import loss_terms
+from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import keep_freed_memory
 
 BATCH, FRAMES, REPEATS = 128, 64, 9
+PEOPLE = 74
+ARMS = {"as_released": "configs/as_released.yaml", "as_published": "configs/as_published.yaml", "beyond": "configs/default.yaml"}
 
 
 def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
@@ -26,14 +35,132 @@ def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) 
 
 
 def plain_aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Sixty shifts one after the other, the gradient through all of them."""
+    """Sixty shifts one after the other, the gradient through all of them; [B]."""
+    return sixty_errors(prediction, target).amin(1)
+
+
+def sixty_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    """[B, 60]"""
     frames, errors = prediction.shape[2], []
     for shift in range(SHIFTS):
         last = frames - 1 - shift
         for p, t in ((0, shift), (shift, 0)):
             difference = prediction[..., p : p + last] - target[..., t : t + last]
             errors.append(difference.square().mean((1, 2)) / (frames - shift))
-    return torch.stack(errors, 1).amin(1)
+    return torch.stack(errors, 1)
+
+
+def plain_released_loss(network: Autoencoder, poses: Tensor, w: Losses) -> Tensor:
+    """The loss of the released autoencoder as it is described: each term encodes what it needs and decodes it by itself.
+
+    poses: [3B, 30, T], x, x_v and x_i.
+    """
+    x, x_v, x_i = scramble(poses).chunk(3)
+
+    def motion(y: Tensor) -> Tensor:
+        return network.motion_encoder(y)
+
+    def body(y: Tensor) -> Tensor:
+        return network.body_encoder(y).amax(2)
+
+    def view(y: Tensor) -> Tensor:
+        return network.view_encoder(y).amax(2)
+
+    def decode(of_motion: Tensor, of_body: Tensor, of_view: Tensor) -> Tensor:
+        return plain_decoder(network.decoder, motion(of_motion), body(of_body), view(of_view))
+
+    def error(pose: Tensor, goal: Tensor) -> Tensor:
+        return sixty_errors(pose, goal).mean(0).min()
+
+    def over_time(y: Tensor) -> Tensor:
+        sequence = network.body_encoder(y)
+        return F.cosine_similarity(sequence[..., :-1], sequence.roll(-2, 2)[..., :-1], dim=2).abs().mean()
+
+    def triplet(a: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        return F.triplet_margin_loss(a, p, n)
+
+    loss = w.reconstruction * (error(decode(x, x, x), x) + error(decode(x_v, x_v, x_v), x_v)) / 2
+    loss = loss + w.view_swap * (error(decode(x, x, x_i), x) + error(decode(x_i, x_i, x), x_i)) / 2
+    loss = loss + w.invariance_body * F.mse_loss(body(x), body(x_v))
+    loss = loss + w.invariance_motion * F.mse_loss(motion(x), motion(x_v))
+    loss = loss + w.invariance_view * F.mse_loss(view(x), view(x_i))
+    loss = loss + w.body_over_time * (over_time(x) + over_time(x_v))
+    loss = loss + w.triplet * (
+        triplet(*(body(y)[..., None] for y in (x, x_v, x_i)))
+        + triplet(*(view(y)[..., None] for y in (x, x_i, x_v)))
+        + triplet(*(motion(y).amax(2) for y in (x, x_v, x_i)))
+    )
+    exchanged = decode(x, x, x_v)
+    cycle = [
+        F.mse_loss(body(exchanged), body(x)),
+        F.mse_loss(motion(exchanged), motion(x)),
+        F.mse_loss(view(exchanged), view(x_v)),
+    ]
+    sum(term.item() for term in cycle)  # logged
+    return loss
+
+
+def some_batch(config: Config, anchors: int) -> Batch:
+    """As many anchors as told, of 16 people, all with partners; x_i apart where the arm has them apart."""
+    apart = config.training.partners == "fixed"
+    subject = np.arange(anchors) % 16
+    return Batch(
+        walk=np.arange((3 if apart else 2) * anchors), offset=np.zeros(anchors, int), mirrored=np.zeros(anchors, bool),
+        other_person=np.arange(2 * anchors, 3 * anchors) if apart else np.roll(np.arange(anchors), 1),
+        synchronous=np.ones(anchors, bool), subject=subject if apart else np.tile(subject, 2),
+    )  # fmt: skip
+
+
+def whole_step(config: Config, anchors: int, *, device: str = "cpu", bf16: bool = False):
+    """One optimizer step of an arm, everything from the windows to the new weights."""
+    torch.manual_seed(0)
+    model = GaitModel(people=PEOPLE, **config.model.model_dump()).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    batch = some_batch(config, anchors)
+    x = torch.randn(len(batch.walk), 30, FRAMES, device=device)
+    decoded = max(1, round(config.training.exchange_share * anchors))
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            parts = loss_terms(model, x, x, batch, config.losses, decoded)
+            loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def autoencoder_steps():
+    """(ours, plain, difference): a step of the released autoencoder without the recognizer, as here and as described."""
+    config = load_config(ARMS["as_released"], ["losses.identity=0", "losses.center=0", "model.recognizer_width=1"])
+    torch.manual_seed(0)
+    network = GaitModel(people=PEOPLE, **config.model.model_dump())
+    batch, w = some_batch(config, BATCH), config.losses
+    x = torch.randn(len(batch.walk), 30, FRAMES).cumsum(2) / 8
+
+    def our_loss() -> Tensor:
+        parts = loss_terms(network, x, x, batch, w, BATCH)
+        return sum(getattr(w, name) * part for name, part in parts.items())
+
+    def plain_loss() -> Tensor:
+        return plain_released_loss(network.autoencoder, x, w)
+
+    def step(loss, **options):
+        optimizer = torch.optim.Adam(network.autoencoder.parameters(), lr=0.0, **options)
+
+        def run() -> None:
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+
+        return run
+
+    network.eval()  # no dropout, to compare
+    with torch.no_grad():
+        difference = (our_loss() / plain_loss() - 1).abs().item()
+    network.train()
+    return step(our_loss, fused=True), step(plain_loss), difference
 
 
 def there_and_back(function, *inputs: Tensor):
@@ -45,21 +172,21 @@ def there_and_back(function, *inputs: Tensor):
     return step
 
 
-def medians(ours, plain) -> tuple[float, float]:
+def medians(*functions, repeats: int = REPEATS, warm: int = 2) -> list[float]:
     """Milliseconds of each, timed in turns after a warm-up."""
-    times = ([], [])
-    for turn in range(REPEATS + 2):
-        for function, kept in zip((ours, plain), times, strict=True):
+    times = [[] for _ in functions]
+    for turn in range(repeats + warm):
+        for function, kept in zip(functions, times, strict=True):
             began = time.perf_counter()
             function()
-            if turn > 1:
+            if turn >= warm:
                 kept.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times[0]), statistics.median(times[1])
+    return [statistics.median(kept) for kept in times]
 
 
-def main() -> None:
+def parts() -> None:
+    """The decoder, the aligned error, and a step of the autoencoder with both."""
     torch.manual_seed(0)
-    keep_freed_memory()
     decoder = Decoder()
     codes = [
         torch.randn(BATCH, CODE, FRAMES, requires_grad=True),
@@ -75,20 +202,63 @@ def main() -> None:
     def decode_plainly(*inputs: Tensor) -> Tensor:
         return plain_decoder(decoder, *inputs)
 
+    ours, plain, off = autoencoder_steps()
     rows = [
         ("decoder", there_and_back(decoder, *codes), there_and_back(decode_plainly, *codes), wrong),
-        (
-            "aligned error",
-            there_and_back(aligned_error, pose, goal),
-            there_and_back(plain_aligned_error, pose, goal),
-            late,
-        ),
+        ("aligned error", there_and_back(aligned_error, pose, goal), there_and_back(plain_aligned_error, pose, goal), late),
+        ("as_released, autoencoder step", ours, plain, off),
     ]
     print(f"batch {BATCH}, {FRAMES} frames, forward and backward, {torch.get_num_threads()} threads, median of {REPEATS}")
-    print(f"{'':15}{'plain':>10}{'ours':>10}{'ratio':>8}{'largest difference':>21}")
+    print(f"{'':30}{'plain':>11}{'ours':>11}{'ratio':>8}{'difference':>12}")
     for name, ours, plain, difference in rows:
         mine, theirs = medians(ours, plain)
-        print(f"{name:15}{theirs:7.1f} ms{mine:7.1f} ms{theirs / mine:7.1f}x{difference:21.1e}")
+        print(f"{name:30}{theirs:8.1f} ms{mine:8.1f} ms{theirs / mine:7.1f}x{difference:12.1e}", flush=True)
+
+
+def whole_steps() -> None:
+    """A step of `as_released` at full width against one of `beyond`, at its own batch and at the same."""
+    config = load_config(ARMS["beyond"])
+    own = config.training.people * config.training.walks_per_person
+    released = whole_step(load_config(ARMS["as_released"]), BATCH)
+    theirs, *ours = medians(released, whole_step(config, own), whole_step(config, BATCH), repeats=3, warm=1)
+    print(f"\nwhole steps, {PEOPLE} people, median of 3")
+    print(f"{'':30}{'released':>11}{'beyond':>11}{'ratio':>8}")
+    for name, mine in ((f"beyond, its own {own} anchors", ours[0]), (f"beyond, {BATCH} anchors", ours[1])):
+        print(f"{name:30}{theirs:8.0f} ms{mine:8.1f} ms{theirs / mine:7.1f}x")
+
+
+def on_a_gpu() -> None:
+    """Anchors a second of the three arms in both precisions, and the share of the time in which the GPU computes."""
+    print(f"\n{torch.cuda.get_device_name()}, {PEOPLE} people")
+    print(f"{'':30}{'anchors/s':>11}{'busy':>8}")
+    steps = 20
+    for arm in ARMS:
+        config = load_config(ARMS[arm])
+        anchors = config.training.people * config.training.walks_per_person
+        for precision in ("bf16", "fp32"):
+            step = whole_step(config, anchors, device="cuda", bf16=precision == "bf16")
+            for _ in range(5):
+                step()
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(steps):
+                step()
+            torch.cuda.synchronize()
+            seconds = (time.perf_counter() - began) / steps
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+                step()
+                torch.cuda.synchronize()
+            kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+            busy = sum(e.time_range.elapsed_us() for e in kernels) / 1e6 / seconds
+            print(f"{f'{arm}, {precision}, batch {anchors}':30}{anchors / seconds:11.0f}{busy:8.0%}", flush=True)
+
+
+def main() -> None:
+    keep_freed_memory()
+    parts()
+    whole_steps()
+    if torch.cuda.is_available():
+        on_a_gpu()
 
 
 if __name__ == "__main__":
