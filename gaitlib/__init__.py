@@ -8,3 +8,11 @@ class InputError(Exception):
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work that Ctrl-C, or the stop button of JupyterLab, ended in good order; the message says where, and how to go on."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence alone."""
+        return [str(self)]

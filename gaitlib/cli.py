@@ -1,4 +1,7 @@
-"""The `gaitlib` command. Errors are one sentence; exit code 2 for bad input, 1 for a failure; --debug shows the traceback."""
+"""The `gaitlib` command. Errors are one sentence; --debug shows the traceback.
+
+Exit code 2 for bad input, 1 for a failure, 130 after Ctrl-C.
+"""
 
 import os
 import shlex

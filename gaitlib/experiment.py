@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from gaitlib import InputError
+from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, load_config, resolve
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, normalize
@@ -199,10 +199,11 @@ class Experiment:
         from gaitlib.display import figures
 
         walks, views = normalize(self.split.validation.walks), self.dataset.views
-        if len(views) == 1:
-            return {}
         view, other = views[len(views) // 3], views[0]
-        own, seen, _ = example_triplet(walks.index, view, other)
+        try:
+            own, seen, _ = example_triplet(walks.index, view, other)
+        except InputError:  # the validation people have no such walks: no picture
+            return {}
         index = walks.index
         donor = index[(index["view"] == other) & (index["subject"] != index["subject"][own])].index[:1]
         x = opening_windows(walks, [own, seen, *donor], model.window).to(next(model.parameters()))
@@ -413,7 +414,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
 
     run: reports/NAME. parameters: for all of the notebooks; each takes those it has.
     Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops,
-    KeyboardInterrupt after Ctrl-C.
+    Interrupted after Ctrl-C.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -449,15 +450,15 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
                 stdout_file=sys.stdout, config=kernels,
             )  # fmt: skip
         except PapermillExecutionError as error:
-            if error.ename == "KeyboardInterrupt":
-                raise KeyboardInterrupt(stopped) from None
+            if error.ename in ("KeyboardInterrupt", "Interrupted"):
+                raise Interrupted(stopped) from None
             bad_input = error.ename == "InputError"
             where = f"Notebook {name}, cell {error.exec_count}"
             raise StageFailed(
                 f"{where}: {'' if bad_input else error.ename + ': '}{error.evalue} (see {executed})", bad_input
             ) from None
         except KeyboardInterrupt:  # the kernel was asked to stop too
-            raise KeyboardInterrupt(stopped) from None
+            raise Interrupted(stopped) from None
         except RuntimeError as error:  # the kernel died or did not start
             hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
             raise StageFailed(f"Notebook {name}: {error} (see {executed}){hint}", False) from None

@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gaitlib import InputError
+from gaitlib import InputError, Interrupted
 from gaitlib.config import Augmentation, Config
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
+from gaitlib.files import replacing
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.objective import Objective
@@ -128,29 +129,28 @@ def set_up_fabric(precision: str) -> Fabric:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, the interrupt button of JupyterLab or a request to terminate sets; a second Ctrl-C stops at once."""
+    """An event that Ctrl-C or the stop button of JupyterLab sets; a second Ctrl-C stops at once."""
     asked = threading.Event()
 
-    def ask(number: int, _frame) -> None:
-        if asked.is_set() and number == signal.SIGINT:
+    def ask(*_) -> None:
+        if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
 
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
         yield asked
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.signal(signal.SIGINT, ask)
     try:
         yield asked
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def looks_since_best(history: list[dict]) -> int:
-    """How many looks at the validation people came after the best one; of equals, the later is the best."""
+    """How many looks at the validation people came after the best one; of equals, the first is the best."""
     scores = [row["validation_rank1"] for row in history]
-    return scores[::-1].index(max(scores)) if scores else 0
+    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 def train(
@@ -171,7 +171,7 @@ def train(
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
     Returns the history: iteration, learning_rate, each loss term, loss, validation_rank1.
-    Raises InputError where training became unstable (a loss is not finite); KeyboardInterrupt after Ctrl-C, when the iteration is
+    Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
     done and the state is saved (with several processes: at the next look).
     """
     keep_freed_memory()
@@ -179,14 +179,15 @@ def train(
     t = config.training
     fabric = set_up_fabric(t.precision)
     device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
-    shards = math.lcm(t.shards, processes)
+    if t.shards % processes:
+        raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
     torch.manual_seed(config.seed)
     train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
     sampler = BatchSampler(
-        split.train.index, train_walks.length, window=config.model.window, people=t.people, shards=shards,
+        split.train.index, train_walks.length, window=config.model.window, people=t.people, shards=t.shards,
         walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
     )  # fmt: skip
-    decoded = shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / shards))
+    decoded = t.shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / t.shards))
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     if not (folder / STATE).exists():
         fit_discriminants(model, train_walks, sampler.subject)
@@ -281,9 +282,11 @@ def train(
                 if row["validation_rank1"] >= best:  # of equals, the one that has seen more
                     best = row["validation_rank1"]
                     save_weights(folder / WEIGHTS, model, kept.state_dict(), **(facts or {}), iteration=done)
-                save(done)
                 table = pd.DataFrame(history)
-                table.to_csv(folder / "history.csv", index=False)
+                with replacing(folder / "history.csv") as part:
+                    table.to_csv(part, index=False)
+                log.writer.flush()
+                save(done)  # last: what it counts is on the disk
                 left = (time.monotonic() - began) / done * (t.iterations - done)
                 bar.write(
                     f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  validation rank-1 {row['validation_rank1']:.1%}"
@@ -310,8 +313,8 @@ def _on(device: torch.device, rows: np.ndarray) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _stopped(done: int, iterations: int) -> KeyboardInterrupt:
-    return KeyboardInterrupt(f"Training stopped after iteration {done} of {iterations}; it is saved, and goes on from there.")
+def _stopped(done: int, iterations: int) -> Interrupted:
+    return Interrupted(f"Training stopped after iteration {done} of {iterations}; it is saved, and goes on from there.")
 
 
 class _Log:
@@ -320,7 +323,7 @@ class _Log:
     def __init__(self, folder: Path, first: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=first)
+        self.writer = SummaryWriter(str(folder), purge_step=first + 1)
 
     def __enter__(self) -> "_Log":
         return self

@@ -1,5 +1,6 @@
 """Disentanglement: three encoders take a walk apart into motion, body and view codes, a decoder puts codes together."""
 
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,10 +63,15 @@ def unscramble(x: Tensor) -> Tensor:
     return x.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
 
 
+@cache  # a copy to the GPU in every step would make the program wait for it
+def _bone_ends(device: torch.device) -> Tensor:
+    return torch.tensor(BONES, device=device)
+
+
 def pose_features(x: Tensor) -> Tensor:
     """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, times 5 for like size."""
     joints = x.unflatten(1, (NUM_JOINTS, 2))
-    ends = torch.tensor(BONES, device=x.device)
+    ends = _bone_ends(x.device)
     bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
     padded = F.pad(x, (1, 1), mode="replicate")
     velocity = (padded[..., 2:] - padded[..., :-2]) * 5
