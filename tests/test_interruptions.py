@@ -76,7 +76,7 @@ def script(path, text):
 
 
 def environment():
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return os.environ | {"PYTHONUNBUFFERED": "1"}
 
 
 def assert_same(one, other):

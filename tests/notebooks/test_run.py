@@ -68,7 +68,7 @@ def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
     assert figures == {".png", ".svg"}
     assert all(content for content in contents(small_run).values())
     cache = small_run.parents[1] / "cache"
-    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == ["embeddings", "training", "walkers"]
+    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == ["embeddings", "training", "truth", "walkers"]
 
 
 def test_the_metrics_are_plain_shares(small_run):
@@ -279,7 +279,7 @@ def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter)
     if command == "evaluate":
         assert (run / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
     stages = sorted(p.name.partition("-")[0] for p in (workbook / "cache").iterdir())
-    assert stages == ["embeddings", "training", "walkers"]
+    assert stages == ["embeddings", "training", "truth", "walkers"]
     again = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
     assert again.exit_code == 2
     assert "another --name" in again.output
