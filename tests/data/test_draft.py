@@ -114,7 +114,7 @@ def test_it_goes_on_after_several_interruptions_with_other_numbers_of_workers(so
     for count, error in ((4, KeyboardInterrupt()), (3, OSError(28, "full")), (2, RuntimeError("a bug"))):
         with monkeypatch.context() as patch:
             fail_at(patch, Draft, "append", count, error)
-            assert prepare(source, "--repair", "flips,gaps=3", "--workers", str(count % 2 + 1)).exit_code == 130
+            assert prepare(source, "--repair", "flips,gaps=3", "--workers", str(count % 2 + 1)).exit_code in (1, 130)
     result = prepare(source, "--repair", "flips,gaps=3", "--workers", "2")
     assert "after 8 sequences" in result.output  # 3 + 2 + 1 walks, and two that were left out before them
     assert content(source.parent / "out") == whole
