@@ -89,7 +89,8 @@ def _decoded_terms(
         return terms.masked_mean(terms.aligned_error(pose, goal, keep if weights.time_shift == "batch" else None), keep)
 
     which, body, view, _, _ = (torch.cat(parts) for parts in zip(*asked.values(), strict=True))
-    motion = torch.cat([a.motion, v.motion] + [i.motion] * ("view_swap_i" in asked))
+    sides = 3 if "view_swap_i" in asked else 2 if "reconstruction" in asked else 1
+    motion = torch.cat([a.motion, v.motion, i.motion][:sides])
     poses = dict(zip(asked, autoencoder.decode(motion, body, view, which).split(decoded), strict=True))
     result = {name: error(poses[name], goal, keep) for name, (*_, goal, keep) in asked.items()}
     for name, side in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
