@@ -22,7 +22,7 @@ from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import keep_freed_memory
 
-BATCH, FRAMES, REPEATS = 128, 64, 9
+BATCH, FRAMES = 128, 64
 PEOPLE = 74
 ARMS = {"as_released": "configs/as_released.yaml", "as_published": "configs/as_published.yaml", "beyond": "configs/default.yaml"}
 
@@ -172,14 +172,14 @@ def there_and_back(function, *inputs: Tensor):
     return step
 
 
-def medians(*functions, repeats: int = REPEATS, warm: int = 2) -> list[float]:
+def medians(*functions, repeats: int) -> list[float]:
     """Milliseconds of each, timed in turns after a warm-up."""
     times = [[] for _ in functions]
-    for turn in range(repeats + warm):
+    for turn in range(1 + repeats):
         for function, kept in zip(functions, times, strict=True):
             began = time.perf_counter()
             function()
-            if turn >= warm:
+            if turn:
                 kept.append(1000 * (time.perf_counter() - began))
     return [statistics.median(kept) for kept in times]
 
@@ -204,14 +204,14 @@ def parts() -> None:
 
     ours, plain, off = autoencoder_steps()
     rows = [
-        ("decoder", there_and_back(decoder, *codes), there_and_back(decode_plainly, *codes), wrong),
-        ("aligned error", there_and_back(aligned_error, pose, goal), there_and_back(plain_aligned_error, pose, goal), late),
-        ("as_released, autoencoder step", ours, plain, off),
+        ("decoder", there_and_back(decoder, *codes), there_and_back(decode_plainly, *codes), wrong, 9),
+        ("aligned error", there_and_back(aligned_error, pose, goal), there_and_back(plain_aligned_error, pose, goal), late, 9),
+        ("as_released, autoencoder step", ours, plain, off, 3),
     ]
-    print(f"batch {BATCH}, {FRAMES} frames, forward and backward, {torch.get_num_threads()} threads, median of {REPEATS}")
+    print(f"batch {BATCH}, {FRAMES} frames, forward and backward, {torch.get_num_threads()} threads, medians")
     print(f"{'':30}{'plain':>11}{'ours':>11}{'ratio':>8}{'difference':>12}")
-    for name, ours, plain, difference in rows:
-        mine, theirs = medians(ours, plain)
+    for name, ours, plain, difference, repeats in rows:
+        mine, theirs = medians(ours, plain, repeats=repeats)
         print(f"{name:30}{theirs:8.1f} ms{mine:8.1f} ms{theirs / mine:7.1f}x{difference:12.1e}", flush=True)
 
 
@@ -220,7 +220,7 @@ def whole_steps() -> None:
     config = load_config(ARMS["beyond"])
     own = config.training.people * config.training.walks_per_person
     released = whole_step(load_config(ARMS["as_released"]), BATCH)
-    theirs, *ours = medians(released, whole_step(config, own), whole_step(config, BATCH), repeats=3, warm=1)
+    theirs, *ours = medians(released, whole_step(config, own), whole_step(config, BATCH), repeats=3)
     print(f"\nwhole steps, {PEOPLE} people, median of 3")
     print(f"{'':30}{'released':>11}{'beyond':>11}{'ratio':>8}")
     for name, mine in ((f"beyond, its own {own} anchors", ours[0]), (f"beyond, {BATCH} anchors", ours[1])):

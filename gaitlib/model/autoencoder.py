@@ -99,9 +99,11 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     beforehand, which leaves a kernel of 4 over frames t-2..t+1; the two end frames reflect and are computed by themselves.
     """
     w = weight.unbind(2)
-    inner = F.conv1d(torch.cat([x[..., :1], x], 2), torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2), bias)
-    first = F.linear(x[..., 1], w[0] + w[1] + w[5] + w[6]) + F.linear(x[..., 0], w[2] + w[3] + w[4], bias)
-    last = F.linear(x[..., -3], w[0]) + F.linear(x[..., -2], w[1] + w[2] + w[6]) + F.linear(x[..., -1], w[3] + w[4] + w[5], bias)
+    head, tail = x[..., :2], x[..., -3:]  # cut once: the gradient of each cut is as large as x
+    inner = F.conv1d(torch.cat([head[..., :1], x], 2), torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2), bias)
+    (x0, x1), (x_3, x_2, x_1) = head.unbind(2), tail.unbind(2)
+    first = F.linear(x1, w[0] + w[1] + w[5] + w[6]) + F.linear(x0, w[2] + w[3] + w[4], bias)
+    last = F.linear(x_3, w[0]) + F.linear(x_2, w[1] + w[2] + w[6]) + F.linear(x_1, w[3] + w[4] + w[5], bias)
     return torch.cat([first[..., None], inner, last[..., None]], 2)
 
 

@@ -17,28 +17,26 @@ def aligned_error(prediction: Tensor, target: Tensor, together: Tensor | None = 
     Returns [B]. The best shift is found without gradient from one batched product of all frames with all frames; the error and
     its gradient are then computed at that shift alone.
     """
-    frames = target.shape[2]
+    rows, frames = target.shape[1:]
     with torch.no_grad(), torch.autocast(target.device.type, enabled=False):  # a difference of like numbers: not in 16 bits
-        p = prediction.to(target.dtype)
-        p2, t2 = p.square().sum(1), target.square().sum(1)
-        distance = p2[:, :, None] + t2[:, None, :] - 2 * p.transpose(1, 2) @ target  # [B, T (prediction), T (target)]
-        most = min(SHIFTS, frames - 1)  # at least one frame of the overlap counts
-        shifts = list(range(-most + 1, most))
-        # a diagonal holds the overlap of one shift; its last frame is left out
-        errors = torch.stack(
-            [torch.diagonal(distance, s, 1, 2)[:, :-1].mean(1) / (prediction.shape[1] * (frames - abs(s))) for s in shifts],
-            1,
-        )
+        # the overlap of a shift without its last frame is the whole overlap of the sequences without theirs
+        p, t, n = prediction[..., :-1].flip(2).to(target.dtype), target[..., :-1], frames - 1
+        distance = p.square().sum(1)[:, :, None] + t.square().sum(1)[:, None, :] - 2 * p.transpose(1, 2) @ t  # [B, n, n]
+        # each row one to the right of the row above: frames that meet at a shift s stand in column n - 1 + s
+        skewed = F.pad(distance, (0, n)).flatten(1)[:, :-n].unflatten(1, (n, 2 * n - 1))
+        most = min(SHIFTS, n)  # at least one frame of the overlap counts
+        shifts = torch.arange(1 - most, most, device=target.device)
+        errors = skewed.sum(1)[:, n - most : n - 1 + most] / (rows * (n - shifts.abs()) * (frames - shifts.abs()))
         if together is not None:
             errors = total((errors * together[:, None]).sum(0)).expand_as(errors)
-        best = torch.tensor(shifts, device=errors.device)[errors.argmin(1)]
+        best = shifts[errors.argmin(1)]
     count = frames - 1 - best.abs()
     step = torch.arange(frames, device=best.device)
     inside = (step < count[:, None])[:, None]
     p = prediction.gather(2, _rows(step, -best.clamp(max=0), prediction))
     t = target.gather(2, _rows(step, best.clamp(min=0), target))
     error = torch.where(inside, (p - t).square(), 0).sum((1, 2))
-    return error / (prediction.shape[1] * count * (frames - best.abs()))
+    return error / (rows * count * (frames - best.abs()))
 
 
 def _rows(step: Tensor, first: Tensor, like: Tensor) -> Tensor:

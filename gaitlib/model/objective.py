@@ -103,9 +103,11 @@ def _decoded_terms(
         return terms.masked_mean(terms.aligned_error(pose, goal, keep if weights.time_shift == "batch" else None), keep)
 
     which, body, view, _, _ = (torch.cat(parts) for parts in zip(*asked.values(), strict=True))
-    motion = torch.cat([a.motion, v.motion] + [i.motion] * ("view_swap_i" in asked))
+    sides = 3 if "view_swap_i" in asked else 2 if "reconstruction" in asked else 1
+    motion = torch.cat([a.motion, v.motion, i.motion][:sides])
     poses = dict(zip(asked, autoencoder.decode(motion, body, view, which).split(decoded), strict=True))
-    result = {name: error(poses[name], goal, keep) for name, (*_, goal, keep) in asked.items()}
+    counted = {name: ask for name, ask in asked.items() if name != "view_exchange" or name in wanted}
+    result = {name: error(poses[name], goal, keep) for name, (*_, goal, keep) in counted.items()}
     for name, side in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
         if side in result:
             result[name] = (result[name] + result.pop(side)) / 2
@@ -113,7 +115,7 @@ def _decoded_terms(
         again = autoencoder.encode(poses["view_exchange"])
         goals = (a.motion, a.body, v.view)
         result["cycle"] = sum(terms.masked_mse(got, goal, together) for got, goal in zip(again[:3], goals, strict=True))
-    return {name: term for name, term in result.items() if name in wanted}
+    return result
 
 
 def _code_terms(triple: _Triple, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:

@@ -76,6 +76,16 @@ def test_one_shift_for_all_is_that_of_the_mean_error(together):
     assert (ours[:3] < 1e-12).all()  # three of five are late by the same time
 
 
+def test_the_shift_is_chosen_in_32_bits_under_autocast():
+    """A difference of large numbers that are nearly alike: in 16 bits any shift could win."""
+    walk = 10 + double(4, 30, 80).cumsum(2).float() / 20
+    prediction, target = walk[..., 8:72] + 0.001, walk[..., 5:69]
+    wanted = aligned_error(prediction, target)
+    torch.testing.assert_close(wanted, torch.full((4,), 1e-6 / 61), rtol=0.01, atol=0)  # three frames apart, 0.001 off
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(aligned_error(prediction, target), wanted)
+
+
 @given(st.integers(-29, 29))
 @settings(max_examples=20, deadline=None)
 def test_a_shifted_copy_has_no_aligned_error(shift):
