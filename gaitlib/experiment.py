@@ -31,6 +31,8 @@ from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
 from gaitlib.files import replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
 
+#: Exchanged views are measured on so many people at most; intervals over more hardly narrow.
+EXCHANGE_PEOPLE = 100
 CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
 
 
@@ -150,17 +152,19 @@ class Experiment:
     @cached_property
     def dataset(self) -> GaitDataset:
         """The prepared data set, or the embedded walkers."""
-        if self.data:
-            return GaitDataset.open(self.data)
+        return GaitDataset.open(self.data) if self.data else self._walkers(faults=True)
+
+    def _walkers(self, faults: bool) -> GaitDataset:
+        """The embedded walkers, as a pose estimator sees them or without noise."""
         from gaitlib.data.walkers import make_walkers
 
         settings = self.config.walkers
-        key = [settings.model_dump(), code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"])]
+        key = [settings.model_dump(), faults, code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"])]
 
         def make(folder: Path) -> None:
-            write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed), name="walkers")
+            write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed, faults=faults), name="walkers")
 
-        return GaitDataset.open(self._stage("walkers", key, make) / "data")
+        return GaitDataset.open(self._stage("walkers" if faults else "truth", key, make) / "data")
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -198,19 +202,27 @@ class Experiment:
         from gaitlib.data.sampling import example_triplet
         from gaitlib.display import figures
 
-        walks, views = normalize(self.split.validation.walks), self.dataset.views
+        walks, views = self.split.validation.walks, self.dataset.views
         view, other = views[len(views) // 3], views[0]
+        index = walks.index
         try:
-            own, seen, _ = example_triplet(walks.index, view, other)
+            own, seen, _ = example_triplet(index, view, other)
         except InputError:  # the validation people have no such walks: no picture
             return {}
-        index = walks.index
         donor = index[(index["view"] == other) & (index["subject"] != index["subject"][own])].index[:1]
-        x = opening_windows(walks, [own, seen, *donor], model.window).to(next(model.parameters()))
-        reconstruction, exchanged = exchange_view(model, x[:1], x[2:])
-        strips = {f"view {view}": x[0], "reconstruction": reconstruction[0], f"exchanged to {other}": exchanged[0]}
-        strips[f"seen from {other}"] = x[1]
-        poses = {name: as_poses(strip[None].float())[0] for name, strip in strips.items()}
+        if not len(donor):
+            return {}
+        chosen = [
+            opening_windows(normalize(walks.select(sequence=[index["sequence"][i]])), [0], model.window)
+            for i in (own, seen, *donor)
+        ]
+        x, seen_from_there, donor = (y.to(next(model.parameters())) for y in chosen)
+        reconstruction, exchanged = exchange_view(model, x, donor)
+        strips = {
+            f"view {view}": x, "reconstruction": reconstruction, f"exchanged to {other}": exchanged,
+            f"seen from {other}": seen_from_there,
+        }  # fmt: skip
+        poses = {name: as_poses(strip.float())[0] for name, strip in strips.items()}
         return {"reconstruction and exchange": figures.skeleton_strip(poses)}
 
     @cached_property
@@ -326,30 +338,18 @@ class Experiment:
         }
         return Evaluation(metrics, matrices, hand_made, embeddings)
 
-    def exchange(self) -> ExchangeErrors | None:
-        """Errors of exchanged views over the test people; None where no two cameras saw the same moment.
+    def exchange(self) -> ExchangeErrors:
+        """Errors of exchanged views over the test people, EXCHANGE_PEOPLE of them at most, spread evenly.
 
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
+        Raises InputError where no two cameras saw the same moment.
         """
-        from gaitlib.data.walkers import make_walkers
-
-        test = self.test_walks
-        if test.index.groupby(["subject", "recording"])["view"].nunique().max() < 2:
-            return None
-        truth = test
+        train, test = (_some_people(part, EXCHANGE_PEOPLE) for part in (self.split.train, self.split.test.walks))
+        walks = truth = normalize(test)
         if not self.data:
-            settings = self.config.walkers
-            key = [settings.model_dump(), code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"]), "noise-free"]
-
-            def make(folder: Path) -> None:
-                write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed, faults=False), name="walkers")
-
-            noise_free = GaitDataset.open(self._stage("truth", key, make) / "data")
-            truth = normalize(noise_free.select(sequence=test.index["sequence"].tolist()))
-            assert truth.index["sequence"].tolist() == test.index["sequence"].tolist()
+            truth = normalize(self._walkers(faults=False).select(sequence=test.index["sequence"].tolist()))
         side = min(self.dataset.views, key=lambda view: abs(float(view) - 90) if view.isdigit() else 0)
-        walks = mean_walks(normalize(self.split.train), side, self.config.model.window)
-        return exchange_errors(self.model, test, truth, walks)
+        return exchange_errors(self.model, walks, truth, mean_walks(normalize(train), side, self.model.window))
 
     def keep_results(self, evaluation: Evaluation) -> None:
         """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
@@ -376,6 +376,13 @@ class Experiment:
             config=self.config.model_dump(mode="json"), data_fingerprint=self.dataset.fingerprint, seed=self.config.seed,
             stage_seconds=stage_seconds, start=start,
         )  # fmt: skip
+
+
+def _some_people(walks: GaitDataset, most: int) -> GaitDataset:
+    """The walks of at most so many people, spread evenly over their list."""
+    people = walks.index["subject"].unique()
+    chosen = np.unique(np.linspace(0, len(people) - 1, min(most, len(people))).round().astype(int))
+    return walks.select(subject=people[chosen].tolist())
 
 
 def _with_mean(values: dict[str, float]) -> dict[str, float]:

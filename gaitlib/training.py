@@ -233,8 +233,11 @@ def train(
         generator = torch.Generator(device).manual_seed(_seed(config.seed, iteration))
         return disturb(target, config.augmentation, generator, rank, processes), target
 
-    with _Log(folder / "logs", first) if rank == 0 else nullcontext() as log, interruptible() as asked:
-        bar = tqdm(total=t.iterations, initial=first, unit="step", disable=rank > 0 or not sys.stderr.isatty())
+    with (
+        _Log(folder / "logs", first) if rank == 0 else nullcontext() as log,
+        tqdm(total=t.iterations, initial=first, unit="step", disable=rank > 0 or not sys.stderr.isatty()) as bar,
+        interruptible() as asked,
+    ):
         for iteration in range(first, t.iterations):
             if t.patience and looks_since_best(history) >= t.patience:
                 break
@@ -297,7 +300,6 @@ def train(
                     on_progress(table)
             if fabric.all_reduce(torch.tensor(float(asked.is_set()), device=device), reduce_op="sum") and done < t.iterations:
                 raise _stopped(done, t.iterations)
-        bar.close()
     fabric.barrier()  # nobody leaves before the first process has written
     return pd.DataFrame(history)
 

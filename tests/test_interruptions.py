@@ -1,5 +1,6 @@
 """Training that is killed, stopped, or shared by several processes comes to the same weights."""
 
+import inspect
 import os
 import random
 import signal
@@ -26,20 +27,29 @@ TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24", "training.people=4",
     "training.walks_per_person=2", "training.warmup=2", "training.precision=32-true", "augmentation.joint_dropout=0.05",
 ]  # fmt: skip
-PRELUDE = """
+
+
+def split_of(walks):
+    """Four people train, two validate."""
+
+    def roles(part):
+        run = part.index["run"].to_numpy()
+        return Roles(part, run <= 2, {"NM": run > 2})
+
+    people = sorted(walks.index["subject"].unique())
+    held = roles(walks.select(subject=people[4:]))
+    return Split(walks.select(subject=people[:4]), held, held)
+
+
+#: How a program of a test begins.
+PRELUDE = f"""
 import sys
 from gaitlib.config import load_config
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.training import train
 
-def split_of(walks):
-    def roles(part):
-        run = part.index["run"].to_numpy()
-        return Roles(part, run <= 2, {"NM": run > 2})
-    people = sorted(walks.index["subject"].unique())
-    held = roles(walks.select(subject=people[4:]))
-    return Split(walks.select(subject=people[:4]), held, held)
+{inspect.getsource(split_of)}
 
 folder, out, *changes = sys.argv[1:]
 split = split_of(GaitDataset.open(folder))
@@ -56,14 +66,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def split(folder):
-    def roles(part):
-        run = part.index["run"].to_numpy()
-        return Roles(part, run <= 2, {"NM": run > 2})
-
-    walks = GaitDataset.open(folder)
-    people = sorted(walks.index["subject"].unique())
-    held = roles(walks.select(subject=people[4:]))
-    return Split(walks.select(subject=people[:4]), held, held)
+    return split_of(GaitDataset.open(folder))
 
 
 def config(*changes):
@@ -201,7 +204,6 @@ def test_two_processes_train_as_one_does(folder, tmp_path):
     one, two = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
     assert one["iteration"] == two["iteration"] == 20
     moved = 0.0
-    torch.manual_seed(0)
     for name, weights in one["model"].items():
         if weights.is_floating_point():
             assert weights.dtype == torch.float64

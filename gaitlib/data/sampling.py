@@ -29,10 +29,6 @@ class Batch:
     synchronous: np.ndarray
     subject: np.ndarray
 
-    @property
-    def has_other_person(self) -> np.ndarray:
-        return self.other_person != np.arange(len(self.other_person))
-
     def shard(self, rank: int, shards: int) -> "Batch":
         """The part of one of several processes: every `shards`-th row from `rank` on, of a batch drawn for so many shards."""
         mine = {name: rows[rank::shards] for name, rows in vars(self).items()}

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, window_grid
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
 from gaitlib.files import replacing
 from gaitlib.model.recognizer import GaitModel
 
@@ -61,10 +61,7 @@ def embed_walks(
     for rows in torch.arange(len(walk)).split(batch):
         which = walk[rows]
         x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device, dtype)
-        embedding = model.embed(x)
-        if mirrored:
-            embedding = embedding + model.embed(mirror(x))
-        total.index_add_(0, which.to(device), embedding)
+        total.index_add_(0, which.to(device), model.embed(x, mirrored))
     return Embeddings(torch.nn.functional.normalize(total).float().cpu().numpy(), walks.index)
 
 

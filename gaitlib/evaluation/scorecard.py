@@ -81,34 +81,36 @@ def exchange_errors(
 
     walks: people to test on; the opening window of each is used. truth: the same walks in the same order without noise, or
     `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people.
-    The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it.
-    Raises InputError where no two walks show the same moment from two views, or a view has one person only.
+    The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it;
+    a view that shows one person only is not asked for. batch: how many poses are decoded at once.
+    Raises InputError where no two walks show the same moment from two views, or every view shows one person only.
     """
     index = walks.index.reset_index(drop=True)
     views = sorted(index["view"].unique())
     source, target = _synchronous_pairs(index)
     if not len(source):
         raise InputError("No two walks show the same moment from two views, so exchanged views cannot be compared with a truth.")
-    donor = _another_person(index)[target]
+    another = _another_person(index)
+    source, target = (rows[another[target] >= 0] for rows in (source, target))
+    if not len(source):
+        raise InputError("Each view shows one person only; exchanging views needs the view code of another one.")
     device = next(model.parameters()).device
     x = opening_windows(walks, index.index, model.window)
-    goals = as_poses(opening_windows(truth, index.index, model.window))
-    shown = as_poses(x)
+    shown, goals = (as_poses(y) for y in (x, opening_windows(truth, index.index, model.window)))
+    exchanged, copied, fitted = (np.full(len(rows), np.nan) for rows in (source, source, index))
     model.eval()
-    exchanged = np.empty(len(source))
     with torch.inference_mode():
-        codes = [model.autoencoder.encode(part.to(device)) for part in x.split(batch)]
-        motion, body, view = (torch.cat([getattr(c, name) for c in codes]) for name in ("motion", "body", "view"))
+        view = torch.cat([model.autoencoder.encode(part.to(device)).view for part in x.split(batch)])
         for rows in np.array_split(np.arange(len(source)), -(-len(source) // batch)):
-            s, t = source[rows], target[rows]
-            pose = as_poses(model.autoencoder.decode(motion[s], body[s], view[donor[rows]]))
-            exchanged[rows] = torso_errors(pose, goals[t])
-    copied = torso_errors(shown[source], goals[target])
-    fitted = np.full(len(index), np.nan)
-    for name in views:
+            walk, own = np.unique(source[rows], return_inverse=True)
+            codes = model.autoencoder.encode(x[walk].to(device))
+            goal, own = goals[target[rows]], torch.from_numpy(own).to(device)
+            pose = model.autoencoder.decode(codes.motion, codes.body[own], view[another[target[rows]]], own)
+            exchanged[rows] = torso_errors(as_poses(pose), goal)
+            copied[rows] = torso_errors(shown[source[rows]], goal)
+    for name in mean_walks.keys() & set(views):
         rows = np.flatnonzero(index["view"] == name)
-        if name in mean_walks:
-            fitted[rows] = best_fit_errors(mean_walks[name], goals[rows])
+        fitted[rows] = best_fit_errors(mean_walks[name], goals[rows])
 
     people, person = np.unique(index["subject"], return_inverse=True)
     place = (person[source], *(np.searchsorted(views, index["view"].to_numpy()[rows]) for rows in (source, target)))
@@ -134,18 +136,14 @@ def _synchronous_pairs(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _another_person(index: pd.DataFrame) -> np.ndarray:
-    """For each walk, a walk of the next person in the same view and, where there is one, of the same condition: int64 [N]."""
+    """For each walk, one of the next person in the same view and, where there is one, condition: int64 [N]; -1: there is none."""
     other = np.full(len(index), -1)
     for columns in (["view", "condition"], ["view"]):
         for _, group in index.groupby(columns):
             rows = group.index.to_numpy()
-            people, person = np.unique(group["subject"], return_inverse=True)
+            people, first, person = np.unique(group["subject"], return_index=True, return_inverse=True)
             if len(people) > 1:
-                first = np.array([rows[person == p][0] for p in range(len(people))])
-                other[rows] = np.where(other[rows] < 0, first[(person + 1) % len(people)], other[rows])
-    if (other < 0).any():
-        view = index["view"][int(np.argmax(other < 0))]
-        raise InputError(f"View {view} shows one person only; exchanging views needs the view code of another one.")
+                other[rows] = np.where(other[rows] < 0, rows[np.roll(first, -1)][person], other[rows])
     return other
 
 
@@ -169,7 +167,7 @@ def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str,
 
     The phase of a recording is the steady one that fits the distance of its ankles along x in the view `side` best; each joint's
     mean course over the phase is then the least-squares Fourier series. walks: training people.
-    Returns view -> float64 [1 + 2 HARMONICS, 15, 2].
+    Returns view -> float64 [1 + 2 HARMONICS, 15, 2]; without views that were never recorded together with `side`.
     """
     index = walks.index.reset_index(drop=True)
     shown = as_poses(opening_windows(walks, index.index, window)).astype(np.float64)
@@ -182,6 +180,8 @@ def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str,
     result = {}
     for view, rows in index.groupby("view").groups.items():
         rows = [row for row in rows if recording[row] in phase]
+        if not rows:
+            continue
         basis = fourier(np.stack([phase[recording[row]] for row in rows])).reshape(-1, 1 + 2 * HARMONICS)
         series = np.linalg.lstsq(basis, shown[rows].reshape(-1, 2 * NUM_JOINTS), rcond=None)[0]
         result[str(view)] = series.reshape(-1, NUM_JOINTS, 2)

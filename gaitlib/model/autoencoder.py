@@ -64,14 +64,15 @@ def unscramble(x: Tensor) -> Tensor:
 
 
 @cache  # a copy to the GPU in every step would make the program wait for it
-def _bone_ends(device: torch.device) -> Tensor:
+def bone_ends(device: torch.device) -> Tensor:
+    """The joints at the two ends of each bone, int64 [14, 2]."""
     return torch.tensor(BONES, device=device)
 
 
 def pose_features(x: Tensor) -> Tensor:
     """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, times 5 for like size."""
     joints = x.unflatten(1, (NUM_JOINTS, 2))
-    ends = _bone_ends(x.device)
+    ends = bone_ends(x.device)
     bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
     padded = F.pad(x, (1, 1), mode="replicate")
     velocity = (padded[..., 2:] - padded[..., :-2]) * 5

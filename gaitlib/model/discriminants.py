@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import ROWS
+from gaitlib.model.autoencoder import ROWS, bone_ends
 from gaitlib.skeleton import (
     BONES,
     LEFT_ANKLE,
@@ -62,7 +62,7 @@ def window_statistics(x: Tensor) -> Tensor:
     def between(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return across[:, b] - across[:, a], down[:, b] - down[:, a]
 
-    bone = torch.cat(between(*torch.tensor(BONES, device=x.device).T), 1)
+    bone = torch.cat(between(*bone_ends(x.device).T), 1)
     course = torch.cat([x, torch.hypot(*between(*PAIRS.to(x.device)))], 1)
     velocity = x[..., 2:] - x[..., :-2]
     return torch.cat(

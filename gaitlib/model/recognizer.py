@@ -1,10 +1,13 @@
 """Who walks: from the codes of a window to an embedding, and from the embedding to the training people."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitlib import InputError
+from gaitlib.data.preprocess import mirror
 from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
 from gaitlib.model.discriminants import Discriminants
 
@@ -140,7 +143,7 @@ class GaitModel(nn.Module):
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
         elif recognizer == "lean":
             self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
-        self.weight = discriminants
+        self.discriminant_weight = discriminants
         self.discriminants = Discriminants(people) if discriminants else None
 
     @property
@@ -161,12 +164,17 @@ class GaitModel(nn.Module):
         return self.recognizer(self.autoencoder.arrange(x), seen)
 
     @torch.no_grad()
-    def embed(self, x: Tensor) -> Tensor:
-        """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size], of length one.
+    def embed(self, x: Tensor, mirrored: bool = False) -> Tensor:
+        """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size].
 
-        The learned embedding and, beside it, the discriminants, each of length one before they are weighted.
+        The learned embedding and, beside it, the discriminants, each of length one before they are weighted, together of length
+        one. mirrored: the learned part is the mean of that of the window and of its mirror image; the discriminants see no
+        difference between the two.
         """
         learned = F.normalize(self(x)[1])
+        if mirrored:
+            learned = (learned + F.normalize(self(mirror(x))[1])) / 2
         if not self.discriminants:
             return learned
-        return F.normalize(torch.cat([learned, self.weight * F.normalize(self.discriminants(x))], 1))
+        weight = self.discriminant_weight
+        return torch.cat([learned, weight * F.normalize(self.discriminants(x))], 1) / math.hypot(1, weight)

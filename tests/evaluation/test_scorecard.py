@@ -44,8 +44,8 @@ class Knowing(torch.nn.Module):
         row = torch.stack([(self.x == one).all(2).all(1).nonzero()[0, 0] for one in x]).float()
         return Codes(row[:, None, None], row[:, None], row[:, None], row[:, None, None], row[:, None, None])
 
-    def decode(self, motion, body, view):
-        source, donor = motion[:, 0, 0].long().numpy(), view[:, 0].long().numpy()
+    def decode(self, motion, body, view, which):
+        source, donor = motion[which, 0, 0].long().numpy(), view[:, 0].long().numpy()
         assert (body[:, 0].long().numpy() == source).all()
         self.asked += list(zip(source, donor, strict=True))
         table = self.index
@@ -157,7 +157,28 @@ def test_what_cannot_be_compared_is_said(walks_and_truth):
     apart = NormalizedWalks(walks.frames, walks.start, walks.length, alone, walks.filled)
     with pytest.raises(InputError, match="No two walks show the same moment"):
         exchange_errors(model, apart, apart, {})
-    rows = np.flatnonzero(walks.index["subject"] == "001")
-    one = NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], walks.index.iloc[rows], walks.filled)
+    one = some(walks, walks.index["subject"] == "001")
     with pytest.raises(InputError, match="shows one person only"):
         exchange_errors(Knowing(one, one), one, one, {})
+
+
+def some(walks, keep):
+    rows = np.flatnonzero(keep)
+    index = walks.index.iloc[rows].reset_index(drop=True)
+    return NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], index, walks.filled)
+
+
+def test_a_view_of_one_person_is_not_asked_for(walks_and_truth):
+    walks, truth = (some(w, (w.index["view"] != "090") | (w.index["subject"] == "002")) for w in walks_and_truth)
+    found = exchange_errors(Knowing(walks, truth), walks, truth, {})
+    asked = np.isfinite(found.exchange)
+    assert not asked[:, :, 2].any()
+    assert asked[1, 2, :2].all()  # but from there to the others
+    assert asked[:, 0, 1].all()
+
+
+def test_a_view_never_recorded_with_the_side_has_no_mean_walk(walks_and_truth):
+    walks, _ = walks_and_truth
+    person = walks.index["subject"]
+    keep = np.where(walks.index["view"] == "000", person == "001", person != "001")
+    assert set(mean_walks(some(walks, keep), "090")) == {"054", "090"}

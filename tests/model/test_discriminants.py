@@ -129,6 +129,7 @@ def test_both_parts_of_an_embedding_have_their_weight(walks, weight):
     found = model.embed(x)
     assert found.shape == (12, model.embedding_size) == (12, 8 + 5 * (weight > 0))
     torch.testing.assert_close(found.norm(dim=1), torch.ones(12))
+    torch.testing.assert_close(model.embed(x, mirrored=True), (found + model.embed(mirror(x))) / 2)
     torch.testing.assert_close(F.normalize(found[:, :8]), F.normalize(model(x)[1].detach()))
     if weight:
         torch.testing.assert_close(found[:, 8:].norm(dim=1) / found[:, :8].norm(dim=1), torch.full((12,), weight))
