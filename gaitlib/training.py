@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -25,7 +26,7 @@ from gaitlib.config import Augmentation, Config
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
-from gaitlib.evaluation.embedding import embed_walks
+from gaitlib.evaluation.embedding import Embeddings, embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
@@ -93,8 +94,13 @@ def fit_discriminants(model: GaitModel, walks: NormalizedWalks, subject: np.ndar
 
 
 def validation_rank1(model: GaitModel, walks: NormalizedWalks, roles: Roles, device) -> float:
-    """Cross-view rank-1 on the held-out training people, the mean over the probe sets, one pass of each walk."""
-    embeddings = embed_walks(model, walks, stride=model.window, mirrored=False, device=device)
+    """Cross-view rank-1 on the held-out training people, the mean over the probe sets, one pass of each walk.
+
+    The learned embedding ranks alone: the discriminants beside it do not change, and would hide what training does.
+    """
+    found = embed_walks(model, walks, stride=model.window, mirrored=False, device=device)
+    learned = F.normalize(torch.from_numpy(found.values[:, : model.settings["embedding"]])).numpy()
+    embeddings = Embeddings(learned, found.index)
     matrices = [rank_matrix(embeddings, roles.gallery, rows, name) for name, rows in roles.probes.items()]
     scores = [m.mean() if np.isfinite(m.mean()) else m.same_view_mean() for m in matrices]
     return float(np.mean(scores))

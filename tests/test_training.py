@@ -327,6 +327,21 @@ def test_an_unstable_training_stops_and_keeps_what_there_was(split, tmp_path, mo
     assert all(torch.isfinite(v).all() for v in load_model(tmp_path)[0].state_dict().values())
 
 
+def test_validation_ranks_by_the_learned_embedding_alone(split):
+    torch.manual_seed(0)
+    settings = config("model.discriminants=2.0", "model.features=[body]")
+    model = GaitModel(people=4, **settings.model.model_dump()).eval()
+    walks = normalize(split.validation.walks)
+    scores = []
+    for spread in (0.0, 5.0):
+        model.discriminants.projection.normal_(0, 1 + spread)
+        model.discriminants.center.normal_(0, 1 + spread)
+        scores.append(training.validation_rank1(model, walks, split.validation, "cpu"))
+    plain = GaitModel(people=4, **settings.model.model_dump() | {"discriminants": 0.0})
+    plain.load_state_dict({name: w for name, w in model.state_dict().items() if not name.startswith("discriminants.")})
+    assert scores == [training.validation_rank1(plain, walks, split.validation, "cpu")] * 2
+
+
 def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
     drawn = []
 

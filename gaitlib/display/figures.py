@@ -464,7 +464,7 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
     rank1 = history[["iteration", "validation_rank1"]].dropna() if "validation_rank1" in history else pd.DataFrame()
     text = f"Training ran for {int(history['iteration'].max()):,} iterations"
     if len(rank1):
-        best = rank1.loc[rank1["validation_rank1"].idxmax()]
+        best = rank1.loc[rank1["validation_rank1"][::-1].idxmax()]  # of equals the later, as is kept
         below.plot(rank1["iteration"], 100 * rank1["validation_rank1"], marker="o", ms=4, color=BLUE)
         below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
         best_text = f"{100 * best['validation_rank1']:.1f} % at iteration {int(best['iteration']):,}"
