@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +17,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, load_config, resolve
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, normalize
 from gaitlib.data.protocol import Protocol, Split
-from gaitlib.evaluation.bootstrap import rank1_intervals
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
-from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
+from gaitlib.evaluation.results import Evaluation, evaluate
 from gaitlib.evaluation.scorecard import ExchangeErrors, exchange_errors, exchange_view, mean_walks
-from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
 from gaitlib.files import replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
 
-#: Exchanged views are measured on so many people at most; intervals over more hardly narrow.
-EXCHANGE_PEOPLE = 100
+#: Ablations, codes and exchanged views are measured on so many people at most; intervals over more hardly narrow.
+MOST_PEOPLE = 100
 CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
 
 
@@ -50,40 +49,6 @@ def root() -> Path:
         if (folder / "configs" / "default.yaml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What notebook 03 found; metrics is the content of metrics.json."""
-
-    metrics: dict
-    matrices: dict[str, RankMatrix]
-    baseline_matrices: dict[str, RankMatrix]
-    embeddings: Embeddings
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a probe set: rank-1 with its interval, same view, mAP, EER, baseline; shares between 0 and 1."""
-        m = self.metrics
-        return pd.DataFrame(
-            {
-                "rank-1, other views": m["rank1"],
-                "95 % low": {k: v[0] for k, v in m["ci95"].items()},
-                "95 % high": {k: v[1] for k, v in m["ci95"].items()},
-                "rank-1, same view": m["rank1_same_view"],
-                "mAP": m["map"],
-                "EER": m["eer"],
-                "baseline, other views": m["baseline"]["rank1"],
-                "baseline, same view": m["baseline"]["rank1_same_view"],
-            }
-        )
-
-    def bars(self) -> pd.DataFrame:
-        """For figures.rank1_bars: columns condition, arm, rank1, low, high."""
-        rows = []
-        for name, rank1 in self.metrics["rank1"].items():
-            rows.append([name, "model", rank1, *self.metrics["ci95"][name]])
-            rows.append([name, "baseline", self.metrics["baseline"]["rank1"][name], *self.metrics["baseline"]["ci95"][name]])
-        return pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])
 
 
 @dataclass(frozen=True)
@@ -280,90 +245,145 @@ class Experiment:
     @cached_property
     def model(self):
         """The trained network in eval mode, on the CPU."""
+        return self._loaded[0]
+
+    @cached_property
+    def _loaded(self) -> tuple:
         from gaitlib.model.checkpoint import load_model
 
-        return load_model(self.trained())[0]
+        return load_model(self.trained())
 
-    def evaluate(self) -> Evaluation:
-        """Encode each test walk once, rank, and compute every number of metrics.json."""
-        import torch
+    @cached_property
+    def _weights(self) -> Path:
+        from gaitlib.model.checkpoint import find_weights
 
-        from gaitlib.model.checkpoint import find_weights, load_model
+        return find_weights(self.trained())
 
-        settings, test = self.config.evaluation, self.split.test
-        weights = find_weights(self.trained())
-        model, facts = load_model(weights)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-
-        def make(folder: Path) -> None:
-            found = embed_walks(model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device)
-            found.save(folder / "embeddings.npz")
-
+    @cached_property
+    def _evaluation_key(self) -> list:
+        """All that decides what is measured on the test people."""
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
-        people = sorted(test.walks.index["subject"].unique())
-        key = [
-            settings.model_dump(),
+        people = sorted(self.split.test.walks.index["subject"].unique())
+        settings = self.config.evaluation.model_dump()
+        return [
+            settings,
             self.config.protocol,
+            self.config.seed,
             self.dataset.fingerprint,
             people,
             code,
-            _file_fingerprint(weights),
+            _file_fingerprint(self._weights),
         ]
-        folder = self._stage("embeddings", key, make)
+
+    def evaluate(self) -> Evaluation:
+        """Encode each test walk once, rank it, and compute every number of metrics.json that embeddings alone decide."""
+        settings, test = self.config.evaluation, self.split.test
+
+        def make(folder: Path) -> None:
+            found = embed_walks(self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=_device())
+            found.save(folder / "embeddings.npz")
+
+        folder = self._stage("embeddings", self._evaluation_key, make)
         embeddings = Embeddings(Embeddings.load(folder / "embeddings.npz").values, test.walks.index)
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
-        matrices = {name: rank_matrix(embeddings, test.gallery, rows, name) for name, rows in test.probes.items()}
-        hand_made = {name: rank_matrix(baseline, test.gallery, rows, name) for name, rows in test.probes.items()}
-        eer = {n: equal_error_rate(*cross_view_scores(embeddings, test.gallery, rows)) for n, rows in test.probes.items()}
-        repeats = settings.bootstrap
-        metrics = {
-            "rank1": _with_mean({n: m.mean() for n, m in matrices.items()}),
-            "rank1_same_view": _with_mean({n: m.same_view_mean() for n, m in matrices.items()}),
-            "ci95": rank1_intervals(matrices, repeats=repeats, seed=self.config.seed),
-            "map": _with_mean({n: m.mean_precision() for n, m in matrices.items()}),
-            "eer": _with_mean(eer),
-            "counts": {
-                "people": len(people),
-                "training_people": int(self.split.train.index["subject"].nunique()),
-                "validation_people": int(self.split.validation.walks.index["subject"].nunique()),
-                "gallery": int(test.gallery.sum()),
-                "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
-            },
-            "iterations": facts["config"]["training"]["iterations"],
-            "baseline": {
-                "rank1": _with_mean({n: m.mean() for n, m in hand_made.items()}),
-                "rank1_same_view": _with_mean({n: m.same_view_mean() for n, m in hand_made.items()}),
-                "ci95": rank1_intervals(hand_made, repeats=repeats, seed=self.config.seed),
-            },
+        evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, repeats=settings.bootstrap, seed=self.config.seed)
+        evaluation.metrics["counts"] = {
+            "people": int(test.walks.index["subject"].nunique()),
+            "training_people": int(self.split.train.index["subject"].nunique()),
+            "validation_people": int(self.split.validation.walks.index["subject"].nunique()),
+            "gallery": int(test.gallery.sum()),
+            "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
         }
-        return Evaluation(metrics, matrices, hand_made, embeddings)
+        evaluation.metrics["iterations"] = self._loaded[1]["config"]["training"]["iterations"]
+        return evaluation
+
+    @cached_property
+    def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What the codes say of the walks of some training and some test people, each encoded once."""
+        from gaitlib.evaluation.ablations import code_features
+
+        stride = self.config.evaluation.stride
+        return tuple(code_features(self.model, normalize(walks), stride=stride) for walks in self._few)
+
+    @cached_property
+    def _few(self) -> tuple[GaitDataset, GaitDataset]:
+        """The walks of MOST_PEOPLE training and test people."""
+        return tuple(walks.select(subject=_some_people(walks)) for walks in (self.split.train, self.split.test.walks))
+
+    def _roles_of_few(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Gallery and probes among the test people of `_few`."""
+        test = self.split.test
+        few = test.walks.index["subject"].isin(_some_people(test.walks)).to_numpy()
+        return test.gallery[few], {name: rows[few] for name, rows in test.probes.items()}
+
+    def ablations(self) -> pd.DataFrame:
+        """What recognition rests on, a row an ablation, MOST_PEOPLE test people at most: see evaluation/ablations.py.
+
+        Columns: kind, name, rank1, rank1_same_view (probe set and "mean" -> share), ci95 and difference of the mean.
+        """
+        from gaitlib.evaluation.ablations import ABLATIONS, ablation_table, ablations
+
+        settings, seed = self.config.evaluation, self.config.seed
+
+        def make(folder: Path) -> None:
+            train, test = self._few
+            rows = ablations(
+                self.model, normalize(train), test, *self._roles_of_few(), self._codes, stride=settings.stride,
+                mirrored=settings.mirrored, seed=seed, device=_device(),
+            )  # fmt: skip
+            table = ablation_table(list(tqdm(rows, "ablations", ABLATIONS)), repeats=settings.bootstrap, seed=seed)
+            _write(folder / "ablations.json", json.dumps(_no_nan(table)))
+
+        folder = self._stage("ablations", self._evaluation_key, make)
+        return pd.DataFrame(json.loads((folder / "ablations.json").read_text()))
+
+    def scorecard(self) -> pd.DataFrame:
+        """What can be read from each code and how invariant it is: a row a measure, see evaluation/disentanglement.py."""
+        from gaitlib.evaluation.disentanglement import Measure, scorecard
+
+        def make(folder: Path) -> None:
+            gallery, probes = self._roles_of_few()
+            found = scorecard(
+                self.model, *(normalize(walks) for walks in self._few), gallery, np.any(list(probes.values()), axis=0),
+                self._codes, repeats=self.config.evaluation.bootstrap, seed=self.config.seed,
+            )  # fmt: skip
+            _write(folder / "scorecard.json", json.dumps(_no_nan([asdict(measure) for measure in found])))
+
+        folder = self._stage("scorecard", self._evaluation_key, make)
+        return pd.DataFrame(json.loads((folder / "scorecard.json").read_text()), columns=[f.name for f in fields(Measure)])
 
     def exchange(self) -> ExchangeErrors:
-        """Errors of exchanged views over the test people, EXCHANGE_PEOPLE of them at most, spread evenly.
+        """Errors of exchanged views over the test people, MOST_PEOPLE of them at most.
 
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
         Raises InputError where no two cameras saw the same moment.
         """
-        train, test = (_some_people(part, EXCHANGE_PEOPLE) for part in (self.split.train, self.split.test.walks))
+        train, test = self._few
         walks = truth = normalize(test)
         if not self.data:
             truth = normalize(self._walkers(faults=False).select(sequence=test.index["sequence"].tolist()))
         side = min(self.dataset.views, key=lambda view: abs(float(view) - 90) if view.isdigit() else 0)
         return exchange_errors(self.model, walks, truth, mean_walks(normalize(train), side, self.model.window))
 
-    def keep_results(self, evaluation: Evaluation) -> None:
+    def keep_results(
+        self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
+    ) -> None:
         """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
         from gaitlib.reports.excel import write_results
 
+        metrics = evaluation.metrics | {
+            "ablations": ablations.to_dict("records"),
+            "scorecard": scorecard.to_dict("records"),
+            "exchange": exchange.summary(repeats=self.config.evaluation.bootstrap, seed=self.config.seed) if exchange else {},
+        }
         evaluation.embeddings.save(self.run / "embeddings.npz")
-        _write(self.run / "metrics.json", json.dumps(_no_nan(evaluation.metrics), indent=1))
+        _write(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
         config = self.config.model_dump(mode="json")
         facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known at the end only
         _write(self.run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         write_results(
-            self.run / "results.xlsx", metrics=evaluation.metrics, matrices=evaluation.matrices,
-            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=facts,
-            left_out=self.left_out,
+            self.run / "results.xlsx", metrics=metrics, matrices=evaluation.matrices,
+            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=facts, left_out=self.left_out,
         )  # fmt: skip
 
     @property
@@ -378,16 +398,16 @@ class Experiment:
         )  # fmt: skip
 
 
-def _some_people(walks: GaitDataset, most: int) -> GaitDataset:
-    """The walks of at most so many people, spread evenly over their list."""
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _some_people(walks: GaitDataset) -> list[str]:
+    """MOST_PEOPLE of a data set, spread evenly over their list."""
     people = walks.index["subject"].unique()
-    chosen = np.unique(np.linspace(0, len(people) - 1, min(most, len(people))).round().astype(int))
-    return walks.select(subject=people[chosen].tolist())
-
-
-def _with_mean(values: dict[str, float]) -> dict[str, float]:
-    finite = [v for v in values.values() if np.isfinite(v)]
-    return {**values, "mean": float(np.mean(finite)) if finite else float("nan")}
+    return people[np.unique(np.linspace(0, len(people) - 1, min(MOST_PEOPLE, len(people))).round().astype(int))].tolist()
 
 
 def _no_nan(value):

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import scipy.stats
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ from matplotlib.patches import Rectangle
 
 from gaitlib import InputError
 from gaitlib.data.inspect import Inspection
+from gaitlib.evaluation.verification import Scores
 from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 STYLE = Path(__file__).with_name("workbook.mplstyle")
@@ -383,6 +385,132 @@ def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str 
         title or f"{name[:1].upper()}{name[1:]} finds the person first in {first:.0f} %, among {k} in {among:.0f} %",
     )
     return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {100 * c[0]:.1f} %" for n, c in curves.items()) + ".")
+
+
+#: Ticks of a DET curve.
+_DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5)
+
+
+@_styled
+def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """False rejection against false acceptance, on axes of the normal deviate, where normal scores make straight lines.
+
+    curves: name -> columns far, frr (shares 0..1), as `evaluation.verification.detection_error` gives.
+    """
+    fig, ax = _axes(ax, (5.6, 5.2))
+    styles, errors = ("-", "--", ":", "-."), {}
+    for k, (name, curve) in enumerate(curves.items()):
+        far, frr = curve["far"].to_numpy(), curve["frr"].to_numpy()
+        if len(far):
+            errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
+            shown = [scipy.stats.norm.ppf(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
+            ax.plot(*shown, ls=styles[k % 4], label=f"{name}, equal error rate {100 * errors[name]:.1f} %")
+    ends = scipy.stats.norm.ppf([0.0005, 0.7])
+    ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
+    ticks, names = scipy.stats.norm.ppf(_DET_TICKS), [f"{100 * share:g}" for share in _DET_TICKS]
+    ax.set_xticks(ticks, names)
+    ax.set_yticks(ticks, names)
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
+    ax.set_aspect("equal")
+    ax.set_xlabel("different people accepted (%)")
+    ax.set_ylabel("the same person rejected (%)")
+    ax.grid()
+    ax.legend(loc="lower left")
+    best = min(errors, key=errors.get) if errors else ""
+    text = f"{best} has the lowest equal error rate, {100 * errors[best]:.1f} %" if best else "Nothing to verify"
+    text = _title(ax, title or text, 56)
+    return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {100 * e:.1f} %" for n, e in errors.items()) + ".")
+
+
+@_styled
+def score_histograms(scores: Mapping[str, Scores], *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
+    """How far apart walks of one person and of different people are, a panel a probe set.
+
+    scores: probe set -> pairs, as `evaluation.verification.cross_view_scores` gives.
+    """
+    fig, axes = _pair(axes, (8, 1.1 + 1.5 * len(scores)), rows=len(scores), columns=1)
+    top = max(float(-s.score.min()) for s in scores.values())
+    edges = np.linspace(0, top, 70)
+    overlaps = {}
+    for ax, (name, s) in zip(axes, scores.items(), strict=True):
+        shares = []
+        for kind, color, hatch, label in ((s.same, BLUE, "", "same person"), (~s.same, ORANGE, "////", "different people")):
+            counts = np.histogram(-s.score[kind], edges)[0]
+            shares.append(counts / max(1, counts.sum()))
+            ax.stairs(100 * shares[-1], edges, fill=True, color=color, alpha=0.45, hatch=hatch, label=label)
+        overlaps[name] = float(np.minimum(*shares).sum())
+        ax.set_title(f"{name}: {100 * overlaps[name]:.0f} % overlap", fontsize=10.5, weight="normal", pad=4)
+        ax.set_ylabel("pairs (%)")
+        ax.tick_params(labelbottom=ax is axes[-1])
+    axes[0].legend(loc="upper left")
+    axes[-1].set_xlabel("distance of embeddings")
+    text = title or "Walks of one person lie closer together than walks of different people"
+    fig.suptitle(textwrap.fill(text, 74), weight="bold")
+    return alt(
+        fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {100 * o:.0f} %" for n, o in overlaps.items()) + "."
+    )
+
+
+@_styled
+def ablation_chart(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Mean rank-1 of each ablation with its interval, and a line where nothing was changed.
+
+    table: columns kind, name, rank1 (a dictionary with "mean"), ci95 ([low, high]); the first row is the model as it is.
+    """
+    fig, ax = _axes(ax, (8, 0.27 * len(table) + 1.6))
+    value = 100 * np.array([row["mean"] for row in table["rank1"]], float)
+    ends = 100 * np.array(table["ci95"].tolist(), float)
+    place = np.arange(len(table)) + 0.6 * (table["kind"] != table["kind"].shift()).cumsum().to_numpy()
+    colors = {"input": BLUE, "halves": GREEN, "codes": ORANGE}
+    for kind, mark in zip(colors, "osD", strict=True):
+        rows = (table["kind"] == kind).to_numpy()
+        whiskers = np.abs(ends[rows] - value[rows, None]).T
+        ax.errorbar(value[rows], place[rows], xerr=whiskers, fmt=mark, ms=6, color=colors[kind], capsize=3, label=kind)
+    ax.axvline(value[0], color=MUTED, lw=1, ls="--", zorder=0)
+    ax.set_yticks(place, table["name"])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 101)
+    ax.set_xlabel("mean rank-1 across views (%), whiskers: 95 % interval")
+    ax.grid(axis="x")
+    ax.tick_params(axis="y", length=0)
+    changed = np.flatnonzero((table["kind"] == "input").to_numpy())[1:]
+    worst = changed[value[changed].argmin()] if len(changed) else 0
+    text = _title(ax, title or f"From {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}", 60)
+    return alt(fig, f"{text}. " + "; ".join(f"{n} {v:.1f} %" for n, v in zip(table["name"], value, strict=True)) + ".")
+
+
+@_styled
+def probe_grid(table: pd.DataFrame, kind: str = "linear", *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """What a simple classifier reads from each code, and whether that belongs there.
+
+    table: columns code, name ("view, linear probe"), value, low, high, chance, wanted, as `Experiment.scorecard` gives.
+    """
+    rows = table[table["name"].str.endswith(f", {kind} probe")]
+    rows = rows.assign(target=rows["name"].str.partition(",")[0])
+    codes, targets = list(dict.fromkeys(rows["code"])), list(dict.fromkeys(rows["target"]))
+    fig, ax = _axes(ax, (1.6 + 1.9 * len(targets), 0.8 + 0.95 * len(codes)))
+    colors = {"high": "#cfe4f3", "low": "#f6dccb", "": "#eef0f3"}
+    for row in rows.itertuples():
+        x, y = targets.index(row.target), codes.index(row.code)
+        ax.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, color=colors[row.wanted], lw=0))
+        ax.text(x + 0.5, y + 0.36, f"{100 * row.value:.0f} %", ha="center", va="center", weight="bold", size=15)
+        wish = {
+            "high": "should be high",
+            "low": f"should be {100 * row.chance:.0f}, chance",
+            "": f"chance {100 * row.chance:.0f}",
+        }
+        note = f"[{100 * row.low:.0f}, {100 * row.high:.0f}]  {wish[row.wanted]}"
+        ax.text(x + 0.5, y + 0.72, note, ha="center", va="center", size=8.5, color=MUTED)
+    ax.set_xlim(0, len(targets))
+    ax.set_ylim(len(codes), 0)
+    ax.set_xticks(np.arange(len(targets)) + 0.5, targets)
+    ax.set_yticks(np.arange(len(codes)) + 0.5, [f"{code} code" for code in codes])
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    text = _title(ax, title or f"What a {kind} classifier reads from each code", 60)
+    said = (f"{r.target} from {r.code} {100 * r.value:.0f} %, chance {100 * r.chance:.0f} %" for r in rows.itertuples())
+    return alt(fig, f"{text}: " + "; ".join(said) + ".")
 
 
 @_styled

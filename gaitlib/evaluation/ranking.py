@@ -1,6 +1,6 @@
-"""Identification: rank-1 and mean average precision, probe view by gallery view."""
+"""Identification: who is nearest in the gallery, probe view by gallery view or in all views at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,52 +10,78 @@ from gaitlib import InputError
 from gaitlib.data.dataset import sorted_views
 from gaitlib.evaluation.embedding import Embeddings
 
+#: The cumulative match characteristic is known up to this rank.
+MOST_RANKS = 20
+#: What is measured of every probe. map: average precision; minp: inverse negative penalty (Ye et al., TPAMI 2021).
+METRICS = ("rank1", "rank5", "rank10", "map", "minp")
+#: Which gallery walks a probe is compared with. "single view": those of one view at a time, the field's table, whose means leave
+#: out identical views. "other views": all that were not seen from the probe's view, at once, the other published meaning of
+#: "excluding identical view". "all views": all at once, the probe's view among them.
+GALLERIES = ("single view", "other views", "all views")
+#: So many distances are held at once, eight bytes each.
+_AT_ONCE = 1 << 23
+
 
 @dataclass(frozen=True)
 class RankMatrix:
-    """One probe set: a row a probe view, a column a gallery view.
+    """One probe set: a row a probe view, a column a gallery view (or one column for all of them).
 
-    values: float64 [P, G], share of probes whose nearest gallery walk in that view is the same person (NaN: nothing to compare).
-    precision: float64 [P, G], mean average precision.
-    counts: int64 [P, G], probes in the cell.
-    hits: float64 [people, P, G], sum of rank-1 scores of each person's probes; probes: int64 [people, P, G], their number.
+    sums: for each of METRICS, float64 [people, P, G]: its sum over the probes of each person.
+    probes: int64 [people, P, G], their number.
+    cmc: float64 [MOST_RANKS, P, G], share of probes whose person is among the first 1, 2, ... of the gallery.
     """
 
     probe_set: str
     probe_views: list[str]
     gallery_views: list[str]
-    values: np.ndarray
-    precision: np.ndarray
-    counts: np.ndarray
     people: list[str]
-    hits: np.ndarray
+    sums: dict[str, np.ndarray]
     probes: np.ndarray
+    cmc: np.ndarray
 
     @property
     def same_view(self) -> np.ndarray:
         """bool [P, G]: the cells whose probe and gallery view are the same."""
         return np.array(self.probe_views)[:, None] == np.array(self.gallery_views)
 
-    def mean(self) -> float:
-        """Rank-1 with identical views excluded: for each probe view the mean over the other gallery views, then the mean."""
-        return _mean(self.probe_margin())
+    @property
+    def counts(self) -> np.ndarray:
+        """int64 [P, G], probes in the cell."""
+        return self.probes.sum(0)
 
-    def same_view_mean(self) -> float:
-        return _mean(self.values[self.same_view])
+    def cells(self, metric: str = "rank1") -> np.ndarray:
+        """float64 [P, G], the mean over the probes of each cell, a share; NaN: nothing to compare."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.sums[metric].sum(0) / self.counts
 
-    def mean_precision(self) -> float:
-        return _mean(finite_mean(self.precision, ~self.same_view, 1))
+    def mean(self, metric: str = "rank1") -> float:
+        """Identical views excluded: for each probe view the mean over the other gallery views, then the mean."""
+        return _mean(self.probe_margin(metric))
 
-    def probe_margin(self) -> np.ndarray:
+    def same_view_mean(self, metric: str = "rank1") -> float:
+        return _mean(self.cells(metric)[self.same_view])
+
+    def probe_margin(self, metric: str = "rank1") -> np.ndarray:
         """float64 [P]: for each probe view the mean over the other gallery views."""
-        return finite_mean(self.values, ~self.same_view, 1)
+        return finite_mean(self.cells(metric), ~self.same_view, 1)
 
-    def gallery_margin(self) -> np.ndarray:
+    def gallery_margin(self, metric: str = "rank1") -> np.ndarray:
         """float64 [G]: for each gallery view the mean over the other probe views."""
-        return finite_mean(self.values, ~self.same_view, 0)
+        return finite_mean(self.cells(metric), ~self.same_view, 0)
 
-    def to_frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.values, pd.Index(self.probe_views, name="probe view"), self.gallery_views)
+    def curve(self) -> np.ndarray:
+        """The cumulative match characteristic, float64 [MOST_RANKS]; views as in `mean`."""
+        return np.array([_mean(finite_mean(cells, ~self.same_view, 1)) for cells in self.cmc])
+
+    def per_person(self, metric: str = "rank1") -> pd.Series:
+        """The mean over each person's probes in other views; NaN where there is none."""
+        other = ~self.same_view
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = self.sums[metric][:, other].sum(1) / self.probes[:, other].sum(1)
+        return pd.Series(values, pd.Index(self.people, name="subject"), name=self.probe_set)
+
+    def to_frame(self, metric: str = "rank1") -> pd.DataFrame:
+        return pd.DataFrame(self.cells(metric), pd.Index(self.probe_views, name="probe view"), self.gallery_views)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -70,12 +96,14 @@ def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int) -> np.nd
     return np.where(count > 0, np.where(keep, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
-def rank_matrix(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray, probe_set: str) -> RankMatrix:
-    """Rank the gallery for every probe, one gallery view at a time, by Euclidean distance.
+def rank_matrix(
+    embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray, probe_set: str, against: str = "single view"
+) -> RankMatrix:
+    """Rank the gallery for every probe by Euclidean distance.
 
-    gallery, probes: bool [N] over the rows of `embeddings`.
-    Where several gallery walks are nearest, the probe scores the share of them that is the right person, so that a constant
-    embedding scores chance. A probe whose person is not in that gallery view scores 0; it is not skipped.
+    gallery, probes: bool [N] over the rows of `embeddings`. against: one of GALLERIES.
+    Where several gallery walks are equally far, the probe scores what it would on average over their possible orders, so that a
+    constant embedding scores chance. A probe whose person is not in the gallery scores 0; it is not skipped.
     Raises InputError for embeddings that are not finite.
     """
     values, index = embeddings.values, embeddings.index
@@ -85,60 +113,126 @@ def rank_matrix(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray,
             f"{bad.sum()} embeddings are not finite, the first of walk {index['sequence'].iloc[int(bad.argmax())]}; "
             f"was the training unstable?"
         )
-    gallery_views = sorted_views(index["view"][gallery])
-    probe_views = sorted_views(index["view"][probes])
-    subject, people = pd.factorize(index["subject"], sort=True)
     view = index["view"].to_numpy()
+    probe_views = sorted_views(view[probes])
+    single = against == "single view"
+    gallery_views = sorted_views(view[gallery]) if single else [against]
+    subject, people = pd.factorize(index["subject"], sort=True)
     shape = (len(people), len(probe_views), len(gallery_views))
-    hits, precisions, number = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
-    p = np.flatnonzero(probes)
-    row = pd.Categorical(view[p], categories=probe_views).codes
-    for column, gallery_view in enumerate(gallery_views):
-        g = np.flatnonzero(gallery & (view == gallery_view))
-        hit, precision = rank_scores(values[p], values[g], subject[p], subject[g])
-        np.add.at(hits[:, :, column], (subject[p], row), hit)
-        np.add.at(precisions[:, :, column], (subject[p], row), precision)
+    sums, number = {name: np.zeros(shape) for name in METRICS}, np.zeros(shape, np.int64)
+    found = np.zeros((MOST_RANKS, *shape[1:]))
+    # a cell a gallery view with the probes of all views, or a cell a probe view with the gallery of all (other) views
+    for name in gallery_views if single else probe_views:
+        of_view = view == name
+        p = np.flatnonzero(probes if single else probes & of_view)
+        g = np.flatnonzero(gallery & (of_view if single else ~of_view if against == "other views" else True))
+        if not len(g):
+            continue
+        row = pd.Categorical(view[p], categories=probe_views).codes
+        column = gallery_views.index(name) if single else 0
+        hits, precision, penalty = rank_scores(values[p], values[g], subject[p], subject[g])
+        scores = {"rank1": hits[:, 0], "rank5": hits[:, 4], "rank10": hits[:, 9], "map": precision, "minp": penalty}
+        for metric, score in scores.items():
+            np.add.at(sums[metric][:, :, column], (subject[p], row), score)
         np.add.at(number[:, :, column], (subject[p], row), 1)
-    counts = number.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cells, precision = hits.sum(0) / counts, precisions.sum(0) / counts
+        np.add.at(found[:, :, column].T, row, hits)
     present = number.sum((1, 2)) > 0
-    return RankMatrix(
-        probe_set,
-        probe_views,
-        gallery_views,
-        cells,
-        precision,
-        counts,
-        list(people[present]),
-        hits[present],
-        number[present],
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cmc = found / number.sum(0)
+    sums = {metric: values[present] for metric, values in sums.items()}
+    return RankMatrix(probe_set, probe_views, gallery_views, list(people[present]), sums, number[present], cmc)
+
+
+def pooled(matrices: list[RankMatrix]) -> RankMatrix:
+    """Several runs (seeds) over the same people, views and probes as one, whose people then carry the probes of all runs.
+
+    Raises InputError where the runs do not compare the same.
+    """
+    first = matrices[0]
+    for other in matrices[1:]:
+        if (first.people, first.probe_views, first.gallery_views) != (other.people, other.probe_views, other.gallery_views):
+            raise InputError(f"Probe set {first.probe_set} has other people or views in one of the runs; they cannot be pooled.")
+    return replace(
+        first,
+        sums={metric: sum(m.sums[metric] for m in matrices) for metric in METRICS},
+        probes=sum(m.probes for m in matrices),
+        cmc=np.mean([m.cmc for m in matrices], 0),
     )
 
 
-def rank_scores(probe: np.ndarray, gallery: np.ndarray, probe_subject: np.ndarray, gallery_subject: np.ndarray):
-    """Rank-1 score and average precision of each probe.
+def rank_scores(
+    probe: np.ndarray, gallery: np.ndarray, probe_subject: np.ndarray, gallery_subject: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How early each probe's person comes in the gallery.
 
-    probe: float32 [P, D]; gallery: float32 [G, D]; subjects: int64 [P], [G]. Returns (float64 [P], float64 [P]).
-    Average precision takes tied gallery walks as one step of the ranking, as scikit-learn does.
+    probe: float32 [P, D]; gallery: float32 [G, D]; subjects: int64 [P], [G]. Distances are float64; memory is bounded.
+    Returns, float64: [P, MOST_RANKS], the chance that the person is among the first 1, 2, ... where ties are ordered at random;
+    [P], average precision, with tied walks as one step of the ranking, as scikit-learn has it; [P], the number of the person's
+    gallery walks divided by the rank of the last of them, behind those that it is tied with.
     """
-    distance = torch.cdist(
-        torch.from_numpy(np.ascontiguousarray(probe)).double(),
-        torch.from_numpy(np.ascontiguousarray(gallery)).double(),
-        compute_mode="donot_use_mm_for_euclid_dist",
-    ).numpy()  # fmt: skip
-    same = probe_subject[:, None] == gallery_subject
-    nearest = distance == distance.min(1, keepdims=True)
-    rank1 = (nearest & same).sum(1) / nearest.sum(1)
+    parts = []
+    enrolled = torch.from_numpy(np.ascontiguousarray(gallery)).double()
+    for rows in np.array_split(np.arange(len(probe)), -(-len(probe) * len(gallery) // _AT_ONCE) or 1):
+        x = torch.from_numpy(np.ascontiguousarray(probe[rows])).double()
+        distance = torch.cdist(x, enrolled, compute_mode="donot_use_mm_for_euclid_dist")  # exact for near copies
+        same = torch.from_numpy(probe_subject[rows][:, None] == gallery_subject)
+        parts.append(_ranks(distance, same))
+    return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))
 
-    order = np.argsort(distance, 1, kind="stable")
-    ranked, right = np.take_along_axis(distance, order, 1), np.take_along_axis(same, order, 1)
-    last = np.concatenate([ranked[:, 1:] != ranked[:, :-1], np.ones((len(ranked), 1), bool)], 1)
-    found = right.cumsum(1)
-    precision = found / np.arange(1, distance.shape[1] + 1)
-    # the precision at the end of its group of ties counts for every member of the group
-    end = np.where(last, np.arange(distance.shape[1]), distance.shape[1])
-    end = np.minimum.accumulate(end[:, ::-1], 1)[:, ::-1]
-    precision = np.take_along_axis(precision, end, 1)
-    total = same.sum(1)
-    return rank1, np.where(total > 0, (precision * right).sum(1) / np.maximum(total, 1), 0.0)
+
+def _ranks(distance: torch.Tensor, same: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`rank_scores` of a block: distance float64 [B, G], same bool [B, G]."""
+    count = same.sum(1)
+    # the distances of the right walks, ascending, behind them infinity; nearer: how many of all are, within: no farther
+    right = torch.where(same, distance, torch.inf).sort(1).values[:, : max(1, int(count.max()))].contiguous()
+    everyone = distance.sort(1).values
+    nearer = torch.searchsorted(everyone, right).double()
+    within = torch.searchsorted(everyone, right, right=True).clamp(min=1).double()
+    known = right.isfinite()
+    right_within = torch.searchsorted(right, right, right=True)
+    some = count.clamp(min=1)
+    precision = (right_within / within * known).sum(1) / some
+    last = within.gather(1, (some - 1)[:, None])[:, 0]
+    # of the group of ties that holds the first right walk: its size, and how many of it are right
+    before, size, of_them = nearer[:, :1], (within - nearer)[:, :1], right_within[:, :1]
+    rank = torch.arange(1, MOST_RANKS + 1)
+    drawn = rank - before  # of that group, at this rank
+    wrong = (size - of_them - drawn + 1) / (size - drawn + 1)  # that another one drawn is not right either
+    wrong = torch.where((drawn >= 1) & (drawn <= size), wrong.clamp(min=0), torch.where(drawn < 1, 1.0, 0.0))
+    hits = 1 - wrong.cumprod(1)
+    found = count > 0
+    return hits * found[:, None], precision * found, count / last * found
+
+
+def nearest(probe: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k gallery walks nearest to each probe, nearest first, equally near ones in the order of the gallery.
+
+    probe: float32 [P, D]; gallery: float32 [G, D]. Returns (int64 [P, k], float64 [P, k]): rows of the gallery, distances.
+    A matrix product finds candidates in float32; their distances are computed again from the differences, and where rounding
+    could have hidden a nearer walk, all distances of that probe are. Memory is bounded for a gallery of any length.
+    """
+    p, g = (torch.from_numpy(np.ascontiguousarray(values, np.float32)) for values in (probe, gallery))
+    k = min(k, len(g))
+    kept = min(len(g), k + 12)
+    square = (g * g).sum(1)
+    value = torch.full((len(p), 0), torch.inf)
+    place = torch.zeros(len(p), 0, dtype=torch.int64)
+    for start in range(0, len(g), max(1, _AT_ONCE * 4 // max(1, len(p)))):
+        rows = slice(start, start + max(1, _AT_ONCE * 4 // max(1, len(p))))
+        # squared distance without the part that the probe alone decides
+        found, where = torch.addmm(square[rows], p, g[rows].T, alpha=-2).topk(min(kept, len(g[rows])), 1, largest=False)
+        value, place = torch.cat([value, found], 1), torch.cat([place, where + start], 1)
+        value, best = value.topk(min(kept, value.shape[1]), 1, largest=False)
+        place = place.gather(1, best)
+    place = place.sort(1).values
+    exact = (p[:, None].double() - g[place].double()).square().sum(2)
+    exact, order = exact.sort(dim=1, stable=True)
+    place = place.gather(1, order)
+    # rounding of a sum of products of D numbers, both of the square and of the product
+    norm = p.square().sum(1).sqrt() + square.max().sqrt()
+    doubt = 2 * (p.shape[1] + 2) * torch.finfo(torch.float32).eps * norm.double() ** 2
+    nothing_nearer = value.max(1).values.double() + p.double().square().sum(1) - doubt
+    for i in torch.nonzero((exact[:, k - 1] >= nothing_nearer) & (kept < len(g)))[:, 0].tolist():
+        every = torch.cat([(p[i].double() - part.double()).square().sum(1) for part in g.split(1 << 16)])
+        exact[i, :k], place[i, :k] = (found[:k] for found in every.sort(dim=0, stable=True))
+    return place[:, :k].numpy(), exact[:, :k].sqrt().numpy()

@@ -8,6 +8,7 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
+from gaitlib.evaluation.bootstrap import mean_interval
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
 
@@ -72,6 +73,11 @@ class ExchangeErrors:
         """The mean over view pairs: a row a person, columns exchange, copy, mean_walk."""
         guesses = {name: _mean(getattr(self, name), (1, 2)) for name in ("exchange", "copy", "mean_walk")}
         return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
+
+    def summary(self, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
+        """The mean of each guess with its 95 % interval over people: guess -> [value, low, high], % of torso length."""
+        errors = self.per_person()
+        return {n: [float(e.mean()), *mean_interval(e.to_numpy(), repeats=repeats, seed=seed)] for n, e in errors.items()}
 
 
 def exchange_errors(

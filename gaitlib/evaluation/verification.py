@@ -1,25 +1,51 @@
-"""Verification: are two walks the same person?"""
+"""Verification (are two walks the same person?) and open-set identification (who is it, if anybody that is enrolled?)."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_curve
+from sklearn.metrics import det_curve, roc_curve
 
+from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
 
+#: Shares of false acceptances at which true ones are stated: of pairs, and of probes of people who are not enrolled.
+FAR, OPEN_FAR = (0.01, 0.001), (0.1, 0.01)
+#: Open-set identification is the mean over so many ways to enroll half of the people.
+HALVES = 20
+#: Intervals see scores through so many thresholds.
+_THRESHOLDS = 4000
 
-def cross_view_scores(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (minus Euclidean distance) of all probe-gallery pairs in different views, and whether they are the same person.
 
-    gallery, probes: bool [N]. Returns (float32 [pairs], bool [pairs]).
+@dataclass(frozen=True)
+class Scores:
+    """How alike the pairs of probe and gallery walks in different views are.
+
+    score: float32 [pairs], minus the Euclidean distance. same: bool [pairs], of the same person. person: int64 [pairs], the
+    place of the probe's person in `people`.
     """
+
+    score: np.ndarray
+    same: np.ndarray
+    person: np.ndarray
+    people: list[str]
+
+
+def cross_view_scores(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) -> Scores:
+    """The scores of all probe-gallery pairs in different views; gallery, probes: bool [N]."""
     view, _ = pd.factorize(embeddings.index["view"])
-    subject, _ = pd.factorize(embeddings.index["subject"])
-    probe, enrolled = (torch.from_numpy(embeddings.values[rows].astype(np.float32)) for rows in (probes, gallery))
-    score = -torch.cdist(probe, enrolled, compute_mode="donot_use_mm_for_euclid_dist").numpy()  # exact for near copies
+    subject, people = pd.factorize(embeddings.index["subject"], sort=True)
     other_view = view[probes][:, None] != view[gallery]
     same = subject[probes][:, None] == subject[gallery]
-    return score[other_view], same[other_view]
+    person = np.broadcast_to(subject[probes][:, None], same.shape)
+    score = -_distances(embeddings, gallery, probes)
+    return Scores(score[other_view], same[other_view], person[other_view], list(people))
+
+
+def _distances(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) -> np.ndarray:
+    probe, enrolled = (torch.from_numpy(embeddings.values[rows].astype(np.float32)) for rows in (probes, gallery))
+    return torch.cdist(probe, enrolled, compute_mode="donot_use_mm_for_euclid_dist").numpy()  # exact for near copies
 
 
 def equal_error_rate(score: np.ndarray, same: np.ndarray) -> float:
@@ -30,9 +56,128 @@ def equal_error_rate(score: np.ndarray, same: np.ndarray) -> float:
     if same.all() or not same.any():
         return float("nan")
     false_match, match, _ = roc_curve(same, score)
+    return float(_crossing(false_match[None], match[None])[0])
+
+
+def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
+    """TAR at FAR: the largest share of same-person pairs that a threshold accepts while it accepts at most `far` of the others.
+
+    score, same: as for `equal_error_rate`. NaN where one kind of pair is missing.
+    """
+    if same.all() or not same.any():
+        return float("nan")
+    false_match, match, _ = roc_curve(same, score, drop_intermediate=False)
+    return float(match[false_match <= far].max())
+
+
+def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> pd.DataFrame:
+    """The DET curve, thinned out evenly: columns far (false acceptance) and frr (false rejection), shares."""
+    if same.all() or not same.any():
+        return pd.DataFrame({"far": [], "frr": []})
+    far, frr, _ = det_curve(same, score)
+    # evenly along the curve as it is drawn, on logarithmic axes
+    along = np.cumsum(np.abs(np.diff(np.log(far.clip(1e-6)), prepend=0)) + np.abs(np.diff(np.log(frr.clip(1e-6)), prepend=0)))
+    chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], points)).clip(max=len(far) - 1))
+    return pd.DataFrame({"far": far[chosen], "frr": frr[chosen]})
+
+
+def _crossing(false_match: np.ndarray, match: np.ndarray) -> np.ndarray:
+    """Where false matches equal false non-matches on each of R curves: [R, thresholds] each, both growing -> [R]."""
     difference = false_match - (1 - match)  # grows from -1 to 1
-    i = int(np.searchsorted(difference, 0.0))
-    if difference[i] == 0:
-        return float(false_match[i])
-    share = -difference[i - 1] / (difference[i] - difference[i - 1])
-    return float(false_match[i - 1] + share * (false_match[i] - false_match[i - 1]))
+    i = (difference >= 0).argmax(1)[:, None]
+    before = np.maximum(i - 1, 0)
+
+    def at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values, place, 1)[:, 0]
+
+    low, high = at(difference, before), at(difference, i)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(high == low, 0.0, -low / (high - low))
+    return at(false_match, before) + share * (at(false_match, i) - at(false_match, before))
+
+
+def verification_metrics(scores: Scores, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
+    """Equal error rate and TAR at each FAR of one probe set: name -> [value, low, high].
+
+    The values are exact. The intervals draw the probes' people again and see the scores through fine bins, each person's pairs
+    counted once.
+    """
+    score, same = scores.score, scores.same
+    values = {"eer": equal_error_rate(score, same)}
+    values |= {f"tar_at_far_{far:g}": true_acceptance(score, same, far) for far in FAR}
+    people, person = np.unique(scores.person, return_inverse=True)
+    if np.isnan(values["eer"]):
+        return {name: [value, float("nan"), float("nan")] for name, value in values.items()}
+    # thresholds are dense where few pairs of different people lie, which decides about small FAR
+    tail = np.geomspace(1 / max(10, (~same).sum()), 1, _THRESHOLDS // 2)
+    grid = np.concatenate([np.quantile(score[~same], 1 - tail), np.quantile(score[same], np.linspace(0, 1, _THRESHOLDS // 2))])
+    edges = np.unique(grid)[::-1]  # from the most alike down
+    place = len(edges) - np.searchsorted(edges[::-1], score, side="right")  # the first threshold that accepts the pair
+    shape = (len(people), len(edges) + 1)
+    accepted = []  # of pairs of the same and of different people: float [people, thresholds]
+    for kind in (same, ~same):
+        counts = np.bincount(np.ravel_multi_index((person[kind], place[kind]), shape), minlength=np.prod(shape))
+        accepted.append(counts.reshape(shape).astype(float))
+    draws = {name: [] for name in values}
+    for weight in np.array_split(draw_people(len(people), repeats, seed), -(-repeats // 200)):
+        curves = []
+        for kind in accepted:
+            part = weight @ kind
+            with np.errstate(invalid="ignore"):
+                curves.append(np.pad(part.cumsum(1), ((0, 0), (1, 0))) / part.sum(1, keepdims=True))  # the first accepts nothing
+        match, false_match = curves
+        draws["eer"].append(_crossing(false_match, match))
+        for far in FAR:
+            draws[f"tar_at_far_{far:g}"].append(np.where(false_match <= far, match, 0).max(1))
+    return {name: [value, *interval(np.concatenate(draws[name]), len(people))] for name, value in values.items()}
+
+
+def open_set_metrics(
+    embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray, *, repeats: int = 2000, seed: int = 0
+) -> dict[str, list[float]]:
+    """DIR at each FAR of one probe set with half of the people absent from the gallery: name -> [value, low, high].
+
+    Detection and identification rate (Phillips, Grother & Micheals, 2011): the share of probes of enrolled people whose nearest
+    gallery walk is their own and near enough, at the threshold that lets in that share of the probes of people who are not
+    enrolled. The gallery is all views but the probe's. Mean over HALVES ways to enroll half of the people.
+    """
+    names = [f"dir_at_far_{far:g}" for far in OPEN_FAR]
+    subject, people = pd.factorize(embeddings.index["subject"], sort=True)
+    view, _ = pd.factorize(embeddings.index["view"])
+    enrolled, column = np.unique(subject[gallery], return_inverse=True)
+    if len(enrolled) < 4:
+        return {name: [float("nan")] * 3 for name in names}
+    distance = np.where(view[probes][:, None] == view[gallery], np.inf, _distances(embeddings, gallery, probes))
+    order = np.argsort(column, kind="stable")
+    to_person = np.minimum.reduceat(distance[:, order], np.searchsorted(column[order], np.arange(len(enrolled))), 1)
+    person = subject[probes]
+    rng = np.random.default_rng(seed)
+    chosen = [np.sort(rng.permutation(len(enrolled))[: len(enrolled) // 2]) for _ in range(HALVES)]
+    halves = []
+    for half in chosen:
+        part = to_person[:, half]
+        best = part.min(1)
+        # equally near people share the claim
+        right = ((part == best[:, None]) * (enrolled[half] == person[:, None])).sum(1) / (part == best[:, None]).sum(1)
+        known = np.isin(person, enrolled[half])
+        order = np.argsort(best, kind="stable")
+        halves.append((best[order], (right * known)[order], known[order], person[order]))
+    count = len(np.unique(person))
+    value = np.mean([_detected(np.ones((1, len(people))), *half) for half in halves], 0)[0]
+    draws = np.mean([_detected(draw_people(len(people), repeats, seed), *half) for half in halves], 0)
+    return {name: [float(v), *interval(d, count)] for name, v, d in zip(names, value, draws.T, strict=True)}
+
+
+def _detected(draws: np.ndarray, best: np.ndarray, right: np.ndarray, known: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """DIR at each OPEN_FAR in each draw of people: float [R, people] -> [R, OPEN_FAR]; NaN where one kind of probe is missing.
+
+    The others describe the probes, from the nearest to its gallery to the farthest.
+    """
+    last = np.append(best[1:] != best[:-1], True)  # a threshold lets in all probes that are equally near
+    weight = draws[:, person]
+    with np.errstate(invalid="ignore"):
+        let_in, found = (
+            np.cumsum(weight * part, 1)[:, last] / (weight @ whole)[:, None] for part, whole in ((~known, ~known), (right, known))
+        )
+    rates = [np.where(let_in <= far, found, 0).max(1) for far in OPEN_FAR]
+    return np.stack([np.where(np.isfinite(let_in[:, -1] + found[:, -1]), rate, np.nan) for rate in rates], 1)

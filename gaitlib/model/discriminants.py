@@ -65,21 +65,41 @@ def window_statistics(x: Tensor) -> Tensor:
     bone = torch.cat(between(*bone_ends(x.device).T), 1)
     course = torch.cat([x, torch.hypot(*between(*PAIRS.to(x.device)))], 1)
     velocity = x[..., 2:] - x[..., :-2]
-    return torch.cat(
-        [
-            *(course.mean(2), course.std(2, correction=0), course.amax(2), course.amin(2)),
-            *(velocity.std(2, correction=0), velocity.abs().mean(2), bone.std(2, correction=0)),
-        ],
-        1,
-    )
+    (mean, spread), (_, hurry), (_, swing) = (_mean_and_deviation(y) for y in (course, velocity, bone))
+    return torch.cat([mean, spread, course.amax(2), course.amin(2), hurry, velocity.abs().mean(2), swing], 1)
+
+
+def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Over time: [B, C, T] -> [B, C] each. Several times as fast as torch.std."""
+    mean = x.mean(2)
+    return mean, (x - mean[..., None]).square().mean(2).sqrt()
+
+
+def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions in which what is seen of one person agrees and people differ (Fisher, 1936).
+
+    values: float64 [N, D], standardized; subject: int64 [N], every person 0..people-1. Returns (origin [size], projection
+    [D, size]): values @ projection - origin is wanted. Each direction is scaled so that the spread within a person is 1, then
+    weighted by the square root of the share of its variance that lies between people: what one would expect of a person's mean
+    given one observation (probabilistic LDA; Ioffe, ECCV 2006). Every person counts alike in the spread between people.
+    """
+    dimensions = values.shape[1]
+    people = scipy.sparse.coo_array((np.ones(len(subject)), (subject, np.arange(len(subject))))).tocsr()
+    means = (people @ values) / people.sum(1)[:, None]
+    deviation = values - means[subject]
+    within = deviation.T @ deviation / len(values)
+    within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / dimensions * np.eye(dimensions)
+    middle = means.mean(0)
+    between = (means - middle).T @ (means - middle) / len(means)
+    ratio, direction = scipy.linalg.eigh(between, within, subset_by_index=(dimensions - size, dimensions - 1))
+    ratio = ratio.clip(0)
+    projection = direction * np.sqrt(ratio / (1 + ratio))
+    return middle @ projection, projection
 
 
 class Discriminants(nn.Module):
     """Linear discriminants of the pose statistics, fitted in closed form on the training people.
 
-    Directions in which windows of one person agree and people differ (Fisher, 1936). Each is scaled so that the spread within a
-    person is 1, then weighted by the square root of the share of its variance that lies between people: what one would expect of
-    a person's mean given one window (probabilistic LDA; Ioffe, ECCV 2006).
     people: how many there are to train on; fewer than these directions exist.
     """
 
@@ -96,25 +116,13 @@ class Discriminants(nn.Module):
 
     @torch.no_grad()
     def fit(self, statistics: Tensor, subject: np.ndarray) -> None:
-        """statistics: [N, STATISTICS] of training windows; subject: int64 [N], every person 0..people-1.
-
-        Every person counts alike in the spread between people, however many windows there are.
-        """
+        """statistics: [N, STATISTICS] of training windows; subject: int64 [N], every person 0..people-1."""
         self.center.copy_(statistics.mean(0))
         self.scale.copy_(statistics.std(0) + 1e-6)  # the neck is at the origin in every frame
         values = self._standardized(statistics).double().cpu().numpy()
-        people = scipy.sparse.coo_array((np.ones(len(subject)), (subject, np.arange(len(subject))))).tocsr()
-        means = (people @ values) / people.sum(1)[:, None]
-        deviation = values - means[subject]
-        within = deviation.T @ deviation / len(values)
-        within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / STATISTICS * np.eye(STATISTICS)
-        middle = means.mean(0)
-        between = (means - middle).T @ (means - middle) / len(means)
-        ratio, direction = scipy.linalg.eigh(between, within, subset_by_index=(STATISTICS - self.size, STATISTICS - 1))
-        ratio = ratio.clip(0)
-        projection = direction * np.sqrt(ratio / (1 + ratio))
+        origin, projection = fisher(values, subject, self.size)
         self.projection.copy_(torch.from_numpy(projection))
-        self.origin.copy_(torch.from_numpy(middle @ projection))
+        self.origin.copy_(torch.from_numpy(origin))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 30, T] -> [B, size], not normalized."""

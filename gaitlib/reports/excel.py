@@ -1,14 +1,15 @@
-"""results.xlsx: the headline table with a chart, one matrix a probe set, left-out walks, configuration, provenance."""
+"""results.xlsx: the headline table with a chart, a matrix a probe set, and a sheet for every other table of an evaluation."""
 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 
+import numpy as np
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
-from openpyxl.chart import BarChart, Reference
+from openpyxl.chart import BarChart, LineChart, Reference
 from openpyxl.chart.data_source import NumData, NumDataSource, NumVal
 from openpyxl.chart.error_bar import ErrorBars
 from openpyxl.chart.shapes import GraphicalProperties
@@ -19,12 +20,14 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from gaitlib.evaluation.results import RANKING, VERIFICATION
 from gaitlib.files import replacing
 from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 
 PERCENT = "0.0%"
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell
-_BLUE, _ORANGE, _GRAY = "0072B2", "D55E00", "9AA3AD"
+_BLUE, _ORANGE, _GREEN, _PURPLE = "0072B2", "D55E00", "009E73", "CC79A7"
+_DASHES = ("solid", "dash", "sysDot", "dashDot")
 
 _TITLE = Font(name="Calibri", size=16, bold=True, color="1D2329")
 _TEXT = Font(name="Calibri", size=11, color="1D2329")
@@ -58,11 +61,14 @@ def write_results(
     book = Workbook()
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     book.properties.title = "Gait recognition results"
-    names = _SheetNames(reserved=["Summary", "Left-out walks", "Config", "Provenance", "History"])
+    names = _SheetNames(reserved=["Summary", *_TABLES, "Left-out walks", "Config", "Provenance", "History"])
     _summary(book.active, metrics)
     for probe_set, matrix in matrices.items():
         sheet = book.create_sheet(names.unique(probe_set))
         _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
+    for name, (write, key) in _TABLES.items():
+        if metrics.get(key):
+            write(book.create_sheet(name), metrics)
     _left_out(book.create_sheet("Left-out walks"), left_out)
     _key_values(book.create_sheet("Config"), "Configuration", config)
     _key_values(book.create_sheet("Provenance"), "Provenance", provenance)
@@ -120,13 +126,18 @@ def _chart(sheet: Worksheet, rows: list[HeadlineRow], first: int) -> BarChart:
         chart.series[-1].graphicalProperties = GraphicalProperties(solidFill=color)
     chart.set_categories(Reference(sheet, min_col=1, min_row=first + 1, max_row=last))
     chart.series[0].errBars = _interval_bars(rows)
+    _axes(chart)
+    chart.width, chart.height = 2.45 * min(12, sheet.max_column) + 1.5, 11.5  # cm, as wide as the table
+    return chart
+
+
+def _axes(chart: BarChart | LineChart) -> None:
+    """Shares from 0 to 100 % upward, the legend below."""
     chart.y_axis.scaling.min, chart.y_axis.scaling.max, chart.y_axis.majorUnit = 0, 1, 0.2
     chart.y_axis.number_format, chart.y_axis.numFmt.sourceLinked = "0%", False
     chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E3E6EA"))
     chart.x_axis.delete = chart.y_axis.delete = False  # openpyxl hides both where this is not said
     chart.legend.position = "b"
-    chart.width, chart.height = 2.45 * min(12, sheet.max_column) + 1.5, 11.5  # cm, as wide as the table
-    return chart
 
 
 def _interval_bars(rows: list[HeadlineRow]) -> ErrorBars:
@@ -166,7 +177,7 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
         _put(sheet.cell(r, 2), f"{different.pop():,} in every cell", _TEXT)
     else:
         r = _matrix_block(sheet, r + 1, "Number of probes", matrix, "#,##0", counts=True)
-    if any(math.isnan(v) for m in (matrix, baseline) if m is not None for row in m.values for v in row):
+    if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
         _note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
     _page(sheet)
@@ -179,14 +190,14 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
     right, bottom = len(columns) + 2, top + 3 + len(views)
     _put(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
     _header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
-    shaded = []  # ranges for the color scale
+    shaded, cells = [], matrix.cells()  # ranges for the color scale
     for i, view in enumerate(views):
         r = top + 3 + i
         _head_cell(sheet.cell(r, 1), view)
         for j, gallery in enumerate(columns):
             cell = sheet.cell(r, j + 2)
             cell.border = Border(left=_LINE, right=_LINE, top=_LINE, bottom=_LINE)
-            value = matrix.counts[i][j].item() if counts else float(matrix.values[i][j])
+            value = matrix.counts[i][j].item() if counts else float(cells[i][j])
             _put_number(cell, value, number_format, _TEXT, missing="Nobody to compare.")
             if gallery == view:
                 cell.fill = _DIAGONAL_FILL
@@ -195,8 +206,7 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
             run = [get_column_letter(c) for _, c in run]
             shaded.append(f"{run[0]}{r}:{run[-1]}{r}")
     if shaded:
-        blue = ColorScaleRule("num", 0, "FFFFFF", "num", 1, "5AA9DC")
-        sheet.conditional_formatting.add(" ".join(shaded), blue)
+        sheet.conditional_formatting.add(" ".join(shaded), _color_scale())
     if counts:
         return bottom + 1
     for i, value in enumerate(matrix.probe_margin()):
@@ -209,6 +219,133 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
     _put(sheet.cell(bottom + 1, 1), "same view", _NOTE)
     _put_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
     return bottom + 3
+
+
+def _ranking(sheet: Worksheet, metrics: Mapping) -> None:
+    rows = [
+        [gallery, name, *(number for metric in RANKING for number in found[metric])]
+        for gallery, sets in metrics["ranking"].items()
+        for name, found in sets.items()
+    ]
+    note = (
+        "Single view: one gallery view at a time, identical views left out of the mean. Other views: all gallery walks that were "
+        "not seen from the probe's view. All views: all of them. Intervals are over people."
+    )
+    _table(sheet, "Ranking measures", note, ["Gallery", "Probe set"], _with_ends(RANKING.values()), rows)
+
+
+def _cmc(sheet: Worksheet, metrics: Mapping) -> None:
+    curves = metrics["cmc"]
+    rows = [[f"Rank {k}", *shares] for k, shares in enumerate(zip(*curves.values(), strict=True), 1)]
+    note = "Share of probes whose person is among the first k of the gallery; views as in the headline table."
+    _table(sheet, "Cumulative match characteristic", note, ["k"], list(curves), rows)
+    chart = LineChart()
+    chart.title, chart.style = "Cumulative match characteristic", 12
+    chart.add_data(Reference(sheet, min_col=2, max_col=1 + len(curves), min_row=4, max_row=4 + len(rows)), titles_from_data=True)
+    chart.set_categories(Reference(sheet, min_col=1, min_row=5, max_row=4 + len(rows)))
+    for series, color, dash in zip(chart.series, cycle((_BLUE, _ORANGE, _GREEN, _PURPLE)), cycle(_DASHES), strict=False):
+        series.graphicalProperties = GraphicalProperties(ln=LineProperties(solidFill=color, w=25_400, prstDash=dash))
+        series.smooth = False
+    _axes(chart)
+    chart.width, chart.height = 20, 10
+    sheet.add_chart(chart, f"{get_column_letter(3 + len(curves))}4")
+
+
+def _verification(sheet: Worksheet, metrics: Mapping) -> None:
+    rows = [[name, *(n for metric in VERIFICATION for n in found[metric])] for name, found in metrics["verification"].items()]
+    note = (
+        "Pairs of walks from different views. TAR at FAR: share of pairs of one person that are accepted where that share of the "
+        "other pairs is. DIR at FAR: half of the people are not enrolled; share of probes of the others that are found, where "
+        "that share of the strangers' probes is let in. Intervals are over people."
+    )
+    _table(sheet, "Verification and open set", note, ["Probe set"], _with_ends(VERIFICATION.values()), rows)
+
+
+def _ablations(sheet: Worksheet, metrics: Mapping) -> None:
+    table = metrics["ablations"]
+    sets = [name for name in table[0]["rank1"] if name != "mean"]
+    columns = ["Mean", "95 % low", "95 % high", "Difference", "95 % low", "95 % high", *sets, "Same view"]
+    rows = [
+        [
+            *(row["kind"], row["name"], row["rank1"]["mean"], *row["ci95"], *row["difference"]),
+            *(row["rank1"][name] for name in sets),
+            row["rank1_same_view"]["mean"],
+        ]
+        for row in table
+    ]
+    note = (
+        "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
+        "ones. Codes: linear discriminants of single codes. Difference: against the first row, for the same people."
+    )
+    _table(sheet, "What recognition rests on", note, ["Kind", "Ablation"], columns, rows)
+
+
+def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
+    rows = [[m["code"], m["name"], m["wanted"], m["value"], m["low"], m["high"], m["chance"]] for m in metrics["scorecard"]]
+    note = (
+        "Probes: accuracy of a simple classifier on the code. Within / between: distance of codes that should agree over that of "
+        "codes that should not. Lost in a cycle: what is left after decoding in another view and encoding again, over the "
+        "distance of two random walks. Chance: of knowing nothing."
+    )
+    columns = ["Value", "95 % low", "95 % high", "Chance"]
+    _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], columns, rows)
+    below = 7 + len(rows)
+    if metrics.get("exchange"):
+        _put(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", _BOLD)
+        for r, (guess, values) in enumerate(metrics["exchange"].items(), below + 1):
+            _put(sheet.cell(r, 2), guess.replace("_", " "), _TEXT)
+            for c, value in enumerate(values, 4):
+                _put_number(sheet.cell(r, c), value, "0.00", _TEXT)
+
+
+def _subjects(sheet: Worksheet, metrics: Mapping) -> None:
+    people = metrics["subjects"]
+    columns = list(dict.fromkeys(name for found in people.values() for name in found))
+    rows = [[person, *(found.get(name) for name in columns)] for person, found in people.items()]
+    note = "Cross-view rank-1 of each person's probes, the hardest to recognize first."
+    _table(sheet, "Who is hard to recognize", note, ["Subject"], [*columns[:-1], "Mean"], rows, shaded=True)
+
+
+#: Sheet -> what writes it, and the key of metrics.json that it shows.
+_TABLES = {
+    "Ranking": (_ranking, "ranking"),
+    "CMC": (_cmc, "cmc"),
+    "Verification": (_verification, "verification"),
+    "Ablations": (_ablations, "ablations"),
+    "Scorecard": (_scorecard, "scorecard"),
+    "Subjects": (_subjects, "subjects"),
+}
+
+
+def _with_ends(names: Iterable[str]) -> list[str]:
+    return [column for name in names for column in (name, "95 % low", "95 % high")]
+
+
+def _table(
+    sheet: Worksheet, title: str, note: str, texts: list[str], numbers: list[str], rows: list[list], shaded: bool = False
+) -> None:
+    """A table of shares; texts, numbers: the names of its columns. Shaded: with the color scale of the matrices."""
+    _put(sheet.cell(1, 1), title, _TITLE)
+    longest = [max([len(name), *(len(str(row[c])) for row in rows)]) for c, name in enumerate(texts)]
+    _widths(sheet, [*(min(60, 3 + n) for n in longest), *(max(10.5, 2 + len(name) / 2) for name in numbers)])
+    _note(sheet, 2, note)
+    _header(sheet, 4, [*texts, *numbers], align="right")
+    for c in range(1, len(texts) + 1):
+        sheet.cell(4, c).alignment = Alignment(horizontal="left", vertical="center")
+    sheet.row_dimensions[4].height = 34
+    for r, row in enumerate(rows, 5):
+        for c, value in enumerate(row, 1):
+            cell = sheet.cell(r, c)
+            if c <= len(texts):
+                _put(cell, str(value), _BOLD if c == len(texts) else _TEXT)
+            else:
+                _put_number(cell, value, PERCENT, _TEXT)
+            cell.border = Border(bottom=_LINE)
+    sheet.freeze_panes = sheet.cell(5, len(texts) + 1)
+    if shaded and rows:
+        where = f"{get_column_letter(len(texts) + 1)}5:{get_column_letter(len(texts) + len(numbers))}{4 + len(rows)}"
+        sheet.conditional_formatting.add(where, _color_scale())
+    _page(sheet)
 
 
 def _left_out(sheet: Worksheet, left_out: list[dict]) -> None:
@@ -309,6 +446,10 @@ def _margin_cell(cell: Cell, value: float, number_format: str, border: Border) -
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def _color_scale() -> ColorScaleRule:
+    return ColorScaleRule("num", 0, "FFFFFF", "num", 1, "5AA9DC")
 
 
 def _widths(sheet: Worksheet, widths: Iterable[float]) -> None:

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score
 
 from gaitlib import InputError
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import RankMatrix, rank_matrix, rank_scores
+from gaitlib.evaluation.ranking import METRICS, MOST_RANKS, RankMatrix, nearest, pooled, rank_matrix, rank_scores
 
 VIEWS = ["000", "018", "090", "180"]
 
@@ -22,15 +23,23 @@ def walks(people, views=VIEWS, runs=4, dimensions=3, levels=4, seed=0):
 
 
 def slow_scores(probe, gallery, who, enrolled):
-    """Rank-1 with ties shared, and average precision by scikit-learn."""
-    rank1, precision = [], []
+    """One probe at a time: the chance to be found within each rank over all orders of ties, average precision, mINP."""
+    hits, precision, penalty = [], [], []
     for x, person in zip(probe, who, strict=True):
-        distance = [float(np.sqrt(((x.astype(np.float64) - g) ** 2).sum())) for g in gallery]
-        nearest = [name for d, name in zip(distance, enrolled, strict=True) if d == min(distance)]
-        rank1.append(nearest.count(person) / len(nearest))
+        distance = np.array([float(np.sqrt(((x.astype(np.float64) - g) ** 2).sum())) for g in gallery])
         right = enrolled == person
-        precision.append(average_precision_score(right, -np.array(distance)) if right.any() else 0.0)
-    return rank1, precision
+        if not right.any():
+            hits.append(np.zeros(MOST_RANKS))
+            precision.append(0.0)
+            penalty.append(0.0)
+            continue
+        first = distance[right].min()
+        before, tied = (distance < first).sum(), distance == first
+        drawn = np.arange(1, MOST_RANKS + 1) - before  # how many of the tied are among the first ranks
+        hits.append(1 - hypergeom.pmf(0, tied.sum(), (tied & right).sum(), drawn.clip(0, tied.sum())))
+        precision.append(average_precision_score(right, -distance))
+        penalty.append(right.sum() / (distance <= distance[right].max()).sum())
+    return np.array(hits), precision, penalty
 
 
 @pytest.mark.parametrize("levels", [2, 4, 10**6])  # many ties, some, none
@@ -40,12 +49,33 @@ def test_rank_scores_against_loops(levels, probes, gallery):
     p = rng.integers(0, levels, (probes, 3)).astype(np.float32)
     g = rng.integers(0, levels, (gallery, 3)).astype(np.float32)
     who, enrolled = rng.integers(0, 6, probes), rng.integers(0, 4, gallery)  # persons 4 and 5 are not enrolled
-    rank1, precision = rank_scores(p, g, who, enrolled)
-    wanted = slow_scores(p, g, who, enrolled)
-    np.testing.assert_allclose(rank1, wanted[0], atol=1e-12)
-    np.testing.assert_allclose(precision, wanted[1], atol=1e-12)
-    assert not precision[who > 3].any()
-    assert not rank1[who > 3].any()
+    found = rank_scores(p, g, who, enrolled)
+    for ours, theirs in zip(found, slow_scores(p, g, who, enrolled), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        assert not ours[who > 3].any()
+
+
+def test_ties_are_ordered_at_random_on_average():
+    rng = np.random.default_rng(0)
+    same = np.array([False, True, False, True, True, False])
+    distance = np.array([0, 1, 1, 1, 2, 3.0])
+    within = np.zeros(6)
+    for _ in range(4000):
+        order = np.lexsort([rng.random(6), distance])
+        within += same[order].cumsum() > 0
+    zero = np.zeros((1, 1), np.float32)
+    found = rank_scores(zero, distance[:, None].astype(np.float32), np.ones(1, int), same.astype(int))
+    np.testing.assert_allclose(found[0][0, :6], within / 4000, atol=0.03)
+
+
+def test_memory_is_bounded_by_blocks_that_change_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    p, g = (rng.integers(0, 4, (n, 3)).astype(np.float32) for n in (50, 20))
+    who, enrolled = rng.integers(0, 4, 50), rng.integers(0, 4, 20)
+    whole = rank_scores(p, g, who, enrolled)
+    monkeypatch.setattr("gaitlib.evaluation.ranking._AT_ONCE", 70)
+    for ours, theirs in zip(rank_scores(p, g, who, enrolled), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-14)
 
 
 def test_rank_matrix_against_loops():
@@ -62,15 +92,36 @@ def test_rank_matrix_against_loops():
             p = probes & (index["view"] == probe_view).to_numpy()
             g = gallery & (index["view"] == gallery_view).to_numpy()
             who, enrolled = index["subject"].to_numpy()[p], index["subject"].to_numpy()[g]
-            rank1, precision = slow_scores(embeddings.values[p], embeddings.values[g], who, enrolled)
-            assert m.values[i, j] == pytest.approx(np.mean(rank1))
-            assert m.precision[i, j] == pytest.approx(np.mean(precision))
+            hits, precision, penalty = slow_scores(embeddings.values[p], embeddings.values[g], who, enrolled)
+            scores = {"rank1": hits[:, 0], "rank5": hits[:, 4], "rank10": hits[:, 9], "map": precision, "minp": penalty}
             assert m.counts[i, j] == len(who)
-            for k, person in enumerate(m.people):
-                assert m.hits[k, i, j] == pytest.approx(np.sum(np.array(rank1)[who == person]))
-                assert m.probes[k, i, j] == (who == person).sum()
-    assert m.hits[m.people.index("b"), :, 1].sum() == 0
-    assert m.hits[m.people.index("e")].sum() == 0
+            np.testing.assert_allclose(m.cmc[:, i, j], hits.mean(0))
+            for metric, score in scores.items():
+                assert m.cells(metric)[i, j] == pytest.approx(np.mean(score))
+                for k, person in enumerate(m.people):
+                    assert m.sums[metric][k, i, j] == pytest.approx(np.sum(np.array(score)[who == person]))
+                    assert m.probes[k, i, j] == (who == person).sum()
+    assert m.sums["rank1"][m.people.index("b"), :, 1].sum() == 0
+    assert m.sums["rank1"][m.people.index("e")].sum() == 0
+    np.testing.assert_allclose(m.curve()[[0, 4, 9]], [m.mean("rank1"), m.mean("rank5"), m.mean("rank10")])
+
+
+@pytest.mark.parametrize("against", ["other views", "all views"])
+def test_galleries_of_several_views_against_loops(against):
+    embeddings = walks(["a", "b", "c"])
+    index = embeddings.index
+    gallery, probes = (index["run"] <= 2).to_numpy(), (index["run"] > 2).to_numpy()
+    m = rank_matrix(embeddings, gallery, probes, "NM", against)
+    assert m.gallery_views == [against]
+    wanted = []
+    for i, view in enumerate(VIEWS):
+        p = probes & (index["view"] == view).to_numpy()
+        g = gallery & (index["view"] != view).to_numpy() if against == "other views" else gallery
+        who, enrolled = index["subject"].to_numpy()[p], index["subject"].to_numpy()[g]
+        hits, precision, _ = slow_scores(embeddings.values[p], embeddings.values[g], who, enrolled)
+        wanted.append(hits[:, 0].mean())
+        assert m.cells("map")[i, 0] == pytest.approx(np.mean(precision))
+    assert m.mean() == pytest.approx(np.mean(wanted))
 
 
 def test_a_constant_embedding_scores_chance():
@@ -78,8 +129,8 @@ def test_a_constant_embedding_scores_chance():
     embeddings.values[:] = 1.0
     run = embeddings.index["run"].to_numpy()
     m = rank_matrix(embeddings, run <= 2, run > 2, "NM")
-    np.testing.assert_allclose(m.values, 1 / 8)
-    np.testing.assert_allclose(m.precision, 1 / 8)
+    np.testing.assert_allclose(m.cells(), 1 / 8)
+    np.testing.assert_allclose(m.cells("map"), 1 / 8)
 
 
 def test_copies_of_the_gallery_are_always_right():
@@ -87,11 +138,11 @@ def test_copies_of_the_gallery_are_always_right():
     run = embeddings.index["run"].to_numpy()
     embeddings.values[run == 3] = embeddings.values[run == 1]
     m = rank_matrix(embeddings, run == 1, run == 3, "NM")
-    assert (np.diag(m.values) == 1).all()
+    assert (np.diag(m.cells()) == 1).all()
     assert m.same_view_mean() == 1
     everywhere = np.repeat(embeddings.values[:: 4 * len(VIEWS)], 4 * len(VIEWS), 0)  # one point a person
     perfect = rank_matrix(Embeddings(everywhere, embeddings.index), run <= 2, run > 2, "NM")
-    assert perfect.mean() == perfect.mean_precision() == 1
+    assert perfect.mean() == perfect.mean("map") == perfect.mean("minp") == 1
 
 
 def test_one_probe_and_one_gallery_walk():
@@ -99,7 +150,7 @@ def test_one_probe_and_one_gallery_walk():
     gallery = np.array([True, False])
     m = rank_matrix(embeddings, gallery, ~gallery, "NM")
     assert (m.probe_views, m.gallery_views, m.people) == (["090"], ["000"], ["a"])
-    assert m.values.tolist() == m.precision.tolist() == [[1.0]]
+    assert m.cells().tolist() == m.cells("map").tolist() == [[1.0]]
     assert m.mean() == 1
     assert np.isnan(m.same_view_mean())
 
@@ -128,12 +179,11 @@ def test_views_are_ordered_by_degrees():
 
 
 def by_hand(values, probe_views=("0", "90", "180"), gallery_views=("0", "90", "180")):
-    values = np.array(values, float)
-    zero = np.zeros((1, *values.shape))
-    return RankMatrix(
-        "NM", list(probe_views), list(gallery_views), values, values / 2, np.ones(values.shape, int), ["a"], zero,
-        zero.astype(int),
-    )  # fmt: skip
+    """A matrix of one person, one probe in each cell; NaN: none."""
+    values = np.array(values, float)[None]
+    probes = np.isfinite(values).astype(int)
+    sums = {metric: np.nan_to_num(values) / (2 if metric == "map" else 1) for metric in METRICS}
+    return RankMatrix("NM", list(probe_views), list(gallery_views), ["a"], sums, probes, np.repeat(values, MOST_RANKS, 0))
 
 
 def test_means_and_margins_by_hand():
@@ -142,7 +192,7 @@ def test_means_and_margins_by_hand():
     np.testing.assert_allclose(m.gallery_margin(), [0.15, 0.6, 0.45])
     assert m.mean() == pytest.approx(0.4)
     assert m.same_view_mean() == pytest.approx(0.9)
-    assert m.mean_precision() == pytest.approx(0.2)
+    assert m.mean("map") == pytest.approx(0.2)
     assert m.to_frame().loc["90", "180"] == 0.6
     assert m.same_view.sum() == 3
 
@@ -157,3 +207,40 @@ def test_margins_where_galleries_and_probes_have_other_views():
     m = by_hand([[0.2, 0.4], [0.6, 1.0]], probe_views=("0", "45"), gallery_views=("0", "90"))
     np.testing.assert_allclose(m.probe_margin(), [0.4, 0.8])
     np.testing.assert_allclose(m.gallery_margin(), [0.6, 0.7])
+
+
+def test_runs_are_pooled_person_by_person():
+    one, two = by_hand([[1, 0, 1], [1, 1, 0], [0, 1, 1]]), by_hand([[0, 0, 0], [0, 0, 0], [0, 0, 0]])
+    both = pooled([one, two])
+    assert both.mean() == pytest.approx((one.mean() + two.mean()) / 2)
+    assert both.counts.tolist() == (2 * one.counts).tolist()
+    with pytest.raises(InputError, match="other people or views"):
+        pooled([one, by_hand([[1, 0]], probe_views=["0"], gallery_views=["0", "90"])])
+
+
+@pytest.mark.parametrize("block", [1 << 23, 150])  # the gallery at once, and in pieces
+@pytest.mark.parametrize("levels", [3, 10**6])  # many equally near, none
+def test_the_nearest_of_a_gallery(levels, block, monkeypatch):
+    monkeypatch.setattr("gaitlib.evaluation.ranking._AT_ONCE", block)
+    rng = np.random.default_rng(2)
+    p, g = (rng.integers(0, levels, (n, 4)).astype(np.float32) for n in (20, 400))
+    distance = np.sqrt(((p[:, None].astype(np.float64) - g) ** 2).sum(2))
+    order = np.argsort(distance, 1, kind="stable")[:, :7]
+    found, how_far = nearest(p, g, 7)
+    np.testing.assert_array_equal(found, order)
+    np.testing.assert_allclose(how_far, np.take_along_axis(distance, order, 1), rtol=1e-12)
+
+
+def test_the_nearest_are_exact_where_a_matrix_product_is_not():
+    rng = np.random.default_rng(3)
+    g = (1000 + rng.random((300, 8)) / 100).astype(np.float32)  # far from the origin: the product loses all digits
+    found, how_far = nearest(g[:5], g, 4)
+    distance = np.sqrt(((g[:5, None].astype(np.float64) - g) ** 2).sum(2))
+    np.testing.assert_array_equal(found, np.argsort(distance, 1, kind="stable")[:, :4])
+    assert (how_far[:, 0] == 0).all()
+
+
+def test_fewer_gallery_walks_than_asked_for():
+    found, how_far = nearest(np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32), 10)
+    assert found.tolist() == [[0, 1, 2]] * 2
+    np.testing.assert_array_equal(how_far, 1)

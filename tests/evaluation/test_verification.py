@@ -7,8 +7,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
+from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.verification import cross_view_scores, equal_error_rate
+from gaitlib.evaluation.verification import (
+    cross_view_scores,
+    detection_error,
+    equal_error_rate,
+    open_set_metrics,
+    true_acceptance,
+    verification_metrics,
+)
 
 
 def slow_equal_error_rate(score, same):
@@ -59,22 +67,122 @@ def test_cross_view_scores_are_all_pairs_in_different_views():
     embeddings = walks(people=10)
     gallery = (embeddings.index["run"] == 0).to_numpy()
     embeddings.values[:12] = embeddings.values[0] + 1e-4 * embeddings.values[:12]  # two people nearly alike: cancellation
-    score, same = cross_view_scores(embeddings, gallery, ~gallery)
-    wanted, wanted_same = [], []
+    found = cross_view_scores(embeddings, gallery, ~gallery)
+    score, same = found.score, found.same
+    wanted, wanted_same, people = [], [], []
     for p in np.flatnonzero(~gallery):
         for g in np.flatnonzero(gallery):
             a, b = embeddings.index.iloc[p], embeddings.index.iloc[g]
             if a["view"] != b["view"]:
                 wanted.append(-np.linalg.norm(embeddings.values[p].astype(float) - embeddings.values[g]))
                 wanted_same.append(a["subject"] == b["subject"])
+                people.append(a["subject"])
     np.testing.assert_allclose(score, wanted, atol=1e-6)
     assert same.tolist() == wanted_same
+    assert [found.people[i] for i in found.person] == people
 
 
 def test_a_constant_embedding_verifies_nobody():
     embeddings = walks(people=20)
     embeddings.values[:] = embeddings.values[0]
     gallery = (embeddings.index["run"] == 0).to_numpy()
-    score, same = cross_view_scores(embeddings, gallery, ~gallery)
-    assert (score == 0).all()
-    assert equal_error_rate(score, same) == pytest.approx(0.5)
+    scores = cross_view_scores(embeddings, gallery, ~gallery)
+    assert (scores.score == 0).all()
+    found = verification_metrics(scores, repeats=50)
+    np.testing.assert_allclose(found["eer"], 0.5)
+    assert found["tar_at_far_0.01"] == found["tar_at_far_0.001"] == [0, 0, 0]
+    found = open_set_metrics(embeddings, gallery, ~gallery, repeats=50)
+    assert found["dir_at_far_0.1"] == found["dir_at_far_0.01"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("levels", [4, None])
+@pytest.mark.parametrize("far", [0.0, 0.01, 0.1, 0.5])
+def test_true_acceptance_against_a_sweep(seed, levels, far):
+    rng = np.random.default_rng(seed)
+    same = rng.random(400) < 0.2
+    score = rng.normal(size=400) + 1.2 * same
+    if levels:
+        score = np.round(score * levels / 5)
+    thresholds = [np.inf, *sorted(set(score), reverse=True)]
+    wanted = max((score[same] >= t).mean() for t in thresholds if (score[~same] >= t).mean() <= far)
+    assert true_acceptance(score, same, far) == pytest.approx(wanted, abs=1e-12)
+    assert np.isnan(true_acceptance(score, np.ones(400, bool), far))
+
+
+def test_the_detection_error_curve_is_thinned_out_and_stays_on_the_curve():
+    rng = np.random.default_rng(0)
+    same = rng.random(20_000) < 0.2
+    score = rng.normal(size=20_000) + 2 * same
+    curve = detection_error(score, same, points=100)
+    assert 20 < len(curve) <= 100
+    for far, frr in curve.itertuples(index=False):
+        strangers = np.sort(score[~same])[::-1]
+        accepted = round(far * len(strangers))
+        loosest = -np.inf if accepted == len(strangers) else strangers[accepted]  # the last threshold that accepts so many
+        strictest = strangers[accepted - 1] if accepted else np.inf
+        assert (score[same] <= loosest).mean() - 1e-9 <= frr <= (score[same] < strictest).mean() + 1e-9
+    assert detection_error(score, np.zeros(20_000, bool)).empty
+
+
+def separated(people=12, seed=0, spread=0.35):
+    """People who lie apart, with some overlap."""
+    embeddings = walks(people, runs=4, seed=seed)
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(people, 8))
+    person = pd.factorize(embeddings.index["subject"])[0]
+    values = means[person] + spread * 2 * rng.normal(size=(len(person), 8))
+    return Embeddings(values.astype(np.float32), embeddings.index)
+
+
+def test_intervals_of_verification_hold_the_exact_values_and_agree_with_a_loop():
+    embeddings = separated()
+    gallery = (embeddings.index["run"] < 2).to_numpy()
+    scores = cross_view_scores(embeddings, gallery, ~gallery)
+    found = verification_metrics(scores, repeats=100, seed=3)
+    people = np.unique(scores.person)
+    slow = {"eer": [], "tar_at_far_0.01": []}
+    for times in draw_people(len(people), 100, 3):
+        rows = np.repeat(np.arange(len(scores.person)), times[np.searchsorted(people, scores.person)].astype(int))
+        slow["eer"].append(equal_error_rate(scores.score[rows], scores.same[rows]))
+        slow["tar_at_far_0.01"].append(true_acceptance(scores.score[rows], scores.same[rows], 0.01))
+    for name, draws in slow.items():
+        value, low, high = found[name]
+        assert low <= value <= high
+        np.testing.assert_allclose([low, high], interval(np.array(draws), len(people)), atol=0.015)
+
+
+def test_open_set_identification_against_loops(monkeypatch):
+    monkeypatch.setattr("gaitlib.evaluation.verification.HALVES", 5)
+    embeddings = separated(people=9)
+    index, values = embeddings.index, embeddings.values.astype(float)
+    gallery = (index["run"] < 2).to_numpy()
+    rng = np.random.default_rng(1)
+    people = sorted(index["subject"].unique())
+    wanted = []
+    for _ in range(5):
+        enrolled = {people[i] for i in rng.permutation(9)[:4]}
+        known, strangers = [], []
+        for p in np.flatnonzero(~gallery):
+            candidates = [
+                (np.linalg.norm(values[p] - values[g]), index["subject"][g])
+                for g in np.flatnonzero(gallery)
+                if index["subject"][g] in enrolled and index["view"][g] != index["view"][p]
+            ]
+            distance, who = min(candidates)
+            (known if index["subject"][p] in enrolled else strangers).append((distance, who == index["subject"][p]))
+        for far in (0.1, 0.01):
+            thresholds = [t for t, _ in known + strangers if np.mean([d <= t for d, _ in strangers]) <= far]
+            threshold = max(thresholds, default=-1)
+            wanted.append(np.mean([d <= threshold and right for d, right in known]))
+    found = open_set_metrics(embeddings, gallery, ~gallery, repeats=200, seed=1)
+    for k, name in enumerate(("dir_at_far_0.1", "dir_at_far_0.01")):
+        value, low, high = found[name]
+        assert value == pytest.approx(np.mean(wanted[k::2]), abs=1e-9)
+        assert low <= value <= high
+
+
+def test_too_few_people_for_an_open_set():
+    embeddings = separated(people=3)
+    gallery = (embeddings.index["run"] < 2).to_numpy()
+    assert np.isnan(open_set_metrics(embeddings, gallery, ~gallery)["dir_at_far_0.1"]).all()

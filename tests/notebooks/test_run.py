@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import openpyxl
+import pandas as pd
 import papermill
 import pytest
 import yaml
@@ -68,7 +69,9 @@ def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
     assert figures == {".png", ".svg"}
     assert all(content for content in contents(small_run).values())
     cache = small_run.parents[1] / "cache"
-    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == ["embeddings", "training", "truth", "walkers"]
+    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == [
+        "ablations", "embeddings", "scorecard", "training", "truth", "walkers",
+    ]  # fmt: skip
 
 
 def test_the_metrics_are_plain_shares(small_run):
@@ -76,7 +79,10 @@ def test_the_metrics_are_plain_shares(small_run):
         raise AssertionError(f"{name} is not JSON")
 
     metrics = json.loads((small_run / "metrics.json").read_text(), parse_constant=refuse)
-    assert set(metrics) == {"rank1", "rank1_same_view", "ci95", "map", "eer", "counts", "iterations", "baseline"}
+    assert set(metrics) == {
+        *("rank1", "rank1_same_view", "ci95", "map", "eer", "counts", "iterations", "baseline", "over_baseline", "ranking"),
+        *("cmc", "verification", "ablations", "scorecard", "exchange", "subjects"),
+    }
     assert set(metrics["baseline"]) == {"rank1", "rank1_same_view", "ci95"}
     measured = [metrics[name] for name in ("rank1", "rank1_same_view", "map", "eer")]
     for shares in (*measured, metrics["baseline"]["rank1"], metrics["baseline"]["rank1_same_view"]):
@@ -92,12 +98,50 @@ def test_the_metrics_are_plain_shares(small_run):
         "probes": dict.fromkeys(("NM", "BG", "CL"), 4 * 2 * 11),
     }  # fmt: skip
     assert metrics["iterations"] == 4
+    single = metrics["ranking"]["single view"]
+    for name in PROBE_SETS:  # what is said twice is the same
+        assert single[name]["rank1"] == [metrics["rank1"][name], *metrics["ci95"][name]]
+        assert metrics["verification"][name]["eer"][0] == metrics["eer"][name]
+        assert [metrics["cmc"][name][k] for k in (0, 4, 9)] == pytest.approx(
+            [single[name][m][0] for m in ("rank1", "rank5", "rank10")]
+        )
+    assert metrics["ablations"][0]["rank1"] == metrics["rank1"]
+    assert len(metrics["subjects"]) == 4
+
+
+def test_pandas_reads_every_table_of_the_excel_file_as_the_metrics_have_it(small_run):
+    metrics = json.loads((small_run / "metrics.json").read_text())
+
+    def table(name):
+        frame = pd.read_excel(small_run / "results.xlsx", name, header=3)
+        empty = frame.iloc[:, 0].isna().to_numpy()
+        return frame[: empty.argmax() if empty.any() else None]
+
+    def numbers(name, first):
+        return table(name).iloc[:, first:].astype(float).to_numpy().tolist()
+
+    assert numbers("Ranking", 2) == [
+        [n for values in found.values() for n in values] for sets in metrics["ranking"].values() for found in sets.values()
+    ]
+    assert numbers("Verification", 1) == [[n for v in found.values() for n in v] for found in metrics["verification"].values()]
+    assert [row[:3] for row in numbers("CMC", 1)] == [list(row) for row in zip(*metrics["cmc"].values(), strict=True)]
+    assert table("Ablations")["Ablation"].tolist() == [row["name"] for row in metrics["ablations"]]
+    assert numbers("Ablations", 2) == [
+        [row["rank1"]["mean"], *row["ci95"], *row["difference"], *(row["rank1"][n] for n in ("NM", "BG", "CL")),
+         row["rank1_same_view"]["mean"]]
+        for row in metrics["ablations"]
+    ]  # fmt: skip
+    assert numbers("Scorecard", 3) == [[m[k] for k in ("value", "low", "high", "chance")] for m in metrics["scorecard"]]
+    assert numbers("Subjects", 1) == [list(found.values()) for found in metrics["subjects"].values()]
 
 
 def test_the_excel_file_has_the_numbers_of_the_metrics(small_run):
     metrics = json.loads((small_run / "metrics.json").read_text())
     book = openpyxl.load_workbook(small_run / "results.xlsx")
-    assert book.sheetnames == ["Summary", "NM", "BG", "CL", "Left-out walks", "Config", "Provenance"]
+    assert book.sheetnames == [
+        *("Summary", "NM", "BG", "CL", "Ranking", "CMC", "Verification", "Ablations", "Scorecard", "Subjects"),
+        *("Left-out walks", "Config", "Provenance"),
+    ]
     rows = list(book["Summary"].iter_rows(values_only=True))
     header = next(i for i, row in enumerate(rows) if row[0] == "Probe set")
     table = {row[0]: row[1:] for row in rows[header + 1 : header + 5]}
@@ -279,7 +323,9 @@ def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter)
     if command == "evaluate":
         assert (run / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
     stages = sorted(p.name.partition("-")[0] for p in (workbook / "cache").iterdir())
-    assert stages == ["embeddings", "training", "truth", "walkers"]
+    assert stages == [
+        "ablations", "embeddings", "scorecard", "training", "truth", "walkers",
+    ]  # fmt: skip
     again = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
     assert again.exit_code == 2
     assert "another --name" in again.output
@@ -321,7 +367,7 @@ def test_metrics_without_nan_are_finite_numbers(small_run):
             return [n for v in value.values() for n in numbers(v)]
         if isinstance(value, list):
             return [n for v in value for n in numbers(v)]
-        return [value]
+        return [] if isinstance(value, str) else [value]
 
     assert all(math.isfinite(n) for n in numbers(json.loads((small_run / "metrics.json").read_text())))
 

@@ -23,6 +23,9 @@ class Matrix:
     values: np.ndarray
     counts: np.ndarray
 
+    def cells(self):
+        return self.values
+
     def _mean(self, same, axis=None):
         alike = np.array(self.probe_views)[:, None] == np.array(self.gallery_views)
         return np.nanmean(np.where(alike == same, self.values, np.nan), axis=axis)

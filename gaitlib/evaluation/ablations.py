@@ -1,0 +1,231 @@
+"""What recognition rests on: the trained model on walks that lack something, and light heads on single codes.
+
+Skeleton gait recognizers are said to lean on height and static shape rather than on movement (arXiv 2402.08320). These are the
+experiments that tell. Inputs are changed at test time only, for gallery and probes alike; nothing is trained again. Where codes
+are left out, the discriminants of what is left are fitted on the training people in closed form, the encoders as they are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from gaitlib.data.dataset import GaitDataset
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, normalize, window_grid
+from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
+from gaitlib.evaluation.embedding import Embeddings, embed_walks
+from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
+from gaitlib.model.discriminants import LARGEST, fisher
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
+
+#: Light heads see these codes.
+CODE_SETS = {
+    "pose only": ("pose",),
+    "motion only": ("motion",),
+    "body only": ("body",),
+    "view only": ("view",),
+    "combined (pose, motion, body)": ("pose", "motion", "body"),
+    "combined, all (and view)": ("pose", "motion", "body", "view"),
+}
+
+
+#: How many rows the table has.
+ABLATIONS = 14 + len(CODE_SETS)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row. kind: "input", "codes" or "halves"; matrices: probe set -> RankMatrix."""
+
+    kind: str
+    name: str
+    matrices: dict[str, RankMatrix]
+
+
+# ------------------------------------------------------------------------------------------------------- changed walks
+
+
+def shuffled_frames(walks: NormalizedWalks, seed: int = 0) -> NormalizedWalks:
+    """The same frames of each walk in random order."""
+    order = np.random.default_rng(seed).random(len(walks.frames))
+    return replace(walks, frames=walks.frames[np.lexsort([order, _walk_of_frames(walks)])])
+
+
+def one_frame(walks: NormalizedWalks) -> NormalizedWalks:
+    """The middle frame of each walk, standing still."""
+    return replace(walks, frames=walks.frames[np.repeat(walks.start + walks.length // 2, walks.length)])
+
+
+def opening_frames(walks: NormalizedWalks, most: int) -> NormalizedWalks:
+    """The first frames of each walk, `most` at most; windows loop them, as they do all short walks."""
+    return _frames_from(walks, walks.start, np.minimum(walks.length, most))
+
+
+def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, NormalizedWalks]:
+    """The first and the second half of each walk."""
+    half = walks.length // 2
+    return _frames_from(walks, walks.start, half), _frames_from(walks, walks.start + half, walks.length - half)
+
+
+def joint_noise(walks: NormalizedWalks, share: float, seed: int = 0) -> NormalizedWalks:
+    """Noise on every coordinate, normal, its standard deviation a share of the torso length."""
+    noise = np.random.default_rng(seed).standard_normal(walks.frames.shape, dtype=np.float32)
+    return replace(walks, frames=walks.frames + np.float32(share) * noise)
+
+
+def without_body_shape(walks: NormalizedWalks, reference: NormalizedWalks) -> NormalizedWalks:
+    """Every bone as long as it is on average in that view in the reference; directions and their course over time stay.
+
+    Sizes are gone already, by normalization; this takes the proportions. Views that the reference lacks take the mean of all.
+    """
+    known = _bone_lengths(reference).groupby(reference.index["view"].to_numpy()).mean()
+    wanted = known.reindex(walks.index["view"].to_numpy()).fillna(known.mean()).to_numpy()
+    factor = np.repeat(wanted / _bone_lengths(walks).to_numpy().clip(1e-6), walks.length, 0).astype(np.float32)
+    frames = np.zeros_like(walks.frames)
+    placed = {NECK}
+    while len(placed) < NUM_JOINTS:  # from the neck outward
+        for bone, (a, b) in enumerate(BONES):
+            if (a in placed) != (b in placed):
+                near, far = (a, b) if a in placed else (b, a)
+                offset = walks.frames[:, far] - walks.frames[:, near]
+                frames[:, far] = frames[:, near] + offset * factor[:, bone, None]
+                placed.add(far)
+    return replace(walks, frames=frames / np.linalg.norm(frames[:, MID_HIP], axis=1).mean())
+
+
+def missing_joints(dataset: GaitDataset, share: float, seed: int = 0) -> NormalizedWalks:
+    """A share of all joints lost in random frames, then filled in as those that an estimator misses are."""
+    length = dataset.index["frames"].to_numpy()
+    start = np.cumsum(length) - length
+    rows = np.arange(length.sum()) + np.repeat(dataset.index["start"].to_numpy() - start, length)
+    poses = np.array(dataset.poses[rows])
+    poses[np.random.default_rng(seed).random(poses.shape[:2]) < share] = np.nan
+    return normalize(replace(dataset, poses=poses, index=dataset.index.assign(start=start)))
+
+
+def _walk_of_frames(walks: NormalizedWalks) -> np.ndarray:
+    return np.repeat(np.arange(len(walks)), walks.length)
+
+
+def _frames_from(walks: NormalizedWalks, start: np.ndarray, length: np.ndarray) -> NormalizedWalks:
+    """Parts of the walks: the frames stay where they are, start and length say which count."""
+    return replace(walks, start=start, length=length)
+
+
+def _bone_lengths(walks: NormalizedWalks) -> pd.DataFrame:
+    """The mean length of each bone over each walk, torso lengths: a row a walk, a column a bone."""
+    ends = np.array(BONES)
+    lengths = np.linalg.norm(walks.frames[:, ends[:, 1]] - walks.frames[:, ends[:, 0]], axis=-1)
+    return pd.DataFrame(np.add.reduceat(lengths, walks.start) / walks.length[:, None])
+
+
+# --------------------------------------------------------------------------------------------------------------- codes
+
+
+@torch.no_grad()
+def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, batch: int = 512) -> dict[str, np.ndarray]:
+    """What each code says of each walk, the mean over its windows: float32 [N, D] each.
+
+    pose and motion, which change over time, are given by their mean and standard deviation over it (D = 60, 256), body and view
+    as they are (D = 128).
+    """
+    device = next(model.parameters()).device
+    frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
+    walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
+    total: dict[str, torch.Tensor] = {}
+    for rows in torch.arange(len(walk)).split(batch):
+        which = walk[rows]
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
+        codes = model.autoencoder.encode(x)
+        found = {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
+        for name, value in found.items():
+            total.setdefault(name, value.new_zeros(len(walks), value.shape[1])).index_add_(0, which.to(device), value)
+    count = torch.bincount(walk, minlength=len(walks)).to(device)[:, None]
+    return {name: (value / count).float().cpu().numpy() for name, value in total.items()}
+
+
+def _course(x: torch.Tensor) -> torch.Tensor:
+    """Mean and standard deviation over time: [B, C, T] -> [B, 2 C]."""
+    return torch.cat([x.mean(2), x.std(2, correction=0)], 1)
+
+
+def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Linear discriminants fitted on the training people and applied to others: [N, D], int64 [N], [M, D] -> float32 [M, E].
+
+    Features are standardized on the training people; the result has length one.
+    """
+    center, scale = train.mean(0), train.std(0)
+    scale = np.where(scale < 1e-6, 1.0, scale)
+    known, asked = (((x - center) / scale).clip(-LARGEST, LARGEST).astype(np.float64) for x in (train, test))
+    origin, projection = fisher(known, subject, min(subject.max(), train.shape[1]))
+    return F.normalize(torch.from_numpy(asked @ projection - origin)).float().numpy()
+
+
+# ----------------------------------------------------------------------------------------------------------- the table
+
+
+def ablations(
+    model: GaitModel, train: NormalizedWalks, test: GaitDataset, gallery: np.ndarray, probes: dict[str, np.ndarray],
+    codes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], *, stride: int = 32, mirrored: bool = True, seed: int = 0,
+    device="cpu",
+) -> Iterator[Ablation]:  # fmt: skip
+    """Every row of the table, one after the other, the model as it is first.
+
+    train: walks of training people. test, gallery, probes: the walks of the test people and their roles, bool [N].
+    codes: what `code_features` gives of the walks of train and of test.
+    """
+    whole = normalize(test)
+
+    def embed(walks: NormalizedWalks) -> Embeddings:
+        return embed_walks(model, walks, stride=stride, mirrored=mirrored, device=device)
+
+    def ranked(found: Embeddings, enrolled=gallery, asked=probes) -> dict[str, RankMatrix]:
+        return {name: rank_matrix(found, enrolled, rows, name) for name, rows in asked.items()}
+
+    changes: dict[str, Callable[[], NormalizedWalks]] = {
+        "nothing changed": lambda: whole,
+        "frames shuffled": lambda: shuffled_frames(whole, seed),
+        "one frame kept": lambda: one_frame(whole),
+        "body shape removed": lambda: without_body_shape(whole, train),
+        **{f"first {n} frames": lambda n=n: opening_frames(whole, n) for n in (16, 32, 48, 64)},
+        **{f"{n} % of joints missing": lambda n=n: missing_joints(test, n / 100, seed) for n in (10, 30)},
+        **{f"joint noise of {n} % of the torso": lambda n=n: joint_noise(whole, n / 100, seed) for n in (1, 3, 5)},
+    }
+    for name, change in changes.items():
+        yield Ablation("input", name, ranked(embed(change())))
+
+    first, second = (embed(half) for half in halves(whole))
+    both = Embeddings(np.concatenate([first.values, second.values]), pd.concat([first.index, second.index], ignore_index=True))
+    later = np.arange(len(both.values)) >= len(first.values)
+    enrolled = ~later & np.tile(np.any(list(probes.values()), axis=0), 2)
+    asked = {name: later & np.tile(rows, 2) for name, rows in probes.items()}
+    yield Ablation("halves", "second halves of the probes against first halves", ranked(both, enrolled, asked))
+
+    subject = pd.factorize(train.index["subject"])[0]
+    for name, chosen in CODE_SETS.items():
+        known, asked = (np.concatenate([features[code] for code in chosen], 1) for features in codes)
+        yield Ablation("codes", name, ranked(Embeddings(light_head(known, subject, asked), whole.index)))
+
+
+def ablation_table(rows: list[Ablation], *, repeats: int = 2000, seed: int = 0) -> list[dict]:
+    """What metrics.json keeps of each row: cross-view and same-view rank-1 of each probe set, the interval of the mean, and what
+    the change costs against the first row, for the same people ("difference", [difference, low, high])."""
+    result = []
+    for row in rows:
+        rank1 = {name: m.mean() for name, m in row.matrices.items()}
+        same = {name: m.same_view_mean() for name, m in row.matrices.items()}
+        result.append(
+            {
+                "kind": row.kind,
+                "name": row.name,
+                "rank1": {**rank1, "mean": float(np.nanmean(list(rank1.values())))},
+                "rank1_same_view": {**same, "mean": float(np.nanmean(list(same.values())))},
+                "ci95": rank_intervals(row.matrices, repeats=repeats, seed=seed)["mean"],
+                "difference": paired_differences(row.matrices, rows[0].matrices, repeats=repeats, seed=seed)["mean"],
+            }
+        )
+    return result
