@@ -267,3 +267,17 @@ def evaluate(checkpoint, data, name, overrides):
 def visualize(checkpoint, data, name, overrides):
     """Run notebook 04 alone on a given checkpoint."""
     _alone("04_visualization", checkpoint, data, name, overrides)
+
+
+@main.command(epilog="Example: gaitlib compare reports/published-0,reports/published-1 reports/beyond-0,reports/beyond-1")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@_name
+def compare(runs, name):
+    """Compare runs on the same people with the first of them: one page in reports/NAME/.
+
+    Runs that differ only in the seed are given with commas and count as one.
+    """
+    from gaitlib.reports.compare import compare
+
+    folder = Path("reports") / (name or "compared")
+    click.echo(f"The page is {compare(runs, folder)}")

@@ -76,10 +76,13 @@ class Protocol:
         )
         return split
 
+    def roles(self, index: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Which walks are gallery, and which are in each probe set: bool [len(index)] each."""
+        return _matching(index, self.gallery), {name: _matching(index, wanted) for name, wanted in self.probes.items()}
+
     def _roles(self, dataset: GaitDataset, people: list[str]) -> "Roles":
         walks = dataset.select(subject=people)
-        gallery = _matching(walks.index, self.gallery)
-        probes = {name: _matching(walks.index, wanted) for name, wanted in self.probes.items()}
+        gallery, probes = self.roles(walks.index)
         for name, rows in [("gallery", gallery), *probes.items()]:
             if not rows.any():
                 raise InputError(

@@ -59,19 +59,24 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", pl
     """
     from IPython.display import HTML, display
 
-    png = _bytes(fig, "png")
     if folder is not None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(png)
+        (folder / f"{name}.png").write_bytes(_bytes(fig, "png"))
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    width = round(fig.get_size_inches()[0] * 100)
-    style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
-    picture = HTML(_embedded("image/png", png, getattr(fig, "alt", ""), style))
+    picture = HTML(embedded(fig))
     if place:
         place.update(picture)
     else:
         display(picture)
+
+
+@_styled
+def embedded(fig: Figure) -> str:
+    """A figure as an <img> element with its text alternative and the picture inside."""
+    width = round(fig.get_size_inches()[0] * 100)
+    style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
+    return _embedded("image/png", _bytes(fig, "png"), getattr(fig, "alt", ""), style)
 
 
 def show_svg(path: str | Path, text: str):
@@ -605,6 +610,28 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
     text = _title(above, title or text)
     last = history.iloc[-1]
     return alt(fig, f"{text}. Last losses: " + ", ".join(f"{p.replace('_', ' ')} {last[p]:.3g}" for p in parts) + ".")
+
+
+@_styled
+def validation_curves(histories: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: str | None = None) -> Figure:
+    """Rank-1 of the validation people over the iterations of several runs.
+
+    histories: name -> columns iteration and validation_rank1 (share 0..1, NaN where it was not measured).
+    """
+    fig, ax = _axes(ax, (8, 4))
+    best = {}
+    for k, (name, history) in enumerate(histories.items()):
+        known = history[["iteration", "validation_rank1"]].dropna()
+        best[name] = float(100 * known["validation_rank1"].max())
+        mark = {"ls": ("-", "--", ":", "-.")[k % 4], "marker": "osD^"[k % 4], "ms": 4}
+        ax.plot(known["iteration"], 100 * known["validation_rank1"], label=f"{name}, best {best[name]:.1f} %", **mark)
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("validation rank-1 (%)")
+    ax.set_ylim(0, 103)
+    ax.grid(axis="y")
+    ax.legend(loc="lower right")
+    text = _title(ax, title or "The learned embedding alone, on the validation people")
+    return alt(fig, f"{text}. Best: " + ", ".join(f"{name} {share:.1f} %" for name, share in best.items()) + ".")
 
 
 # ------------------------------------------------------------------------------------------------------ the data

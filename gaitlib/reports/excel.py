@@ -27,6 +27,7 @@ from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 PERCENT = "0.0%"
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell
 _BLUE, _ORANGE, _GREEN, _PURPLE = "0072B2", "D55E00", "009E73", "CC79A7"
+_ENDS = ["Value", "95 % low", "95 % high"]
 _DASHES = ("solid", "dash", "sysDot", "dashDot")
 
 _TITLE = Font(name="Calibri", size=16, bold=True, color="1D2329")
@@ -223,22 +224,23 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
 
 def _ranking(sheet: Worksheet, metrics: Mapping) -> None:
     rows = [
-        [gallery, name, *(number for metric in RANKING for number in found[metric])]
+        [gallery, name, RANKING[metric], *numbers]
         for gallery, sets in metrics["ranking"].items()
         for name, found in sets.items()
+        for metric, numbers in found.items()
     ]
     note = (
         "Single view: one gallery view at a time, identical views left out of the mean. Other views: all gallery walks that were "
         "not seen from the probe's view. All views: all of them. Intervals are over people."
     )
-    _table(sheet, "Ranking measures", note, ["Gallery", "Probe set"], _with_ends(RANKING.values()), rows)
+    _table(sheet, "Ranking measures", note, ["Gallery", "Probe set", "Measure"], _ENDS, rows)
 
 
 def _cmc(sheet: Worksheet, metrics: Mapping) -> None:
     curves = metrics["cmc"]
-    rows = [[f"Rank {k}", *shares] for k, shares in enumerate(zip(*curves.values(), strict=True), 1)]
+    rows = [[k, *shares] for k, shares in enumerate(zip(*curves.values(), strict=True), 1)]
     note = "Share of probes whose person is among the first k of the gallery; views as in the headline table."
-    _table(sheet, "Cumulative match characteristic", note, ["k"], list(curves), rows)
+    _table(sheet, "Cumulative match characteristic", note, ["Rank"], list(curves), rows)
     chart = LineChart()
     chart.title, chart.style = "Cumulative match characteristic", 12
     chart.add_data(Reference(sheet, min_col=2, max_col=1 + len(curves), min_row=4, max_row=4 + len(rows)), titles_from_data=True)
@@ -252,19 +254,23 @@ def _cmc(sheet: Worksheet, metrics: Mapping) -> None:
 
 
 def _verification(sheet: Worksheet, metrics: Mapping) -> None:
-    rows = [[name, *(n for metric in VERIFICATION for n in found[metric])] for name, found in metrics["verification"].items()]
+    rows = [
+        [name, VERIFICATION[metric], *numbers]
+        for name, found in metrics["verification"].items()
+        for metric, numbers in found.items()
+    ]
     note = (
         "Pairs of walks from different views. TAR at FAR: share of pairs of one person that are accepted where that share of the "
         "other pairs is. DIR at FAR: half of the people are not enrolled; share of probes of the others that are found, where "
         "that share of the strangers' probes is let in. Intervals are over people."
     )
-    _table(sheet, "Verification and open set", note, ["Probe set"], _with_ends(VERIFICATION.values()), rows)
+    _table(sheet, "Verification and open set", note, ["Probe set", "Measure"], _ENDS, rows)
 
 
 def _ablations(sheet: Worksheet, metrics: Mapping) -> None:
     table = metrics["ablations"]
     sets = [name for name in table[0]["rank1"] if name != "mean"]
-    columns = ["Mean", "95 % low", "95 % high", "Difference", "95 % low", "95 % high", *sets, "Same view"]
+    columns = ["Mean", *_ENDS[1:], "Difference", *_ENDS[1:], *sets, "Same view"]
     rows = [
         [
             *(row["kind"], row["name"], row["rank1"]["mean"], *row["ci95"], *row["difference"]),
@@ -287,8 +293,7 @@ def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
         "codes that should not. Lost in a cycle: what is left after decoding in another view and encoding again, over the "
         "distance of two random walks. Chance: of knowing nothing."
     )
-    columns = ["Value", "95 % low", "95 % high", "Chance"]
-    _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], columns, rows)
+    _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], [*_ENDS, "Chance"], rows)
     below = 7 + len(rows)
     if metrics.get("exchange"):
         _put(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", _BOLD)
@@ -315,10 +320,6 @@ _TABLES = {
     "Scorecard": (_scorecard, "scorecard"),
     "Subjects": (_subjects, "subjects"),
 }
-
-
-def _with_ends(names: Iterable[str]) -> list[str]:
-    return [column for name in names for column in (name, "95 % low", "95 % high")]
 
 
 def _table(

@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from gaitlib import InputError
 from gaitlib.data.dataset import Walk, write_dataset
 from gaitlib.data.inspect import Inspection, inspect
 from gaitlib.display import figures
+from gaitlib.evaluation.verification import Scores, detection_error, equal_error_rate
 from gaitlib.skeleton import JOINTS
 
 VIEWS = ["000", "054", "090"]
@@ -213,3 +215,50 @@ def test_the_animation_is_a_small_svg_of_its_own(tmp_path, walker):
         figures.exchange_animation(tmp_path / "a.gif", walker(), walker())
     with pytest.raises(InputError, match="without missing joints"):
         figures.exchange_animation(tmp_path / "b.svg", walker(), walker() * np.nan)
+
+
+def test_det_curves_and_histograms_tell_good_scores_from_bad():
+    rng = np.random.default_rng(0)
+    same = rng.random(4000) < 0.3
+    scores = {
+        name: Scores((d * same + rng.normal(size=4000)).astype(np.float32), same, np.zeros(4000, int), ["a"])
+        for name, d in (("NM", 3.0), ("CL", 0.5))
+    }
+    det = figures.det({name: detection_error(s.score, s.same) for name, s in scores.items()})
+    errors = [float(share) for share in re.findall(r"(?:NM|CL) ([\d.]+) %", det.alt)]
+    assert errors == pytest.approx([100 * equal_error_rate(s.score, s.same) for s in scores.values()], abs=0.3)
+    assert det.axes[0].get_title("left").startswith("NM has the lowest")
+    assert len(det.axes[0].lines) == 3  # two curves and the diagonal
+    histograms = figures.score_histograms(scores)
+    overlap = [float(share) for share in re.findall(r"(?:NM|CL) (\d+) %", histograms.alt)]
+    assert overlap[0] < 20 < 70 < overlap[1] < 100
+    assert figures.score_histograms({"NM": scores["NM"]}).axes  # one panel alone
+    assert figures.det({"NM": detection_error(scores["NM"].score, np.zeros(4000, bool))}).axes  # nothing to verify
+
+
+def test_the_ablation_chart_names_the_worst_change():
+    shares = {"nothing changed": 0.9, "one frame kept": 0.3, "frames shuffled": 0.8, "view only": 0.1}
+    rows = [("codes" if name == "view only" else "input", name, share) for name, share in shares.items()]
+    table = pd.DataFrame(
+        [{"kind": k, "name": n, "rank1": {"NM": 1.0, "mean": m}, "ci95": [m - 0.1, m + 0.1]} for k, n, m in rows]
+    )
+    figure = figures.ablation_chart(table)
+    assert figure.axes[0].get_title("left") == "From 90 % to 30 % with one frame kept"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [n for _, n, _ in rows]
+
+
+def test_the_grid_of_probes_shows_each_code_and_target():
+    cells = product((("body", "low"), ("view", "high")), ("view", "identity"), ("linear", "nearest-neighbor"))
+    rows = [(code, f"{target}, {kind} probe", 0.5, 0.4, 0.6, 0.1, wanted) for (code, wanted), target, kind in cells]
+    table = pd.DataFrame(rows, columns=["code", "name", "value", "low", "high", "chance", "wanted"])
+    figure = figures.probe_grid(table)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("50 %") == len(figure.axes[0].patches) == 4
+    assert sum("should be 10, chance" in text for text in texts) == 2
+
+
+def test_validation_curves_of_runs():
+    history = pd.DataFrame({"iteration": [1, 2, 3], "validation_rank1": [0.1, np.nan, 0.4]})
+    figure = figures.validation_curves({"a": history, "b": history * [1, 2]})
+    assert figure.alt.endswith("Best: a 40.0 %, b 80.0 %.")
+    assert len(figure.axes[0].lines[0].get_xdata()) == 2

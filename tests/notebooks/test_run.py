@@ -120,10 +120,9 @@ def test_pandas_reads_every_table_of_the_excel_file_as_the_metrics_have_it(small
     def numbers(name, first):
         return table(name).iloc[:, first:].astype(float).to_numpy().tolist()
 
-    assert numbers("Ranking", 2) == [
-        [n for values in found.values() for n in values] for sets in metrics["ranking"].values() for found in sets.values()
-    ]
-    assert numbers("Verification", 1) == [[n for v in found.values() for n in v] for found in metrics["verification"].values()]
+    galleries = metrics["ranking"].values()
+    assert numbers("Ranking", 3) == [values for sets in galleries for found in sets.values() for values in found.values()]
+    assert numbers("Verification", 2) == [values for found in metrics["verification"].values() for values in found.values()]
     assert [row[:3] for row in numbers("CMC", 1)] == [list(row) for row in zip(*metrics["cmc"].values(), strict=True)]
     assert table("Ablations")["Ablation"].tolist() == [row["name"] for row in metrics["ablations"]]
     assert numbers("Ablations", 2) == [
