@@ -109,7 +109,7 @@ def _pair(axes: Sequence[Axes] | None, size: tuple[float, float], rows=1, column
     if axes is not None:
         return axes[0].figure, axes
     fig = Figure(figsize=size)
-    return fig, fig.subplots(rows, columns).ravel()
+    return fig, fig.subplots(rows, columns, squeeze=False).ravel()
 
 
 def _unit(views: Sequence[str]) -> str:
