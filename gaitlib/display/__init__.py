@@ -1,0 +1,5 @@
+"""What is looked at: figures, walking skeletons, and the explorers of notebook 04."""
+
+from gaitlib.display.exchange import ExchangeExplorer
+
+__all__ = ["ExchangeExplorer"]

@@ -105,4 +105,4 @@ def test_the_explorer_of_the_page_answers(visit, small_run, name):
     assert slider.input_value() == "5"
     assert all(image(i) != was for i, was in enumerate(before))
     player.get_by_role("button", name="Play").click()
-    page.wait_for_function("document.querySelector('.gait-player input[type=range]').value > 8")
+    page.wait_for_function("document.querySelector('.gait-player input.frame').value > 8")
