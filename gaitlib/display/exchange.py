@@ -1,7 +1,7 @@
 """Take the view, the body or the motion of one walk from another walk, all or a share, and see what the decoder makes of it."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 
 import ipywidgets as widgets
@@ -235,18 +235,10 @@ class ExchangeExplorer(widgets.VBox):
     def panels(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> list[dict]:
         """The four panels for the player: A, B, A reconstructed, and the exchange, over the truth where it is known."""
         shares = {"view": float(view), "body": float(body), "motion": float(motion)}
-        reconstruction, exchanged = self.exchange(a, b), self.exchange(a, b, **shares)
+        exchanged = self.exchange(a, b, **shares)
         truth = self.truth(a, b) if tuple(shares.values()) == (1, 0, 0) else None
         return [
-            panel("A, original", self._windows[a], self._fps, self._labels[a], color=0),
-            panel("B, original", self._windows[b], self._fps, self._labels[b], color=1),
-            panel(
-                "A, reconstructed",
-                reconstruction,
-                self._fps,
-                f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A",
-                color=0,
-            ),
+            *self._steady_panels(a, b),
             panel(
                 "Exchange",
                 exchanged,
@@ -258,6 +250,17 @@ class ExchangeExplorer(widgets.VBox):
                 changes={name: np.round(c, 3).tolist() for name, c in self.changes(a, b, **shares).items()},
             ),
         ]
+
+    @lru_cache(8)  # noqa: B019, sliders ask for them again and again
+    def _steady_panels(self, a: int, b: int) -> tuple[dict, ...]:
+        """The panels that no slider changes: A, B, and A reconstructed."""
+        reconstruction = self.exchange(a, a)
+        off = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
+        return (
+            panel("A, original", self._windows[a], self._fps, self._labels[a], color=0),
+            panel("B, original", self._windows[b], self._fps, self._labels[b], color=1),
+            panel("A, reconstructed", reconstruction, self._fps, off, color=0),
+        )
 
     @staticmethod
     def _box(poses: np.ndarray) -> list[float]:

@@ -79,7 +79,7 @@ function makePicker({ label, options, value, onPick, signal, color }) {
 /** The picker as a widget of its own: the traits are options, value and label. */
 function renderPicker({ model, el }) {
   const abort = new AbortController();
-  const root = make("div", { class: "gait-player only-picker", "data-lm-suppress-shortcuts": "true" });
+  const root = make("div", { class: "gait-picker", "data-lm-suppress-shortcuts": "true" });
   const picker = makePicker({
     label: model.get("label"), options: model.get("options"), value: model.get("value"), signal: abort.signal,
     color: `var(--c${model.get("color")})`,
@@ -87,7 +87,7 @@ function renderPicker({ model, el }) {
   });
   const follow = () => picker.set(model.get("value"));
   model.on("change:value", follow);
-  root.append(make("style", {}, STYLE), picker.node);
+  root.append(make("style", {}, STYLE.replaceAll(".gait-player", ".gait-picker")), picker.node);
   el.append(root);
   return () => { abort.abort(); model.off("change:value", follow); root.remove(); };
 }

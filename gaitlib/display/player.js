@@ -79,7 +79,6 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .choice { display: flex; flex-direction: column; gap: 4px; flex: 1 1 190px; min-width: 0; max-width: 320px; }
 .gait-player .choice > span { color: var(--muted); font-size: 12.5px; display: flex; gap: 6px; align-items: center; }
 .gait-player .choice > span i { width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
-.gait-player.only-picker { padding: 0; min-width: 210px; }
 .gait-player .picker { position: relative; }
 .gait-player .picker input { font: inherit; color: inherit; background: var(--control); border: 1px solid var(--line); border-radius: 8px;
   height: 36px; padding: 0 10px; width: 100%; text-overflow: ellipsis; }

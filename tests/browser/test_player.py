@@ -1,6 +1,10 @@
+from itertools import pairwise
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from gaitlib.display import ExchangeExplorer, player
 from gaitlib.display.player import panel, player_html
@@ -87,6 +91,21 @@ def test_shares_blend_and_the_state_is_copied_as_code(offline, explorer_html):
     assert code == 'explorer.show("001 · nm-01 · 0°", "001 · nm-01 · 54°", view=1, body=0, motion=0.99)'
 
 
+OPEN = """async (source) => {
+  const file = new Blob([source + "\\nexport { makePicker };"], { type: "text/javascript" });
+  const { makePicker } = await import(URL.createObjectURL(file));
+  const options = Array.from({ length: 10000 }, (_, i) => `${i} · ${i % 11 * 18}`);
+  const { node, input } = makePicker({ label: "Many", options, value: 5000, onPick() {} });
+  document.body.prepend(node);
+  const start = performance.now();
+  input.focus();
+  document.body.getBoundingClientRect();
+  const rows = node.querySelectorAll("li").length, opened = performance.now();
+  input.value = "1212 36";
+  input.dispatchEvent(new Event("input"));
+  document.body.getBoundingClientRect();
+  return { rows, open: opened - start, filter: performance.now() - opened, first: node.querySelector("li").textContent };
+}"""
 READ = """async ([source, choices]) => {
   const state = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
   const file = new Blob([source + "\\nexport { readExchange };"], { type: "text/javascript" });
@@ -113,6 +132,51 @@ def test_the_decoder_of_the_page_gives_what_torch_gives(offline, shapes, layout)
         expected = explorer.exchange(0, 4, *share)
         assert np.abs(np.array(result["xy"]).reshape(expected.shape) - expected).max() < 1e-3
         np.testing.assert_allclose(result["moved"], list(explorer.changes(0, 4, *share).values()), atol=0.05)
+
+
+def test_the_picture_and_the_walk_are_saved(offline, shapes, tmp_path):
+    page = offline(player_html(panel("a", shapes.walker(frames=12)), panel("b", shapes.walker(54, frames=12)), playing=False))
+
+    def saved(item):
+        page.locator(".menu summary").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name=item).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    with Image.open(saved("PNG")) as png:
+        assert png.size == (1040, 660)
+        before = png.convert("RGB").resize((520, 330))
+    with Image.open(saved("GIF")) as gif:
+        assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (12, (520, 330), 40, 0)
+        frames = [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(gif)]
+    assert np.abs(frames[0] - np.asarray(before)).mean() < 3
+    assert all((a != b).any() for a, b in pairwise(frames))
+    svg = ElementTree.parse(saved("SVG")).getroot()
+    assert len(svg.findall(".//{*}path")) > 20
+    assert [text.text for text in svg.findall(".//{*}text")] == ["a", None, "b", None]
+    video = saved("video").read_bytes()
+    assert video[4:8] == b"ftyp" or video[:4] == bytes.fromhex("1a45dfa3")  # MP4, or WebM
+
+
+def test_onion_skin_and_trails_are_drawn(offline, shapes):
+    page = offline(player_html(panel("a", shapes.walker()), playing=False, frame=30))
+    drawn = [image(page, 0)]
+    for name in ("Onion skin", "Trails", "Onion skin"):
+        page.get_by_role("button", name=name).click()
+        drawn.append(image(page, 0))
+    assert len(set(drawn)) == 4
+    page.get_by_role("button", name="Trails").click()
+    assert image(page, 0) == drawn[0]
+
+
+def test_ten_thousand_walks_open_and_filter_quickly(offline, explorer_html):
+    page = offline(explorer_html)
+    spent = page.evaluate(OPEN, player._MODULE)
+    print(f"10,000 walks: open in {spent['open']:.0f} ms, filter in {spent['filter']:.0f} ms")
+    assert spent["rows"] == 61  # those in sight, and how many more there are
+    assert spent["first"] == "1212 · 36"
 
 
 def test_truth_is_shown_between_synchronous_views(offline, explorer_html):
