@@ -74,7 +74,6 @@ class ExchangeExplorer(widgets.VBox):
         self._labels = _distinct(walk_labels(labels) if self._table is not None else [str(x) for x in labels])
         self._autoencoder, self._windows, self._fps = autoencoder.eval(), windows, float(fps)
         self._truth = self._as_truth(truth)
-        self._codes = self._encode(windows)
         self._static = list(static) if static is not None else self._typical()
         if not self._static or len(self._static) > STATIC_WALKS:
             raise InputError(f"The page form takes 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
@@ -94,28 +93,23 @@ class ExchangeExplorer(widgets.VBox):
         """What walk a looks like from the view of walk b, float32 [T, 15, 2], or None where it is not known."""
         return self._truth(a, b) if a != b else self._windows[a]
 
-    def _encode(self, windows: np.ndarray) -> dict[str, torch.Tensor]:
-        n, frames = windows.shape[:2]
-        x = torch.from_numpy(windows).reshape(n, frames, 2 * NUM_JOINTS).transpose(1, 2)  # [N, 30, T]
-        device = next((p.device for p in self._autoencoder.parameters()), torch.device("cpu"))
-        parts = []
-        with torch.no_grad():
-            for batch in x.split(256):
-                codes = self._autoencoder.encode(batch.contiguous().to(device))
-                parts.append([codes.view, codes.body, codes.motion])
-        return {name: torch.cat([p[i] for p in parts]) for i, name in enumerate(("view", "body", "motion"))}
+    @lru_cache(64)  # noqa: B019, the walks that were looked at last; those of 10,000 would take 330 MB
+    def _codes(self, walk: int) -> dict[str, torch.Tensor]:
+        return {name: code[0] for name, code in encoded(self._autoencoder, self._windows[walk : walk + 1]).items()}
 
     def _decode(self, a: int, b: int, shares: dict[str, float]) -> np.ndarray:
         """The walk with shares of its codes exchanged: float32 [T, 15, 2]."""
-        mixed = {name: torch.lerp(self._codes[name][a], self._codes[name][b], float(shares[name]))[None] for name in CODES}
+        first, second = self._codes(a), self._codes(b)
+        mixed = {name: torch.lerp(first[name], second[name], float(shares[name]))[None] for name in CODES}
         with torch.no_grad():
             x = self._autoencoder.decode(mixed["motion"], mixed["body"], mixed["view"])
         return x[0].T.reshape(-1, NUM_JOINTS, 2).float().cpu().numpy()
 
     @cached_property
     def _spread(self) -> dict[str, np.ndarray]:
-        """The standard deviation of each channel over the walks (and frames): float32 [128] each, never 0."""
-        spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in self._codes.items()}
+        """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
+        codes = encoded(self._autoencoder, self._windows[some(len(self._windows), 256)])
+        spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
 
     def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
@@ -125,7 +119,7 @@ class ExchangeExplorer(widgets.VBox):
         """
         found = {}
         for name, share in zip(CODES, (view, body, motion), strict=True):
-            change = (self._codes[name][b] - self._codes[name][a]).cpu().numpy()
+            change = (self._codes(b)[name] - self._codes(a)[name]).cpu().numpy()
             found[name] = share * (np.abs(change).mean(1) if name == "motion" else change) / self._spread[name]
         return found
 
@@ -275,7 +269,7 @@ class ExchangeExplorer(widgets.VBox):
         """Up to six walks for the page: where a table tells, two people, each from three views of one recording."""
         n = len(self._windows)
         if self._table is None or not {"subject", "condition", "run", "view"} <= set(self._table):
-            return sorted({round(i) for i in np.linspace(0, n - 1, min(n, STATIC_WALKS))})
+            return some(n, 6)
         table = self._table.reset_index(drop=True)
         chosen = []
         for _, walks in list(table.groupby("subject", sort=False))[:2]:
@@ -307,7 +301,7 @@ class ExchangeExplorer(widgets.VBox):
                 "fps": self._fps,
                 "box": self._box(self._windows),
                 "poses": packed(np.stack(poses)),
-                **{name: packed(self._codes[name][chosen].cpu().numpy()) for name in CODES},
+                **{name: packed(code.cpu().numpy()) for name, code in encoded(self._autoencoder, self._windows[chosen]).items()},
                 "spread": {name: spread.tolist() for name, spread in self._spread.items()},
                 "decoder": decoder_weights(self._autoencoder),
                 "truth": truth,
@@ -318,6 +312,20 @@ class ExchangeExplorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         return with_html(super()._repr_mimebundle_(**kwargs), self.to_html())
+
+
+def some(n: int, most: int) -> list[int]:
+    """At most `most` of 0..n-1, evenly spread."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most))})
+
+
+def encoded(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, torch.Tensor]:
+    """The codes of windows, float32 [N, T, 15, 2]: view [N, 128], body [N, 128], motion [N, 128, T]."""
+    x = torch.from_numpy(windows).flatten(2).transpose(1, 2)  # [N, 30, T]
+    device = next((p.device for p in autoencoder.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        parts = [autoencoder.encode(batch.contiguous().to(device)) for batch in x.split(256)]
+    return {name: torch.cat([getattr(part, name) for part in parts]) for name in CODES}
 
 
 def packed(values: np.ndarray) -> dict:
