@@ -284,33 +284,32 @@ class Experiment:
 
         return load_model(self.trained())[0]
 
-    def evaluate(self) -> Evaluation:
-        """Encode each test walk once, rank, and compute every number of metrics.json."""
+    def embeddings(self) -> Embeddings:
+        """The embedding of each test walk; each is encoded once."""
         import torch
 
         from gaitlib.model.checkpoint import find_weights, load_model
 
-        settings, test = self.config.evaluation, self.split.test
+        settings, walks = self.config.evaluation, self.split.test.walks
         weights = find_weights(self.trained())
-        model, facts = load_model(weights)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
 
         def make(folder: Path) -> None:
+            model, device = load_model(weights)[0], "cuda" if torch.cuda.is_available() else "cpu"
             found = embed_walks(model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=device)
             found.save(folder / "embeddings.npz")
 
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
-        people = sorted(test.walks.index["subject"].unique())
-        key = [
-            settings.model_dump(),
-            self.config.protocol,
-            self.dataset.fingerprint,
-            people,
-            code,
-            _file_fingerprint(weights),
-        ]
+        people = sorted(walks.index["subject"].unique())
+        key = [settings.model_dump(), self.config.protocol, self.dataset.fingerprint, people, code, _file_fingerprint(weights)]
         folder = self._stage("embeddings", key, make)
-        embeddings = Embeddings(Embeddings.load(folder / "embeddings.npz").values, test.walks.index)
+        return Embeddings(Embeddings.load(folder / "embeddings.npz").values, walks.index)
+
+    def evaluate(self) -> Evaluation:
+        """Rank the test walks and compute every number of metrics.json."""
+        from gaitlib.model.checkpoint import find_weights, load_model
+
+        settings, test = self.config.evaluation, self.split.test
+        facts, embeddings = load_model(find_weights(self.trained()))[1], self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
         matrices = {name: rank_matrix(embeddings, test.gallery, rows, name) for name, rows in test.probes.items()}
         hand_made = {name: rank_matrix(baseline, test.gallery, rows, name) for name, rows in test.probes.items()}
@@ -323,7 +322,7 @@ class Experiment:
             "map": _with_mean({n: m.mean_precision() for n, m in matrices.items()}),
             "eer": _with_mean(eer),
             "counts": {
-                "people": len(people),
+                "people": int(test.walks.index["subject"].nunique()),
                 "training_people": int(self.split.train.index["subject"].nunique()),
                 "validation_people": int(self.split.validation.walks.index["subject"].nunique()),
                 "gallery": int(test.gallery.sum()),

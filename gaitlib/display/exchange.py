@@ -259,7 +259,7 @@ class ExchangeExplorer(widgets.VBox):
     @staticmethod
     def _box(poses: np.ndarray) -> list[float]:
         """[left, right, top, bottom] around all but the most unusual frames; room for decoded ones that reach further."""
-        low, high = np.quantile(poses.min(axis=2), 0.005, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.995, axis=(0, 1))
+        low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
         room = 0.06 * (high - low)
         return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
 

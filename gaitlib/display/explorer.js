@@ -165,7 +165,7 @@ function errorDetail() {
         return sum / walk.frames;
       });
       const worst = byJoint.indexOf(Math.max(...byJoint));
-      known.words = `mean ${percent(known.mean)}; worst joint ${JOINTS[worst]} with ${byJoint[worst].toFixed(1)} %; darkest ${known.top.toFixed(0)} %`;
+      known.words = `mean ${percent(known.mean)}; worst joint ${JOINTS[worst]} with ${byJoint[worst].toFixed(1)} %; strongest color ${known.top.toFixed(0)} %`;
       view.say(known.words);
     },
     draw(time, colors) {

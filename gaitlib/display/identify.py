@@ -146,3 +146,21 @@ def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np
     codes = encoded(autoencoder, windows)
     motion = torch.cat([codes["motion"].mean(2), codes["motion"].std(2)], 1)
     return {name: (motion if name == "motion" else codes[name]).cpu().numpy() for name in CODES}
+
+
+def joint_saliency(model: torch.nn.Module, x: torch.Tensor, subject: np.ndarray) -> np.ndarray:
+    """Which joints say who, and when: float64 [T, 15], shares that add up to one.
+
+    The gradient of the similarity between a window's learned embedding (without discriminants) and its person's mean embedding,
+    times the joint's spread over the windows: how much the similarity changes where a joint is off by as much as walks differ.
+    model: a GaitModel with a recognizer. x: float32 [N, 30, T]. subject: [N].
+    """
+    model.eval()
+    x = x.detach().requires_grad_()
+    embedding = torch.nn.functional.normalize(model(x)[1])
+    people = torch.from_numpy(pd.factorize(np.asarray(subject))[0])
+    own = people[:, None] == people  # [N, N]
+    centers = torch.nn.functional.normalize((own.float() @ embedding).detach())
+    (gradient,) = torch.autograd.grad((embedding * centers).sum(), x)
+    change = (gradient * x.detach().std(0)).unflatten(1, (-1, 2)).norm(dim=2).mean(0).T.double().numpy()
+    return change / change.sum()

@@ -469,7 +469,7 @@ function render({ model, el }) {
   function drawCard(ctx, group, box, { left: x0, top: y0, width, height, at }) {
     const margin = Math.max(20, height * 0.08);
     const top = margin + height * 0.04; // room for the head
-    const scale = Math.min((width - 2 * margin) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
+    const scale = Math.min((width - 20) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
     const place = (x, y) => ({
       x: x0 + width / 2 + scale * (x - (box[0] + box[1]) / 2),
       y: y0 + height - margin + scale * (y - box[3]),
@@ -534,8 +534,8 @@ function render({ model, el }) {
     for (const { canvas, group, box } of cards) {
       const width = canvas.clientWidth;
       if (!width) continue;
-      const aspect = (box[3] - box[2]) / (box[1] - box[0]);
-      const height = Math.round(Math.min(Math.max(width * aspect * 0.85, 190), 380, width * 1.45));
+      const tall = ((width - 20) * (box[3] - box[2])) / (box[1] - box[0]);
+      const height = Math.round(Math.min(Math.max(1.25 * tall, tall + 44, 190), 380, width * 1.45));
       const ratio = window.devicePixelRatio || 1;
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
         canvas.width = Math.round(width * ratio);

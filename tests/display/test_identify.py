@@ -3,9 +3,11 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from gaitlib import InputError
 from gaitlib.display import WhoIsIt
+from gaitlib.display.identify import joint_saliency
 
 
 @pytest.fixture
@@ -69,3 +71,17 @@ def test_the_page_shows_failures_too_and_each_walk_once(who):
 def test_sizes_must_fit(autoencoder, people):
     with pytest.raises(InputError, match="one length"):
         WhoIsIt(autoencoder, *people, np.eye(5), np.ones(6, bool), np.ones(6, bool))
+
+
+def test_saliency_finds_the_joint_that_the_recognizer_looks_at():
+    class LooksAtOneWrist(torch.nn.Module):
+        """The embedding is the x of joint 4 at frame 9, beside a constant."""
+
+        def forward(self, x):
+            seen = x[:, 2 * 4, 9]
+            return None, torch.stack([seen, torch.ones_like(seen)], 1), None
+
+    x = torch.randn(20, 30, 16, generator=torch.Generator().manual_seed(0))
+    shares = joint_saliency(LooksAtOneWrist(), x, np.arange(20) % 4)
+    assert shares.shape == (16, 15)
+    assert shares[9, 4] == pytest.approx(1)
