@@ -12,7 +12,7 @@ const ENDS = [4, 7, 11, 14]; // wrists and ankles
 const STYLE = `
 .gait-player {
   --ink: #1d2329; --muted: #59636f; --line: #dde1e6; --card: #ffffff; --control: #f3f5f7;
-  --c0: #0072b2; --c1: #cc5500; --c2: #00875f; --c3: #a64d8c;
+  --c0: #0072b2; --c1: #ad4400; --c2: #00875f; --c3: #a64d8c;
   color: var(--ink); color-scheme: light; container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; text-align: left;
 }
@@ -24,7 +24,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
 .gait-player .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
   display: flex; flex-direction: column; overflow: hidden; }
-.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; }
+.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; margin: 0; color: var(--ink); font-size: 14px; }
 .gait-player .title { font-weight: 600; display: flex; align-items: baseline; gap: 8px; overflow-wrap: anywhere; }
 .gait-player .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
 .gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
@@ -91,7 +91,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .picker li.note { color: var(--muted); font-size: 12.5px; cursor: default; background: none; }
 .gait-player .shares { flex: 1 1 100%; display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; }
 .gait-player .shares .lead { color: var(--muted); font-size: 12.5px; }
-.gait-player .share { flex: 1 1 230px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
+.gait-player .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
 .gait-player .share button { min-width: 76px; }
 .gait-player .share .clock { min-width: 4em; text-align: left; }
 .gait-player .share input[type=range] { accent-color: var(--c1); }

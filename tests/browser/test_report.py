@@ -118,6 +118,18 @@ def test_the_explorer_of_the_page_answers(visit, small_run, name):
     page.wait_for_function("document.querySelector('.gait-player input.frame').value > 8")
 
 
+def test_axe_finds_no_serious_accessibility_violation(visit, small_run):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = visit(small_run / "index.html")
+    page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)  # the canvases and the buttons take on their colors
+        found = axe.run(page).response["violations"]
+        serious = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert [(scheme, v["id"], [node["target"] for node in v["nodes"]]) for v in serious] == []
+
+
 def test_who_is_it_marks_right_and_wrong(visit, small_run):
     page = visit(small_run / "04_visualization.html")
     player = page.locator(".gait-player").nth(1)
