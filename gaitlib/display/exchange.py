@@ -156,7 +156,7 @@ class ExchangeExplorer(widgets.VBox):
                 value=bool(start), description=name, tooltip=f"swap the {name} code", layout={"width": "84px"}
             )
             self.share[name] = widgets.FloatSlider(
-                start, min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "230px"},
+                start, min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
                 style={"description_width": "90px"},
             )  # fmt: skip
         self.player = SkeletonPlayer(label="Exchange explorer", box=self._box(self._windows))
