@@ -21,7 +21,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player *, .gait-player *::before { box-sizing: border-box; }
 .gait-player :focus-visible, .gait-player:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
 .gait-player:focus:not(:focus-visible) { outline: none; }
-.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
 .gait-player .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
   display: flex; flex-direction: column; overflow: hidden; }
 .gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; margin: 0; color: var(--ink); font-size: 14px; }
@@ -711,7 +711,7 @@ function render({ model, el }) {
   }
 
   // ---- the outside world
-  const sizes = new ResizeObserver(() => { draw(); detailed(); });
+  const sizes = new ResizeObserver(() => repaint()); // also when JupyterLab puts it into the page, which gives it its colors
   const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; before = null; go(); });
   const repaint = () => { readColors(); draw(); detailed(); };
   const themes = new MutationObserver(repaint);

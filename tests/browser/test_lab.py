@@ -34,6 +34,13 @@ WATCH = """() => {
     requestAnimationFrame(look);
   }, { capture: true, once: true });
 }"""
+# how many pixels of a canvas are neither gray nor clear
+COLORED = """(c) => {
+  const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += data[i + 3] > 200 && Math.abs(data[i] - data[i + 1]) > 60;
+  return count;
+}"""
 
 
 class Lab:
@@ -218,6 +225,7 @@ def test_the_explorer_answers_in_jupyterlab(opened):
     player.get_by_role("button", name="Pause").click()
     until(lambda: clock.text_content() == frame.input_value(), 10, "the slider below follows", pause)
 
+    assert canvases.nth(3).evaluate(COLORED) > 100
     for code in ("body", "motion", "view"):
         before = images()
         page.locator("button.widget-toggle-button", has_text=re.compile(f"^{code}$")).click()
