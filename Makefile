@@ -1,4 +1,4 @@
-# make report | test | lab | bench | clean
+# make report | test | lab | app | bench | clean
 #
 # Every target first creates .venv when it is missing, or brings it up to date when pyproject.toml or constraints.txt
 # changed. Nothing else has to be installed before, except Python. To choose:
@@ -14,14 +14,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A stamp is written last, so that an environment whose installation was interrupted does not count as made.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_APP := $(VENV)/.installed-app
 
-.PHONY: help report test lab bench clean
+.PHONY: help report test lab app bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make report   run the four notebooks on a small synthetic data set: reports/quick/index.html"
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make app      the explorers of notebook 04 as a page without code (installs voila)"
 	@echo "make bench    run the comparisons in benchmarks/"
 	@echo "make clean    remove .venv and all caches; reports and data stay"
 
@@ -33,6 +35,11 @@ test: $(INSTALLED_DEV)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+# Voila's page asks a CDN for icons that nothing here uses: the policy lets the browser load from this machine only.
+app: $(INSTALLED_APP)
+	$(BIN)/voila --Voila.ip=127.0.0.1 --Voila.tornado_settings="{'headers': {'Content-Security-Policy': \
+	  \"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:\"}}" notebooks/04_visualization.ipynb
 
 bench: $(INSTALLED_DEV)
 	@for script in benchmarks/*.py; do \
@@ -54,4 +61,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(INSTALLED_DEV): $(INSTALLED)
 	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(INSTALLED_APP): $(INSTALLED)
+	$(PIP) install -c constraints.txt -e ".[app]"
 	@touch $@

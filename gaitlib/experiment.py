@@ -264,27 +264,24 @@ class Experiment:
         """All that decides what is measured on the test people."""
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
         people = sorted(self.split.test.walks.index["subject"].unique())
-        settings = self.config.evaluation.model_dump()
-        return [
-            settings,
-            self.config.protocol,
-            self.config.seed,
-            self.dataset.fingerprint,
-            people,
-            code,
-            _file_fingerprint(self._weights),
-        ]
+        settings = [self.config.evaluation.model_dump(), self.config.protocol, self.config.seed]
+        return [settings, self.dataset.fingerprint, people, code, _file_fingerprint(self._weights)]
 
-    def evaluate(self) -> Evaluation:
-        """Encode each test walk once, rank it, and compute every number of metrics.json that embeddings alone decide."""
-        settings, test = self.config.evaluation, self.split.test
+    def embeddings(self) -> Embeddings:
+        """The embedding of each test walk; each is encoded once."""
+        settings = self.config.evaluation
 
         def make(folder: Path) -> None:
             found = embed_walks(self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=_device())
             found.save(folder / "embeddings.npz")
 
         folder = self._stage("embeddings", self._evaluation_key, make)
-        embeddings = Embeddings(Embeddings.load(folder / "embeddings.npz").values, test.walks.index)
+        return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
+
+    def evaluate(self) -> Evaluation:
+        """Rank the test walks and compute every number of metrics.json that embeddings alone decide."""
+        settings, test = self.config.evaluation, self.split.test
+        embeddings = self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
         evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, repeats=settings.bootstrap, seed=self.config.seed)
         evaluation.metrics["counts"] = {

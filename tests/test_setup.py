@@ -19,13 +19,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DIRECT = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
 EXTRAS = {canonicalize_name(Requirement(text).name) for extra in PROJECT["optional-dependencies"].values() for text in extra}
 #: What is imported under another name than it is installed by.
-INSTALLED_AS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
+INSTALLED_AS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow"}
 #: What is part of a direct dependency: its own requirements name it, and no release of it could do without.
 COMES_WITH = {
     **dict.fromkeys(
         ("packaging", "nbformat", "nbconvert", "jinja2", "markupsafe", "pygments", "traitlets", "ipython"), "jupyterlab"
     ),
     "scipy": "scikit-learn",
+    "pillow": "matplotlib",
 }
 
 

@@ -11,6 +11,7 @@ import io
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -22,11 +23,24 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 
 from gaitlib import InputError
+from gaitlib.data.dataset import sorted_views
 from gaitlib.data.inspect import Inspection
 from gaitlib.evaluation.verification import Scores
-from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
+from gaitlib.skeleton import (
+    BONES,
+    JOINTS,
+    LEFT_ANKLE,
+    LEFT_JOINTS,
+    MID_HIP,
+    NECK,
+    NUM_JOINTS,
+    RIGHT_ANKLE,
+    RIGHT_JOINTS,
+)  # fmt: skip
 
 STYLE = Path(__file__).with_name("workbook.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
@@ -254,6 +268,169 @@ def code_rows(
     fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
     return alt(fig, f"{text}. Distances to the other view and to the other person: " + "; ".join(
         f"{name} {a:.2g} and {b:.2g}" for name, (a, b) in far.items()) + ".")  # fmt: skip
+
+
+@_styled
+def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame, *, axes=None, title: str | None = None) -> Figure:
+    """t-SNE of each code, a row each, colored by identity, view and condition; above each how often neighbors agree.
+
+    codes: name -> float [N, D], N at least 7. table: N rows with the columns subject, view, condition. axes: len(codes) x 3.
+    Agreement is measured on the codes themselves, not on the map: the share of the 5 nearest walks with the same label.
+    """
+    from sklearn.manifold import TSNE
+    from sklearn.neighbors import NearestNeighbors
+
+    columns = {"identity": "subject", "view": "view", "condition": "condition"}
+    palette = sns.color_palette("colorblind")
+    fig = Figure(figsize=(8, 2.75 * len(codes) + 0.5)) if axes is None else axes.flat[0].figure
+    axes = np.atleast_2d(fig.subplots(len(codes), 3)) if axes is None else axes
+    said = []
+    for row, (name, values) in zip(axes, codes.items(), strict=True):
+        values = np.asarray(values, dtype=np.float32)
+        scaled = (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
+        near = NearestNeighbors(n_neighbors=6).fit(scaled).kneighbors(scaled, return_distance=False)[:, 1:]
+        tsne = TSNE(perplexity=min(30, (len(scaled) - 1) / 3), init="pca", random_state=0, max_iter=500)
+        x, y = tsne.fit_transform(scaled).T
+        for ax, (label, column) in zip(row, columns.items(), strict=True):
+            kinds = sorted_views(table[column]) if column == "view" else sorted(table[column].unique())
+            place = pd.Categorical(table[column], kinds).codes
+            agree = 100 * float((place[near] == place[:, None]).mean())
+            chance = 100 * float(((np.bincount(place) - 1) * np.bincount(place)).sum() / (len(place) * (len(place) - 1)))
+            ordered = column == "view"
+            for k in range(len(kinds)):
+                color = mpl.colormaps["viridis"](k / max(len(kinds) - 1, 1)) if ordered else palette[k % 8]
+                marker = "o" if ordered else "osD^vPX*"[k // 8 % 8 if len(kinds) > 8 else k]
+                ax.scatter(x[place == k], y[place == k], s=9, color=color, marker=marker, lw=0, label=kinds[k])
+            ax.set_title(
+                f"by {label}\n{agree:.0f} % of neighbors agree (chance {chance:.0f})", fontsize=9, weight="normal", pad=4
+            )
+            ax.set(xticks=[], yticks=[])
+            shown = f"dark {kinds[0]}, light {kinds[-1]}" if ordered else f"{len(kinds)} kinds"
+            ax.set_xlabel(shown, fontsize=8)
+            if len(kinds) <= 4 and not ordered:
+                ax.legend(fontsize=7.5, handletextpad=0.1, borderpad=0.2, frameon=True, framealpha=0.7, edgecolor="none")
+            said.append(f"{name} by {label} {agree:.0f} % (chance {chance:.0f} %)")
+        row[0].set_ylabel(f"{name} code", weight="bold")
+    text = title or f"t-SNE of the codes of {len(table):,} walks, and whether neighbors agree"
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    return alt(fig, f"{text}. Of the five nearest walks so many share the label: {', '.join(said)}.")
+
+
+# ------------------------------------------------------------------------------------------------- joints and time
+
+
+def _joints_over_time(
+    axes: Sequence[Axes], pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: Sequence[str]
+) -> None:
+    """A skeleton, float [15, 2], whose joints are as large and dark as `joints`, float [15]; beside it `each`, float [T, 15]."""
+    left, right = axes
+    for i, j in BONES:
+        dashed = i in LEFT_JOINTS or j in LEFT_JOINTS
+        left.plot(*pose[[i, j]].T, color="#aab2bb", lw=2, ls=(0, (2, 1)) if dashed else "-", zorder=1)
+    top = max(float(np.nanmax(joints)), 1e-9)
+    sizes = 40 + 260 * np.nan_to_num(joints) / top
+    dots = left.scatter(*pose.T, s=sizes, c=joints, cmap="cividis_r", vmin=0, vmax=top, zorder=2, edgecolor="white")
+    left.set_aspect("equal")
+    left.invert_yaxis()
+    left.margins(0.18, 0.1)
+    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed")
+    image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
+    right.set_yticks(range(NUM_JOINTS), _names(), fontsize=8.5)
+    right.set_xlabel("frame")
+    right.tick_params(length=0)
+    for ax, artist, label in zip(axes, (dots, image), labels, strict=True):
+        ax.spines[:].set_visible(False)
+        ax.figure.colorbar(artist, ax=ax, label=label, pad=0.02).outline.set_visible(False)
+
+
+def _names() -> list[str]:
+    return [joint.replace("_", " ") for joint in JOINTS]
+
+
+@_styled
+def joint_errors(pose: np.ndarray, truth: np.ndarray, *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
+    """The error of each joint on a skeleton, and of each joint in each frame.
+
+    pose, truth: float [T, 15, 2], one unit, y down. Errors are distances in % of the true torso length, mean over the frames.
+    """
+    fig, axes = _pair(axes, (8, 4.4))
+    pose, truth = np.asarray(pose, float), np.asarray(truth, float)
+    torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1).mean()
+    errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
+    mean = np.nanmean(errors, axis=0)
+    _joints_over_time(axes, truth[len(truth) // 2], mean, errors, ("mean, % of torso length", "% of torso length"))
+    worst, best = (_names()[int(f(mean))] for f in (np.nanargmax, np.nanargmin))
+    text = title or f"{worst.capitalize()} is off most, {mean.max():.0f} % of the torso length; the mean is {mean.mean():.0f} %"
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    return alt(fig, f"{text}. A skeleton with its joints sized by error, and errors by joint and frame; best {best}.")
+
+
+@_styled
+def saliency(shares: np.ndarray, pose: np.ndarray, *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
+    """Which joints say who, on a skeleton and over time.
+
+    shares: float [T, 15], as `joint_saliency` gives them: they add up to one. pose: float [15, 2], a skeleton to draw them on.
+    """
+    fig, axes = _pair(axes, (8, 4.4))
+    shares = 100 * np.asarray(shares, float)
+    joints = shares.sum(0)
+    _joints_over_time(axes, np.asarray(pose), joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
+    first = ", ".join(f"{_names()[j]} {joints[j]:.0f} %" for j in np.argsort(-joints)[:3])
+    text = title or f"Joints that say who: {first}"
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    return alt(fig, f"{text}; even shares would be 7 %. A skeleton with its joints sized by their share, and shares over time.")
+
+
+@_styled
+def gait_cycles(walks: Mapping[str, np.ndarray], *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
+    """Knee and hip angles of several walks over the gait cycle, all cycles of a walk laid over each other.
+
+    walks: name -> float [T, 15, 2], y down, no missing joints. A cycle begins where the right ankle is farthest from the left on
+    its side; angles are those in the image, degrees: of the knee from straight, of the thigh from the vertical. Right limbs
+    solid, left dashed, the mean thick. Walks without two such moments are named as left out.
+    """
+    fig, (knee, hip) = _pair(axes, (8, 3.8))
+    at = np.linspace(0, 1, 101)
+    lengths, left_out = {}, []
+    for k, (name, pose) in enumerate(walks.items()):
+        pose = np.asarray(pose, float)
+        starts = gait_starts(pose)
+        if len(starts) < 2:
+            left_out.append(name)
+            continue
+        lengths[name] = float(np.diff(starts).mean())
+        color = (BLUE, GREEN, ORANGE, PURPLE)[k % 4]
+        for side, (top, middle, end) in {"-": RIGHT_JOINTS[3:], "--": LEFT_JOINTS[3:]}.items():
+            thigh, shank = pose[:, middle] - pose[:, top], pose[:, end] - pose[:, middle]
+            lean, bend = (np.unwrap(np.arctan2(v[:, 0], v[:, 1])) for v in (thigh, shank))
+            for ax, angle in ((knee, np.abs(bend - lean)), (hip, lean)):
+                curves = [np.interp(a + at * (b - a), np.arange(len(pose)), np.degrees(angle)) for a, b in pairwise(starts)]
+                for curve in curves:
+                    ax.plot(100 * at, curve, color=color, ls=side, lw=0.7, alpha=0.35)
+                ax.plot(100 * at, np.mean(curves, axis=0), color=color, ls=side, lw=2, label=name if side == "-" else None)
+    for ax, what in ((knee, "knee"), (hip, "thigh")):
+        ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in the image (degrees)", xlim=(0, 100))
+        ax.grid(axis="y")
+    if lengths:
+        fig.legend(*knee.get_legend_handles_labels(), loc="outside lower center", ncols=len(lengths))
+    frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
+    text = title or f"Gait cycles in frames: {frames}"
+    fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    lost = f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
+    return alt(fig, f"{text}. Knee and thigh angles over the cycle, right solid, left dashed.{lost}")
+
+
+def gait_starts(pose: np.ndarray) -> np.ndarray:
+    """Frames at which the ankles are farthest apart with the right one on the same side: int64 [n], ascending.
+
+    pose: float [T, 15, 2]. The signal is the ankles' difference along the direction in which it varies most.
+    """
+    apart = pose[:, RIGHT_ANKLE] - pose[:, LEFT_ANKLE]
+    apart = apart - apart.mean(0)
+    direction = np.linalg.svd(apart, full_matrices=False)[2][0]
+    signal = gaussian_filter1d(apart @ direction, 1.5)
+    peaks, _ = find_peaks(signal, distance=12, prominence=0.5 * signal.std())
+    return peaks
 
 
 # --------------------------------------------------------------------------------------------------- recognition

@@ -1,16 +1,18 @@
-// Draws walking skeletons on canvases. One plain ES module: JupyterLab loads it through anywidget, static pages inline it
-// and pass a small stand-in for the model (get, set, save_changes, on, off). It fetches nothing.
+// Draws walking skeletons on canvases. With decoder.js, picker.js, saving.js and explorer.js before it (player.py puts them
+// together) it is one plain ES module: JupyterLab loads it through anywidget, static pages inline it and pass a small stand-in
+// for the model (get, set, save_changes, on, off). It fetches nothing.
 //
 // Color says who walks, fill says which side: right limbs are solid, left limbs are hollow.
 
 const MISSING = -32768;
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const CODES = ["view", "body", "motion"];
+const ENDS = [4, 7, 11, 14]; // wrists and ankles
 
 const STYLE = `
 .gait-player {
   --ink: #1d2329; --muted: #59636f; --line: #dde1e6; --card: #ffffff; --control: #f3f5f7;
-  --c0: #0072b2; --c1: #cc5500; --c2: #00875f; --c3: #a64d8c;
+  --c0: #0072b2; --c1: #ad4400; --c2: #00875f; --c3: #a64d8c;
   color: var(--ink); color-scheme: light; container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; text-align: left;
 }
@@ -19,10 +21,10 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player *, .gait-player *::before { box-sizing: border-box; }
 .gait-player :focus-visible, .gait-player:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
 .gait-player:focus:not(:focus-visible) { outline: none; }
-.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
 .gait-player .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
   display: flex; flex-direction: column; overflow: hidden; }
-.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; }
+.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; margin: 0; color: var(--ink); font-size: 14px; }
 .gait-player .title { font-weight: 600; display: flex; align-items: baseline; gap: 8px; overflow-wrap: anywhere; }
 .gait-player .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
 .gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
@@ -39,6 +41,28 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player button:hover, .gait-player select:hover { border-color: var(--muted); }
 .gait-player .round { width: 40px; height: 40px; padding: 0; border-radius: 50%; flex: none; display: grid; place-items: center; }
 .gait-player .choices .round { width: 36px; height: 36px; }
+.gait-player .details { display: grid; gap: 12px; margin-top: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
+.gait-player .detail figcaption { min-height: 0; order: 0; padding-bottom: 4px; }
+.gait-player .detail .title::before { display: none; }
+.gait-player .detail p { margin: 2px 0 0; }
+.gait-player [hidden] { display: none !important; }
+.gait-player .line { width: 100%; height: 34px; margin-top: 8px; padding: 0 10px; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--control); color: var(--ink); font: 13px/1 ui-monospace, Menlo, Consolas, monospace; }
+.gait-player .mark { font-size: 12.5px; font-weight: 600; }
+.gait-player .distances { display: grid; grid-template-columns: max-content 1fr max-content; gap: 2px 8px; margin: 6px 0 0; align-items: center;
+  font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; }
+.gait-player .distances i { height: 6px; border-radius: 3px; background: var(--line); overflow: hidden; display: block; }
+.gait-player .distances b { display: block; height: 100%; background: var(--muted); }
+.gait-player .menu { position: relative; }
+.gait-player .menu summary, .gait-player .bar .toggle { font-size: 13px; height: 36px; padding: 0 10px; border: 1px solid var(--line);
+  border-radius: 8px; background: var(--control); cursor: pointer; display: flex; align-items: center; list-style: none; width: auto;
+  color: var(--ink); }
+.gait-player .bar .toggle.round { width: 40px; height: 40px; padding: 0; border-radius: 50%; display: grid; }
+.gait-player .menu summary::-webkit-details-marker { display: none; }
+.gait-player .menu > div { position: absolute; right: 0; bottom: 42px; z-index: 4; display: grid; gap: 2px; padding: 6px; min-width: 150px;
+  background: var(--card); border: 1px solid var(--line); border-radius: 10px; box-shadow: 0 6px 24px rgb(0 0 0 / .18); }
+.gait-player .menu button { border: 0; background: none; text-align: left; white-space: nowrap; }
+.gait-player .menu button:hover { background: var(--control); }
 .gait-player .play { background: var(--c0); border-color: transparent; color: var(--card); }
 .gait-player button svg { width: 18px; height: 18px; fill: currentColor; display: block; }
 .gait-player input[type=range] { flex: 1; min-width: 60px; height: 24px; margin: 0; padding: 0; accent-color: var(--c0);
@@ -55,12 +79,22 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .choice { display: flex; flex-direction: column; gap: 4px; flex: 1 1 190px; min-width: 0; max-width: 320px; }
 .gait-player .choice > span { color: var(--muted); font-size: 12.5px; display: flex; gap: 6px; align-items: center; }
 .gait-player .choice > span i { width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
-.gait-player .choice.codes { flex: 0 0 auto; max-width: none; }
-.gait-player .choice.codes > div { display: flex; }
-.gait-player .choice.codes button { border-radius: 0; margin-left: -1px; position: relative; min-width: 74px; }
-.gait-player .choice.codes button:first-child { border-radius: 8px 0 0 8px; margin-left: 0; }
-.gait-player .choice.codes button:last-child { border-radius: 0 8px 8px 0; }
-.gait-player .choice.codes button[aria-pressed=true] { z-index: 1; }
+.gait-player .picker { position: relative; }
+.gait-player .picker input { font: inherit; color: inherit; background: var(--control); border: 1px solid var(--line); border-radius: 8px;
+  height: 36px; padding: 0 10px; width: 100%; text-overflow: ellipsis; }
+.gait-player .picker ul { position: absolute; top: 100%; left: 0; right: 0; z-index: 5; margin: 4px 0 0; padding: 4px; list-style: none;
+  max-height: 264px; overflow-y: auto; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  box-shadow: 0 6px 24px rgb(0 0 0 / .18); }
+.gait-player .picker li { padding: 5px 8px; border-radius: 6px; cursor: pointer; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; margin: 0; }
+.gait-player .picker li.active, .gait-player .picker li:hover { background: var(--control); }
+.gait-player .picker li[aria-selected=true] { font-weight: 600; }
+.gait-player .picker li.note { color: var(--muted); font-size: 12.5px; cursor: default; background: none; }
+.gait-player .shares { flex: 1 1 100%; display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; }
+.gait-player .shares .lead { color: var(--muted); font-size: 12.5px; }
+.gait-player .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
+.gait-player .share button { min-width: 76px; }
+.gait-player .share .clock { min-width: 4em; text-align: left; }
+.gait-player .share input[type=range] { accent-color: var(--c1); }
 .gait-player .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @container (max-width: 520px) {
   .gait-player .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
@@ -70,8 +104,8 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
   .gait-player .clock { flex: 1; text-align: left; }
   .gait-player .choice { flex-basis: 100%; max-width: none; }
   .gait-player .choices .round { display: none; }
-  .gait-player .choice.codes { flex: 1 1 100%; }
-  .gait-player .choice.codes button { flex: 1; }
+  .gait-player .share { flex-basis: 100%; max-width: none; }
+  .gait-player .menu > div { right: auto; left: 0; }
 }
 `.replaceAll("DARK", `
   --ink: #e9ecef; --muted: #a5aeb8; --line: #373d45; --card: #1a1e23; --control: #262b31;
@@ -140,45 +174,11 @@ function readPanel(panel, i) {
     subtitle: panel.subtitle || "",
     color: panel.color ?? i % 4,
     codes: panel.codes || null,
+    changes: panel.changes || null,
+    mark: panel.mark || "",
+    distances: panel.distances || null,
     main: readTrack(panel, panel.fps),
     truth: panel.truth ? readTrack(panel.truth, panel.fps) : null,
-  };
-}
-
-/** All combinations of a small set of walks, decoded beforehand: poses by index, a table of which triple is where. */
-function readExchange(exchange) {
-  const all = integers(exchange.data);
-  const size = exchange.frames * 30;
-  const cache = new Map();
-  const pose = (k) => {
-    if (!cache.has(k)) {
-      const xy = unpack(all.subarray(k * size, (k + 1) * size), exchange.scale);
-      cache.set(k, track(xy, exchange.frames, exchange.fps));
-    }
-    return cache.get(k);
-  };
-  const percent = (value) => `${value.toFixed(1)} % of torso length`;
-  return {
-    box: bounds([track(unpack(all, exchange.scale), all.length / 30, exchange.fps)]),
-    panels({ a, b, view, body, motion }) {
-      const from = { view: view ? b : a, body: body ? b : a, motion: motion ? b : a };
-      const pair = `${a}.${b}`;
-      const known = view && !body && !motion && pair in exchange.truth;
-      return [
-        { title: "A, original", subtitle: exchange.walks[a], color: 0, main: pose(a) },
-        { title: "B, original", subtitle: exchange.walks[b], color: 1, main: pose(b) },
-        {
-          title: "A, reconstructed", color: 0, main: pose(exchange.triples[`${a}.${a}.${a}`]),
-          subtitle: `${percent(exchange.reconstruction_error[a])} from A`,
-        },
-        {
-          title: "Exchange", color: 2, main: pose(exchange.triples[`${from.view}.${from.body}.${from.motion}`]),
-          subtitle: known ? `${percent(exchange.truth_error[pair])} from the truth` : "",
-          codes: { view: view ? "B" : "A", body: body ? "B" : "A", motion: motion ? "B" : "A" },
-          truth: known ? pose(exchange.truth[pair]) : null,
-        },
-      ];
-    },
   };
 }
 
@@ -289,6 +289,49 @@ function drawWalk(ctx, walk, time, place, look) {
   }
 }
 
+/** Where the walk was shortly before, as thin and paler and paler lines. */
+function drawOnion(ctx, walk, time, place, look) {
+  ctx.lineWidth = look.width * 0.35;
+  ctx.strokeStyle = look.color;
+  for (let k = 4; k > 0; k--) {
+    if (time < 0.08 * k) continue;
+    const points = poseAt(walk, time - 0.08 * k).map((p) => p?.seen && place(p.x, p.y));
+    ctx.globalAlpha = 0.55 - 0.11 * k;
+    ctx.beginPath();
+    for (const [i, j] of look.bones) {
+      if (!points[i] || !points[j]) continue;
+      ctx.moveTo(points[i].x, points[i].y);
+      ctx.lineTo(points[j].x, points[j].y);
+    }
+    ctx.stroke();
+  }
+  ctx.globalAlpha = 1;
+}
+
+/** The paths of wrists and ankles over the last second; those of the left side are dashed. */
+function drawTrails(ctx, walk, time, place, look) {
+  const first = Math.max(Math.ceil((time - 1) * walk.fps), 0), end = Math.floor(time * walk.fps + 1e-6);
+  ctx.lineWidth = 1.6;
+  ctx.strokeStyle = look.color;
+  ctx.globalAlpha = 0.75;
+  for (const j of ENDS) {
+    let down = false;
+    ctx.setLineDash(look.left.has(j) ? [3, 3] : []);
+    ctx.beginPath();
+    for (let t = first; t <= end && t < walk.frames; t++) {
+      const i = 2 * (t * walk.joints + j);
+      if (Number.isNaN(walk.xy[i])) { down = false; continue; }
+      const { x, y } = place(walk.xy[i], walk.xy[i + 1]);
+      if (down) ctx.lineTo(x, y);
+      else ctx.moveTo(x, y);
+      down = true;
+    }
+    ctx.stroke();
+  }
+  ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
+}
+
 /** Middle of the distances between head and neck, in the walk's units: it sets the size of the head. */
 function headSize(walk) {
   const distances = [];
@@ -309,6 +352,7 @@ function render({ model, el }) {
   const left = new Set(model.get("left"));
   const right = new Set(model.get("right"));
   const exchange = model.get("exchange") ? readExchange(model.get("exchange")) : null;
+  const gallery = model.get("gallery") ? readGallery(model.get("gallery")) : null;
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   const root = make("div", {
@@ -317,15 +361,20 @@ function render({ model, el }) {
   });
   const grid = make("div", { class: "panels" });
   const playButton = make("button", { type: "button", class: "round play" });
-  const slider = make("input", { type: "range", min: 0, step: 1, "aria-label": "Frame" });
+  const slider = make("input", { class: "frame", type: "range", min: 0, step: 1, "aria-label": "Frame" });
   const clock = make("span", { class: "clock" });
   const speed = make("select", { "aria-label": "Speed" });
   for (const s of SPEEDS) speed.append(make("option", { value: s }, `${s}×`));
   const loop = make("button", { type: "button", class: "round toggle", "aria-label": "Loop", title: "Loop" }, icon("loop"));
   const legend = make("ul", { class: "legend" });
   const spoken = make("div", { class: "spoken", "aria-live": "polite" });
-  const bar = make("div", { class: "bar" }, playButton, slider, clock, speed, loop);
-  root.append(make("style", {}, STYLE), grid, bar, legend, spoken);
+  const [onion, trails] = [["onion", "Onion skin", "where each walker was shortly before"], ["trails", "Trails", "paths of wrists and ankles"]].map(
+    ([name, text, title]) => make("button", { type: "button", class: "toggle", title, "data-trait": name }, text));
+  const menu = make("details", { class: "menu" }, make("summary", {}, "Save"));
+  const bar = make("div", { class: "bar" }, playButton, slider, clock, speed, loop, onion, trails, menu);
+  const codeBars = codeDetail(), errorMap = errorDetail();
+  const details = make("div", { class: "details" }, codeBars.node, errorMap.node);
+  root.append(make("style", {}, STYLE), grid, bar, legend, details, spoken);
   el.append(root);
 
   let panels = [];
@@ -339,6 +388,13 @@ function render({ model, el }) {
   let sent = -1;
   let sentAt = 0;
 
+  const isOn = (button) => button.getAttribute("aria-pressed") === "true";
+  const press = (button) => {
+    button.setAttribute("aria-pressed", String(model.get(button.dataset.trait)));
+    if (!panels.length) return;
+    build();
+    draw();
+  };
   // the walk that lasts longest keeps the time; all others follow in seconds
   const clockWalk = () => panels.reduce((best, p) => (p.main.seconds > best.seconds ? p.main : best), panels[0].main);
   const tracks = (list) => list.flatMap((p) => (p.truth ? [p.main, p.truth] : [p.main]));
@@ -346,7 +402,7 @@ function render({ model, el }) {
   // ---- panels
   function build() {
     const chosen = model.get("choice");
-    panels = exchange ? exchange.panels(chosen) : model.get("panels").map(readPanel);
+    panels = exchange ? exchange.panels(chosen) : gallery ? gallery(chosen) : model.get("panels").map(readPanel);
     const overlay = model.get("arrangement") === "overlay";
     const groups = overlay ? [panels] : panels.map((p) => [p]);
     const common = model.get("box") || (exchange ? exchange.box : model.get("same_scale") || overlay ? bounds(tracks(panels)) : null);
@@ -370,6 +426,8 @@ function render({ model, el }) {
       card.box = common || bounds(tracks(group));
       card.caption.replaceChildren(...group.flatMap(caption));
     });
+    details.hidden = !panels.some((p) => p.changes || p.codes);
+    errorMap.read(panels.find((p) => p.codes && p.truth));
     if (!panels.length) return;
     slider.max = clockWalk().frames - 1;
     const missing = tracks(panels).some((walk) => walk.xy.some(Number.isNaN));
@@ -377,6 +435,7 @@ function render({ model, el }) {
       key('<path d="M3 6h20" stroke-width="6" stroke-linecap="round"/>', "right limbs, solid"),
       key('<rect x="1.3" y="3.3" width="23.4" height="5.4" rx="2.7" stroke-width="1.6"/>', "left limbs, hollow"),
       ...(missing ? [key('<circle cx="13" cy="6" r="4" stroke-width="1.4" stroke-dasharray="2.5 2.5"/>', "joint missing, last seen here")] : []),
+      ...(isOn(trails) ? [key('<path d="M2 6h10" stroke-width="1.8"/><path d="M15 6h11" stroke-width="1.8" stroke-dasharray="3 2"/>', "trails: right, left")] : []),
       ...(panels.some((p) => p.truth) ? [key('<path d="M2 6h22" stroke-width="1.8" stroke-linecap="round" stroke-dasharray="1 4"/>', "truth")] : []),
     );
   }
@@ -386,11 +445,16 @@ function render({ model, el }) {
     const parts = [title];
     if (p.codes) {
       const chips = CODES.map((c) =>
-        make("span", { class: `chip ${p.codes[c] === "B" ? "b" : ""}`, style: `--who: var(--c${p.codes[c] === "B" ? 1 : 0})` },
-          `${c} ${p.codes[c]}`));
+        make("span", { class: `chip ${p.codes[c] ? "b" : ""}`, style: `--who: var(--c${p.codes[c] ? 1 : 0})` }, `${c} ${blend(p.codes[c])}`));
       parts.push(make("div", { class: "chips" }, ...chips));
     }
     if (p.subtitle) parts.push(make("div", { class: "subtitle" }, p.subtitle));
+    if (p.mark) parts.push(make("div", { class: "mark", style: `color: var(--c${p.mark === "right" ? 2 : 1})` }, p.mark === "right" ? "✓ right person" : "✗ another person"));
+    if (p.distances) {
+      const rows = Object.entries(p.distances).flatMap(([name, value]) =>
+        [make("span", {}, name), make("i", {}, make("b", { style: `width: ${Math.min(50 * value, 100)}%` })), make("span", {}, `${value.toFixed(2)}×`)]);
+      parts.push(make("div", { class: "distances" }, ...rows));
+    }
     return parts;
   }
 
@@ -401,12 +465,77 @@ function render({ model, el }) {
       colors[name] = style.getPropertyValue(`--${name}`).trim();
     }
   }
+  /** One card's walks at a time in seconds, in a part of any context, canvas or SVG. */
+  function drawCard(ctx, group, box, { left: x0, top: y0, width, height, at }) {
+    const margin = Math.max(20, height * 0.08);
+    const top = margin + height * 0.04; // room for the head
+    const scale = Math.min((width - 20) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
+    const place = (x, y) => ({
+      x: x0 + width / 2 + scale * (x - (box[0] + box[1]) / 2),
+      y: y0 + height - margin + scale * (y - box[3]),
+    });
+    ctx.beginPath();
+    ctx.moveTo(x0 + margin, y0 + height - margin + 7);
+    ctx.lineTo(x0 + width - margin, y0 + height - margin + 7);
+    ctx.lineWidth = 1;
+    ctx.strokeStyle = colors.line;
+    ctx.stroke();
+    const limb = Math.min(Math.max(height / 44, 5), 8.5);
+    for (const p of group) {
+      const look = { bones, left, right, card: colors.card, muted: colors.muted, width: limb, color: colors[`c${p.color}`] };
+      look.head = Math.min(Math.max(0.4 * scale * p.head, limb), height * 0.09);
+      if (isOn(onion)) drawOnion(ctx, p.main, at, place, look);
+      if (isOn(trails)) drawTrails(ctx, p.main, at, place, look);
+      drawWalk(ctx, p.main, at, place, look);
+      if (p.truth) drawWalk(ctx, p.truth, at, place, { ...look, color: colors.ink, thin: true });
+    }
+  }
+  /** All cards in a row with their titles, as a file shows them; returns [width, height]. */
+  function drawAll(ctx, at) {
+    const width = 260, height = 330;
+    ctx.fillStyle = colors.card;
+    ctx.fillRect(0, 0, width * cards.length, height);
+    cards.forEach(({ group, box }, i) => {
+      ctx.fillStyle = colors.ink;
+      ctx.font = `600 ${FONT}`;
+      ctx.fillText(group.map((p) => p.title).join(", ").slice(0, 40), i * width + 14, 22);
+      ctx.fillStyle = colors.muted;
+      ctx.font = FONT;
+      ctx.fillText(group.map((p) => p.subtitle).filter(Boolean).join(", ").slice(0, 44), i * width + 14, 40);
+      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - 44, at });
+    });
+  }
+  const pageSize = () => [260 * cards.length, 330];
+  async function save(kind) {
+    const walk = clockWalk();
+    const [width, height] = pageSize();
+    const name = `walk.${kind}`;
+    if (kind === "svg") {
+      const ctx = new SvgContext();
+      drawAll(ctx, time);
+      return download(new Blob([ctx.svg(width, height, panels.map((p) => p.title).join(", "))], { type: "image/svg+xml" }), name);
+    }
+    const density = kind === "png" ? 2 : 1;
+    const canvas = make("canvas", { width: width * density, height: height * density });
+    const ctx = canvas.getContext("2d", { willReadFrequently: kind === "gif" });
+    ctx.scale(density, density);
+    if (kind === "png") {
+      drawAll(ctx, time);
+      return canvas.toBlob((blob) => download(blob, name));
+    }
+    if (kind !== "gif") return download(await video(canvas, (t) => drawAll(ctx, t / walk.fps), walk.frames, walk.fps, videoKind()), name);
+    const images = Array.from({ length: walk.frames }, (_, t) => {
+      drawAll(ctx, t / walk.fps);
+      return ctx.getImageData(0, 0, width, height);
+    });
+    download(await gif(images, walk.fps), name);
+  }
   function draw() {
     for (const { canvas, group, box } of cards) {
       const width = canvas.clientWidth;
       if (!width) continue;
-      const aspect = (box[3] - box[2]) / (box[1] - box[0]);
-      const height = Math.round(Math.min(Math.max(width * aspect * 0.85, 190), 380, width * 1.45));
+      const tall = ((width - 20) * (box[3] - box[2])) / (box[1] - box[0]);
+      const height = Math.round(Math.min(Math.max(1.25 * tall, tall + 44, 190), 380, width * 1.45));
       const ratio = window.devicePixelRatio || 1;
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
         canvas.width = Math.round(width * ratio);
@@ -416,27 +545,9 @@ function render({ model, el }) {
       const ctx = canvas.getContext("2d");
       ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
       ctx.clearRect(0, 0, width, height);
-      const margin = Math.max(20, height * 0.08);
-      const top = margin + height * 0.04; // room for the head
-      const scale = Math.min((width - 2 * margin) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
-      const place = (x, y) => ({
-        x: width / 2 + scale * (x - (box[0] + box[1]) / 2),
-        y: height - margin + scale * (y - box[3]),
-      });
-      ctx.beginPath();
-      ctx.moveTo(margin, height - margin + 7);
-      ctx.lineTo(width - margin, height - margin + 7);
-      ctx.lineWidth = 1;
-      ctx.strokeStyle = colors.line;
-      ctx.stroke();
-      const limb = Math.min(Math.max(height / 44, 5), 8.5);
-      for (const p of group) {
-        const look = { bones, left, right, card: colors.card, muted: colors.muted, width: limb, color: colors[`c${p.color}`] };
-        look.head = Math.min(Math.max(0.4 * scale * p.head, limb), height * 0.09);
-        drawWalk(ctx, p.main, time, place, look);
-        if (p.truth) drawWalk(ctx, p.truth, time, place, { ...look, color: colors.ink, thin: true });
-      }
+      drawCard(ctx, group, box, { left: 0, top: 0, width, height, at: time });
     }
+    errorMap.draw(time, colors);
     if (!panels.length) return;
     const walk = clockWalk();
     const frame = Math.round(time * walk.fps);
@@ -444,6 +555,7 @@ function render({ model, el }) {
     clock.textContent = `${frame + 1} / ${walk.frames} · ${time.toFixed(2)} s`;
     slider.setAttribute("aria-valuetext", `frame ${frame + 1} of ${walk.frames}, ${time.toFixed(2)} seconds`);
   }
+  const detailed = () => codeBars.draw(panels.find((p) => p.changes), colors);
   function describe() {
     if (!panels.length) return;
     const walk = clockWalk();
@@ -482,7 +594,7 @@ function render({ model, el }) {
   function go() {
     if (playing && visible && !request) request = requestAnimationFrame(tick);
   }
-  const loopOn = () => loop.getAttribute("aria-pressed") === "true";
+  const loopOn = () => isOn(loop);
   function setPlaying(on, save = true) {
     if (on && panels.length && time >= clockWalk().seconds - 1e-6) time = 0;
     playing = on;
@@ -525,8 +637,45 @@ function render({ model, el }) {
     model.set("loop", loopOn());
     model.save_changes();
   }, { signal });
+  for (const button of [onion, trails]) {
+    button.addEventListener("click", () => {
+      model.set(button.dataset.trait, !isOn(button));
+      model.save_changes();
+      press(button);
+    }, { signal });
+  }
+  const kinds = [["png", "PNG, this frame"], ["svg", "SVG, this frame"], ["gif", "GIF, the walk"]];
+  const recorded = videoKind();
+  if (recorded) kinds.push([recorded.name, `${recorded.name === "mp4" ? "MP4" : "WebM"} video, the walk`]);
+  const items = kinds.map(([kind, text]) => {
+    const item = make("button", { type: "button" }, text);
+    item.addEventListener("click", async () => {
+      menu.open = false;
+      spoken.textContent = `saving as ${kind}`;
+      await save(kind);
+      spoken.textContent = `saved as ${kind}`;
+    }, { signal });
+    return item;
+  });
+  if (exchange || model.get("code")) {
+    const copy = make("button", { type: "button" }, "Copy the state as code");
+    const line = make("input", { type: "text", class: "line", readonly: "", "aria-label": "The state as code", hidden: "" });
+    copy.addEventListener("click", async () => {
+      line.value = exchange ? asCode(model.get("choice"), model.get("exchange").walks) : model.get("code");
+      line.hidden = false;
+      line.select();
+      menu.open = false;
+      await navigator.clipboard?.writeText(line.value).catch(() => {}); // where it is not allowed, the selected line can be copied
+      spoken.textContent = "The state as code is copied";
+    }, { signal });
+    items.push(copy);
+    bar.after(line);
+  }
+  menu.append(make("div", {}, ...items));
   root.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.tagName === "SELECT") return;
+    const aside = ["SELECT", "SUMMARY"].includes(event.target.tagName) || (event.target.tagName === "INPUT" && event.target !== slider);
+    if (event.key === "Escape") menu.open = false;
+    if (event.altKey || event.ctrlKey || event.metaKey || aside) return;
     const press = event.target.tagName === "BUTTON" && event.target !== playButton;
     const actions = {
       " ": press ? null : () => setPlaying(!playing),
@@ -541,18 +690,30 @@ function render({ model, el }) {
   // the play button's own click on space comes with keyup: without this it would undo the toggle above
   playButton.addEventListener("keyup", (event) => event.key === " " && event.preventDefault(), { signal });
 
-  if (exchange) root.prepend(choices(model, signal, () => { build(); draw(); describe(); say(); }));
+  let waiting = 0;
+  const rebuilt = () => {
+    waiting ||= requestAnimationFrame(() => { waiting = 0; build(); draw(); detailed(); describe(); say(); });
+  };
+  if (exchange) root.querySelector("style").after(choices(model, signal, rebuilt));
+  if (gallery) {
+    const picker = makePicker({
+      label: "Probe", options: model.get("gallery").probes.map((p) => p.label), value: model.get("choice"), signal, color: "var(--c0)",
+      onPick(i) { model.set("choice", i); model.save_changes(); rebuilt(); },
+    });
+    root.querySelector("style").after(make("div", { class: "choices" }, picker.node));
+  }
   function say() {
-    const { view, body, motion } = model.get("choice");
-    const taken = CODES.filter((_, i) => [view, body, motion][i]);
+    if (!exchange) return (spoken.textContent = panels.map((p) => [p.title, p.mark].filter(Boolean).join(" ")).join(", "));
+    const choice = model.get("choice");
+    const taken = CODES.filter((code) => choice[code]).map((code) => `${code} ${blend(choice[code])}`);
     const result = panels[3].subtitle ? `, ${panels[3].subtitle}` : "";
-    spoken.textContent = (taken.length ? `Exchange takes ${taken.join(" and ")} from B` : "Exchange takes nothing from B") + result;
+    spoken.textContent = (taken.length ? `Exchange: ${taken.join(", ")}` : "Exchange takes nothing from B") + result;
   }
 
   // ---- the outside world
-  const sizes = new ResizeObserver(() => draw());
+  const sizes = new ResizeObserver(() => repaint()); // also when JupyterLab puts it into the page, which gives it its colors
   const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; before = null; go(); });
-  const repaint = () => { readColors(); draw(); };
+  const repaint = () => { readColors(); draw(); detailed(); };
   const themes = new MutationObserver(repaint);
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
@@ -560,7 +721,9 @@ function render({ model, el }) {
 
   const pick = () => { speed.value = SPEEDS.reduce((a, b) => (Math.abs(b - model.get("speed")) < Math.abs(a - model.get("speed")) ? b : a)); };
   const changes = {
-    panels: () => { build(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
+    onion: () => press(onion),
+    trails: () => press(trails),
+    panels: () => { build(); detailed(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
     arrangement: () => { cards = []; build(); draw(); },
     box: () => { build(); draw(); },
     same_scale: () => { build(); draw(); },
@@ -572,6 +735,8 @@ function render({ model, el }) {
   for (const [name, react] of Object.entries(changes)) model.on(`change:${name}`, react);
 
   loop.setAttribute("aria-pressed", String(model.get("loop")));
+  press(onion);
+  press(trails);
   pick();
   build();
   readColors();
@@ -582,10 +747,12 @@ function render({ model, el }) {
   setPlaying(playing);
   sight.observe(root);
   draw();
+  detailed();
   describe();
 
   return () => {
     cancelAnimationFrame(request);
+    cancelAnimationFrame(waiting);
     playing = false;
     abort.abort();
     sizes.disconnect();
@@ -596,44 +763,6 @@ function render({ model, el }) {
   };
 }
 
-/** The row above the panels of a static explorer: walk A, walk B, and what to take from B. */
-function choices(model, signal, changed) {
-  const row = make("div", { class: "choices" });
-  const walks = model.get("exchange").walks;
-  const change = (update) => {
-    model.set("choice", { ...model.get("choice"), ...update });
-    model.save_changes();
-    changed();
-  };
-  const select = (name) => {
-    const node = make("select", { "aria-label": `Walk ${name.toUpperCase()}` });
-    walks.forEach((label, i) => node.append(make("option", { value: i }, label)));
-    node.value = model.get("choice")[name];
-    node.addEventListener("change", () => change({ [name]: Number(node.value) }), { signal });
-    const dot = make("i", { style: `--who: var(--c${name === "a" ? 0 : 1})` });
-    row.append(make("label", { class: "choice" }, make("span", {}, dot, `Walk ${name.toUpperCase()}`), node));
-    return node;
-  };
-  const a = select("a");
-  const swap = make("button", { type: "button", class: "round", "aria-label": "Swap A and B", title: "Swap A and B" }, icon("swap"));
-  row.append(swap);
-  const b = select("b");
-  swap.addEventListener("click", () => {
-    [a.value, b.value] = [b.value, a.value];
-    change({ a: Number(a.value), b: Number(b.value) });
-  }, { signal });
-  const buttons = make("div", { role: "group", "aria-label": "Take from B" });
-  for (const code of CODES) {
-    const button = make("button", { type: "button", class: "toggle", style: "--who: var(--c1)", "aria-pressed": model.get("choice")[code] }, code);
-    button.addEventListener("click", () => {
-      const on = button.getAttribute("aria-pressed") !== "true";
-      button.setAttribute("aria-pressed", String(on));
-      change({ [code]: on });
-    }, { signal });
-    buttons.append(button);
-  }
-  row.append(make("div", { class: "choice codes" }, make("span", {}, "Take from B"), buttons));
-  return row;
-}
-
-export default { render };
+export default {
+  render: (context) => (context.model.get("options") ? renderPicker(context) : render(context)),
+};

@@ -1,6 +1,6 @@
 """Walking skeletons that play: a widget in JupyterLab, and the same drawing as an HTML fragment that needs no kernel.
 
-Both use player.js, and neither fetches anything.
+Both use player.js with the files beside it, put together as one ES module, and neither fetches anything.
 """
 
 import base64
@@ -17,7 +17,8 @@ import traitlets
 from gaitlib import InputError
 from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
-_MODULE = Path(__file__).with_name("player.js")
+_PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
+_MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
 _MISSING = -32768
 _LARGEST = 32767
 
@@ -53,7 +54,10 @@ def panel(
     *,
     color: int | None = None,
     truth: np.ndarray | None = None,
-    codes: dict[str, str] | None = None,
+    codes: dict[str, float] | None = None,
+    changes: dict[str, list[float]] | None = None,
+    mark: str = "",
+    distances: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """One skeleton for the player.
 
@@ -62,7 +66,10 @@ def panel(
     fps: frames a second.
     color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
-    codes: {"view": "A" or "B", "body": ..., "motion": ...}, shown as three chips.
+    codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, shown as three chips.
+    changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; drawn below as bars.
+    mark: "right" or "wrong", whether this is the person who was looked for.
+    distances: name -> distance in units of the usual one, shown as short bars.
     Raises InputError for another shape, and for a frame rate that is not positive.
     """
     if not fps > 0:
@@ -81,9 +88,8 @@ def panel(
         entry["color"] = int(color)
     if truth is not None:
         entry["truth"] = layer(truth)
-    if codes is not None:
-        entry["codes"] = dict(codes)
-    return entry
+    given = {"codes": codes, "changes": changes, "mark": mark, "distances": distances}
+    return entry | {name: value for name, value in given.items() if value}
 
 
 class SkeletonPlayer(anywidget.AnyWidget):
@@ -102,27 +108,45 @@ class SkeletonPlayer(anywidget.AnyWidget):
     playing = traitlets.Bool(True).tag(sync=True)
     speed = traitlets.Float(1.0).tag(sync=True)
     loop = traitlets.Bool(True).tag(sync=True)
+    onion = traitlets.Bool(False, help="show where each walker was shortly before").tag(sync=True)
+    trails = traitlets.Bool(False, help="show the paths of wrists and ankles").tag(sync=True)
+    code = traitlets.Unicode("", help='what "Copy the state as code" gives').tag(sync=True)
     label = traitlets.Unicode("Skeleton player", help="said by screen readers").tag(sync=True)
     bones = traitlets.List([list(bone) for bone in BONES]).tag(sync=True)
     left = traitlets.List(list(LEFT_JOINTS)).tag(sync=True)
     right = traitlets.List(list(RIGHT_JOINTS)).tag(sync=True)
     exchange = traitlets.Any(None, help="only in static pages").tag(sync=True)
+    gallery = traitlets.Any(None, help="only in static pages").tag(sync=True)
     choice = traitlets.Any(None, help="only in static pages").tag(sync=True)
 
     def __init__(self, *panels: dict[str, Any], **traits: Any):
         super().__init__(panels=list(panels), **traits)
 
     def _repr_mimebundle_(self, **kwargs):
-        options = {name: getattr(self, name) for name in _OPTIONS if name != "exchange" and name != "choice"}
+        options = {name: getattr(self, name) for name in _OPTIONS if name not in ("exchange", "gallery", "choice")}
         return with_html(super()._repr_mimebundle_(**kwargs), player_html(*self.panels, **options))
+
+
+class WalkPicker(anywidget.AnyWidget):
+    """A text field that filters a list as one types; 10,000 entries stay quick, as the page holds only those in sight.
+
+    options: the texts. value: the place of the chosen one. label: above the field. color: of its dot, as in `panel`.
+    """
+
+    _esm = _MODULE
+
+    options = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    value = traitlets.Int(0).tag(sync=True)
+    label = traitlets.Unicode("Walk").tag(sync=True)
+    color = traitlets.Int(0).tag(sync=True)
 
 
 #: What player.js reads, with its defaults.
 _OPTIONS = {
     name: SkeletonPlayer.class_traits()[name].default()
     for name in (
-        *("arrangement", "same_scale", "box", "frame", "playing", "speed", "loop", "label"),
-        *("bones", "left", "right", "exchange", "choice"),
+        *("arrangement", "same_scale", "box", "frame", "playing", "speed", "loop", "onion", "trails", "label"),
+        *("bones", "left", "right", "exchange", "gallery", "choice"),
     )
 }
 
@@ -153,7 +177,7 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
         f'<div class="gait-fragment" id="{name}" role="figure" aria-label="{html.escape(str(state["label"]))}">\n'
         f'<script type="application/json">{payload}</script>\n'
         "<noscript>The walking skeletons need JavaScript.</noscript>\n</div>\n"
-        f'<script type="module">\n{_MODULE.read_text(encoding="utf-8")}{_mount(name)}</script>\n'
+        f'<script type="module">\n{_MODULE}{_mount(name)}</script>\n'
     )
 
 

@@ -192,7 +192,8 @@ class _NotebookWriter:
         code = ""
         if cell.source.strip() and "remove-input" not in tags:
             label = "Show parameters" if tags & {"parameters", "injected-parameters"} else "Show code"
-            code = f'<details class="code"><summary>{label}</summary>{self.highlight(cell.source)}</details>'
+            code = self.highlight(cell.source).replace("<pre>", '<pre tabindex="0">', 1)  # long lines scroll, by keys too
+            code = f'<details class="code"><summary>{label}</summary>{code}</details>'
         return f'<div class="cell">{code}{"".join(shown)}</div>' if code or any(shown) else ""
 
     # -- prose

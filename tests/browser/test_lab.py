@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -25,13 +26,20 @@ PROMPTS = "[...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPro
 ERRORS = "[...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')].map(e => e.textContent)"
 # milliseconds from a key press to another picture on the last canvas
 WATCH = """() => {
-  const canvas = [...document.querySelectorAll(".gait-player canvas")].at(-1);
+  const canvas = [...document.querySelectorAll(".gait-player .panels canvas")][3];
   window.waited = null;
   addEventListener("keydown", () => {
     const start = performance.now(), before = canvas.toDataURL();
     const look = () => canvas.toDataURL() !== before ? (window.waited = performance.now() - start) : requestAnimationFrame(look);
     requestAnimationFrame(look);
   }, { capture: true, once: true });
+}"""
+# how many pixels of a canvas are neither gray nor clear
+COLORED = """(c) => {
+  const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) count += data[i + 3] > 200 && Math.abs(data[i] - data[i + 1]) > 60;
+  return count;
 }"""
 
 
@@ -187,44 +195,72 @@ def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
 
 def test_the_explorer_answers_in_jupyterlab(opened):
     page = opened("04_visualization")
-    player = page.locator(".gait-player")
-    player.locator("canvas").nth(3).wait_for()
-    assert player.count() == 1
-    assert player.locator("canvas").count() == 4
+    player = page.locator(".gait-player").first
+    canvases = player.locator(".panels canvas")
+    canvases.nth(3).wait_for()
+    assert canvases.count() == 4
     player.scroll_into_view_if_needed()
     frame = player.get_by_role("slider", name="Frame")
-    clock = page.locator(".widget-slider .widget-readout")
+    clock = page.locator(".widget-slider", has_text="Frame").locator(".widget-readout")
 
     def pause(seconds):
         page.wait_for_timeout(1000 * seconds)
 
-    def image(i):
-        return player.locator("canvas").nth(i).evaluate("c => c.toDataURL()")
+    def images():
+        return [canvases.nth(i).evaluate("c => c.toDataURL()") for i in range(4)]
+
+    def changed(before):
+        return [image != was for image, was in zip(images(), before, strict=True)]
+
+    def key_to_picture(node, key):
+        """Milliseconds from a key press on a node to another picture of the exchange."""
+        page.evaluate(WATCH)
+        node.focus()
+        page.keyboard.press(key)
+        page.wait_for_function("window.waited !== null")
+        return page.evaluate("window.waited")
 
     assert player.get_by_role("button", name="Pause").count() == 1  # it plays by itself
     until(lambda: int(frame.input_value()) > 3, 10, "the walk plays", pause)
     player.get_by_role("button", name="Pause").click()
     until(lambda: clock.text_content() == frame.input_value(), 10, "the slider below follows", pause)
 
+    assert canvases.nth(3).evaluate(COLORED) > 100
     for code in ("body", "motion", "view"):
-        before = [image(i) for i in range(4)]
-        start = time.monotonic()
+        before = images()
         page.locator("button.widget-toggle-button", has_text=re.compile(f"^{code}$")).click()
-        until(lambda before=before: image(3) != before[3], 15, f"{code} is exchanged", pause)
-        print(f"{code} button to picture: {1000 * (time.monotonic() - start):.0f} ms")
-        assert [image(i) == was for i, was in enumerate(before)] == [True, True, True, False]
+        until(lambda before=before: any(changed(before)), 15, f"{code} is exchanged", pause)
+        assert changed(before) == [False, False, False, True]
 
-    handle = page.locator(".widget-slider .noUi-handle")
+    waited, chips = [], player.locator(".chip")
+    for k, code in enumerate(("view", "body", "motion")):
+        share = page.locator(".widget-slider", has_text=f"{code} share").locator(".noUi-handle")
+        keys = ("End", "Home") if code == "view" else ("Home", "End")
+        waited += [key_to_picture(share, key) for key in (*keys, *keys, keys[0])]
+        share.press("PageUp" if code != "view" else "PageDown")
+        until(
+            lambda code=code, k=k: re.fullmatch(rf"{code} \d+ % B", chips.nth(k).text_content()), 15, f"a share of {code}", pause
+        )
+    print(f"share slider to picture: {', '.join(f'{ms:.0f}' for ms in waited)} ms, median {np.median(waited):.0f}")
+    assert min(waited) < 250
+
+    before = images()
+    walk_b = page.get_by_role("combobox", name="Walk B")
+    walk_b.fill("cl-01 180")
+    choice = page.get_by_role("listbox", name="Walk B").get_by_role("option").first
+    assert re.search(r"cl-01 · 180°", label := choice.text_content())
+    choice.click()
+    until(lambda: any(changed(before)), 15, "another walk B", pause)
+    assert changed(before) == [False, True, False, True]
+    assert walk_b.input_value() == label
+
+    handle = page.locator(".widget-slider", has_text="Frame").locator(".noUi-handle")
     waited = []
     for _ in range(5):
-        before, was = image(3), int(frame.input_value())
-        page.evaluate(WATCH)
-        handle.focus()
-        page.keyboard.press("ArrowRight")
-        page.wait_for_function("window.waited !== null")
-        waited.append(page.evaluate("window.waited"))
+        before, was = images(), int(frame.input_value())
+        waited.append(key_to_picture(handle, "ArrowRight"))
         assert int(frame.input_value()) == (was + 1) % 64
         assert clock.text_content() == frame.input_value()
-        assert image(3) != before
-    print(f"slider key to picture: {', '.join(f'{ms:.0f}' for ms in waited)} ms")
+        assert changed(before)[3]
+    print(f"frame slider to picture: {', '.join(f'{ms:.0f}' for ms in waited)} ms")
     assert min(waited) < 250

@@ -53,9 +53,9 @@ def test_a_page_stands_alone(visit, small_run, name, width):
     images = page.evaluate(IMAGES)
     assert len(images) >= (10 if name == "index" else 1)
     assert [image for image in images if not (image["width"] and len(image["alt"].strip()) > 20)] == []
-    players = 1 if name in ("index", "04_visualization") else 0
-    assert page.locator(".gait-player").count() == players
-    assert page.locator(".gait-player canvas").count() == 4 * players
+    players = page.locator(".gait-player").all()
+    panels = [player.locator(".panels canvas").count() for player in players]  # the exchange; a probe and four people
+    assert panels == ([4, 5] if name in ("index", "04_visualization") else [])
     assert page.evaluate(OVERFLOW) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -77,32 +77,72 @@ def test_the_index_has_four_chapters_and_its_links_lead_somewhere(visit, small_r
 @pytest.mark.parametrize("name", ["index", "04_visualization"])
 def test_the_explorer_of_the_page_answers(visit, small_run, name):
     page = visit(small_run / f"{name}.html")
-    player = page.locator(".gait-player")
+    player = page.locator(".gait-player").first
     player.scroll_into_view_if_needed()
 
-    def image(i):
-        return player.locator("canvas").nth(i).evaluate("c => c.toDataURL()")
+    def images():
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return [player.locator("canvas").nth(i).evaluate("c => c.toDataURL()") for i in range(4)]
 
     assert player.get_by_role("button", name="view", exact=True).get_attribute("aria-pressed") == "true"
     for code in ("body", "motion", "view"):
-        before = image(3)
+        before = images()
         player.get_by_role("button", name=code, exact=True).click()
-        assert image(3) != before, code
+        assert images()[3] != before[3], code
+        share = player.get_by_role("slider", name=f"Share of the {code} code from B")
+        assert share.input_value() == ("0" if code == "view" else "1")
+        before = images()
+        share.fill("0.4")
+        assert images()[3] != before[3], code
+    assert player.locator(".chip").all_text_contents() == ["view 40 % B", "body 40 % B", "motion 40 % B"]
 
-    walks = player.get_by_label("Walk A").locator("option").all_text_contents()
+    walk_a = player.get_by_role("combobox", name="Walk A")
+    walk_a.click()
+    walks = player.get_by_role("listbox", name="Walk A").get_by_role("option").all_text_contents()
     assert len(walks) >= 3
     assert len(set(walks)) == len(walks)
-    before = [image(i) for i in range(4)]
-    player.get_by_label("Walk A").select_option(index=2)
-    assert [image(i) != was for i, was in enumerate(before)] == [True, False, True, True]
+    before = images()
+    walk_a.fill(walks[2])
+    walk_a.press("Enter")
+    assert [image != was for image, was in zip(images(), before, strict=True)] == [True, False, True, True]
 
     slider = player.get_by_role("slider", name="Frame")
     assert slider.input_value() == "0"  # with reduced motion it does not play by itself
-    before = [image(i) for i in range(4)]
+    before = images()
     slider.focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     assert slider.input_value() == "5"
-    assert all(image(i) != was for i, was in enumerate(before))
+    assert all(image != was for image, was in zip(images(), before, strict=True))
     player.get_by_role("button", name="Play").click()
-    page.wait_for_function("document.querySelector('.gait-player input[type=range]').value > 8")
+    page.wait_for_function("document.querySelector('.gait-player input.frame').value > 8")
+
+
+def test_axe_finds_no_serious_accessibility_violation(visit, small_run):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = visit(small_run / "index.html")
+    page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)  # the canvases and the buttons take on their colors
+        found = axe.run(page).response["violations"]
+        serious = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert [(scheme, v["id"], [node["target"] for node in v["nodes"]]) for v in serious] == []
+
+
+def test_who_is_it_marks_right_and_wrong(visit, small_run):
+    page = visit(small_run / "04_visualization.html")
+    player = page.locator(".gait-player").nth(1)
+    probe = player.get_by_role("combobox", name="Probe")
+    probe.click()
+    options = player.get_by_role("listbox", name="Probe").get_by_role("option")
+    labels = options.all_text_contents()
+    assert len(labels) >= 3
+    options.nth(2).click()
+    page.wait_for_function(
+        "(label) => [...document.querySelectorAll('.subtitle')].some((s) => s.textContent === label)", arg=labels[2]
+    )
+    marks = player.locator(".mark").all_text_contents()
+    assert marks.count("✓ right person") == 1
+    assert set(marks) <= {"✓ right person", "✗ another person"}
+    assert player.locator(".distances").count() == len(marks) == 4

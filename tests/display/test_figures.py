@@ -262,3 +262,40 @@ def test_validation_curves_of_runs():
     figure = figures.validation_curves({"a": history, "b": history * [1, 2]})
     assert figure.alt.endswith("Best: a 40.0 %, b 80.0 %.")
     assert len(figure.axes[0].lines[0].get_xdata()) == 2
+
+
+def test_code_maps_tell_whether_neighbors_agree():
+    rng = np.random.default_rng(0)
+    subject = np.repeat(["001", "002", "003", "004"], 12)
+    table = pd.DataFrame({"subject": subject, "view": VIEWS * 16, "condition": "nm"})
+    tells = 10.0 * np.eye(4)[np.repeat(range(4), 12)] + rng.normal(size=(48, 4)) * 0.1
+    fig = labeled(figures.code_maps({"body": tells, "view": rng.normal(size=(48, 4))}, table))
+    assert "body by identity 100 % (chance 23 %)" in fig.alt
+    told = int(re.search(r"view by identity (\d+) %", fig.alt)[1])
+    assert 10 < told < 45
+
+
+def test_errors_of_joints_are_in_percent_of_the_torso(walker):
+    truth, pose = walker(), walker()
+    pose[:, JOINTS.index("left_knee")] += [0.3, 0.4]
+    fig = labeled(figures.joint_errors(pose, truth))
+    torso = np.linalg.norm(truth[:, 1] - truth[:, 8], axis=-1).mean()
+    np.testing.assert_allclose(fig.axes[1].images[0].get_array()[JOINTS.index("left_knee")], 50 / torso, rtol=1e-5)
+    assert fig.alt.startswith("Left knee is off most, 50 %")
+
+
+def test_saliency_names_the_first_joints(walker):
+    shares = np.zeros((64, 15))
+    shares[20:30, JOINTS.index("right_ankle")] = 0.06
+    shares[:, JOINTS.index("head")] = 0.4 / 64
+    fig = labeled(figures.saliency(shares, walker()[0]))
+    assert fig.alt.startswith("Joints that say who: right ankle 60 %, head 40 %")
+
+
+def test_gait_cycles_have_the_length_that_the_walker_has(walker):
+    starts = figures.gait_starts(walker(90))
+    np.testing.assert_allclose(np.diff(starts), 26, atol=1)
+    still = np.repeat(walker(90)[:1], 64, axis=0)
+    fig = labeled(figures.gait_cycles({"moves": walker(90), "stands": still}))
+    assert "moves 26" in fig.alt
+    assert "Without two beginnings of a cycle: stands" in fig.alt

@@ -1,0 +1,166 @@
+"""Who is it? A probe beside the people of the gallery that are nearest to it, walking, with the distances that decided."""
+
+from functools import cached_property, lru_cache
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+import torch
+
+from gaitlib import InputError
+from gaitlib.display.exchange import CODES, encoded, packed, some, walk_labels
+from gaitlib.display.player import SkeletonPlayer, WalkPicker, panel, player_html, with_html
+
+#: So many people of the gallery are shown; the right person comes in addition where it is not among them.
+SHOWN = 5
+#: So many probes are embedded in a page; each takes 30 to 40 kB.
+STATIC_PROBES = 10
+
+
+class WhoIsIt(widgets.VBox):
+    """Choose a probe; the people of the gallery walk beside it in the order of their distance, right and wrong marked.
+
+    A person's distance is that of their nearest gallery walk from another view than the probe's, as rank-1 is measured. The bars
+    tell why: distances of the single codes, where 1 is the median distance of the probe from the gallery.
+
+    autoencoder: encode([B,30,T]) -> Codes, set to eval() here.
+    windows: float32 [N, T, 15, 2], normalized, no missing joints. table: N rows with subject, condition, run, view.
+    embeddings: float32 [N, D]. gallery, probes: bool [N].
+    fps: frames a second. static: the probes of the page form, as rows; by default ten, half of them failures where there are.
+    Raises InputError where the sizes do not fit, and without any probe that has a gallery.
+    """
+
+    def __init__(
+        self,
+        autoencoder: torch.nn.Module,
+        windows: np.ndarray,
+        table: pd.DataFrame,
+        embeddings: np.ndarray,
+        gallery: np.ndarray,
+        probes: np.ndarray,
+        fps: float = 25.0,
+        *,
+        static: list[int] | None = None,
+    ):
+        sizes = {len(windows), len(table), len(embeddings), len(gallery), len(probes)}
+        if len(sizes) > 1:
+            raise InputError(f"Windows, table, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
+        self._autoencoder, self._windows, self._fps = autoencoder.eval(), np.asarray(windows, np.float32), float(fps)
+        self._labels, self._embeddings = walk_labels(table), np.asarray(embeddings)
+        self._subject, self._view = table["subject"].to_numpy(), table["view"].to_numpy()
+        self._gallery = np.flatnonzero(gallery)
+        other_views = {view: int((self._view[self._gallery] != view).sum()) for view in set(self._view)}
+        self.probes = [int(i) for i in np.flatnonzero(probes) if other_views[self._view[i]]]
+        if not self.probes:
+            raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
+        self._static = self._typical() if static is None else list(static)
+        self._static_html = None
+        self.probe = WalkPicker(
+            options=[self._labels[i] for i in self.probes], value=self.probes.index(self._static[0]), label="Probe",
+            layout={"width": "320px"},
+        )  # fmt: skip
+        self.player = SkeletonPlayer(label="Who is it?")
+        self.probe.observe(self._update, names="value")
+        self._update()
+        super().__init__([self.probe, self.player], layout={"overflow": "visible"})
+
+    def _update(self, _change=None):
+        self.player.panels = self.panels(self.probes[self.probe.value])
+
+    def ranked(self, probe: int) -> pd.DataFrame:
+        """The gallery's people in the order of their distance: columns walk (a row of the table), subject, distance, right."""
+        rows = self._gallery[self._view[self._gallery] != self._view[probe]]
+        found = pd.DataFrame(
+            {
+                "walk": rows,
+                "subject": self._subject[rows],
+                "distance": np.linalg.norm(self._embeddings[rows] - self._embeddings[probe], axis=1),
+            }
+        )
+        nearest = found.sort_values("distance", kind="stable").drop_duplicates("subject").reset_index(drop=True)
+        return nearest.assign(right=nearest["subject"] == self._subject[probe])
+
+    @lru_cache(64)  # noqa: B019, those that were looked at last
+    def _summary(self, walk: int) -> dict[str, np.ndarray]:
+        return {name: values[0] for name, values in summaries(self._autoencoder, self._windows[walk : walk + 1]).items()}
+
+    @cached_property
+    def _usual(self) -> dict[str, np.ndarray]:
+        """Summaries of at most 256 gallery walks, float32 [n, 128 or 256] each."""
+        return summaries(self._autoencoder, self._windows[self._gallery[some(len(self._gallery), 256)]])
+
+    def code_distances(self, probe: int, walk: int) -> dict[str, float]:
+        """How far two walks are in each code, in units of the median distance of the probe from the gallery."""
+        a, b, distances = self._summary(probe), self._summary(walk), {}
+        for name, usual in self._usual.items():
+            spread = np.maximum(usual.std(axis=0), 1e-6)
+            typical = np.median(np.linalg.norm((usual - a[name]) / spread, axis=1))
+            distances[name] = float(np.linalg.norm((b[name] - a[name]) / spread) / max(typical, 1e-6))
+        return distances
+
+    def panels(self, probe: int) -> list[dict]:
+        """The probe and the nearest people, for the player; the right person is added where it is not among the first five."""
+        table = self.ranked(probe)
+        shown = table[(table.index < SHOWN) | table["right"]]
+        panels = [panel("Probe", self._windows[probe], self._fps, self._labels[probe], color=0)]
+        for rank, row in shown.iterrows():
+            text = f"{self._labels[row['walk']]}, distance {row['distance']:.3f}"
+            entry = panel(
+                f"{rank + 1}. {row['subject']}", self._windows[row["walk"]], self._fps, text, color=2 if row["right"] else 1,
+                mark="right" if row["right"] else "wrong", distances=self.code_distances(probe, row["walk"]),
+            )  # fmt: skip
+            panels.append(entry)
+        return panels
+
+    def _typical(self) -> list[int]:
+        """Ten probes for the page, spread over the table; up to half of them are not recognized."""
+        candidates = [self.probes[i] for i in some(len(self.probes), 200)]
+        right = [p for p in candidates if self.ranked(p)["right"][0]]
+        wrong = [p for p in candidates if p not in right]
+        failures = [wrong[i] for i in some(len(wrong), max(STATIC_PROBES // 2, STATIC_PROBES - len(right)))] if wrong else []
+        successes = [right[i] for i in some(len(right), STATIC_PROBES - len(failures))] if right else []
+        return sorted(failures + successes)
+
+    def to_html(self) -> str:
+        """The explorer as an HTML fragment with a few probes; needs neither kernel nor network."""
+        if self._static_html is None:
+            places, probes = {}, []
+            for probe in self._static:
+                table = self.ranked(probe)
+                walks = [probe, *table["walk"][(table.index < SHOWN) | table["right"]]]
+                panels = [{k: v for k, v in p.items() if k not in ("pose", "scale", "frames", "fps")} for p in self.panels(probe)]
+                for entry, walk in zip(panels, walks, strict=True):
+                    entry["pose"] = places.setdefault(int(walk), len(places))
+                probes.append({"label": self._labels[probe], "panels": panels})
+            frames = self._windows.shape[1]
+            gallery = {"poses": packed(self._windows[list(places)]), "frames": frames, "fps": self._fps, "probes": probes}
+            self._static_html = player_html(label="Who is it?", gallery=gallery, choice=0)
+        return self._static_html
+
+    def _repr_mimebundle_(self, **kwargs):
+        return with_html(super()._repr_mimebundle_(**kwargs), self.to_html())
+
+
+def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np.ndarray]:
+    """Codes without time: view, body float32 [N, 128]; motion [N, 256], its mean and standard deviation over time."""
+    codes = encoded(autoencoder, windows)
+    motion = torch.cat([codes["motion"].mean(2), codes["motion"].std(2)], 1)
+    return {name: (motion if name == "motion" else codes[name]).cpu().numpy() for name in CODES}
+
+
+def joint_saliency(model: torch.nn.Module, x: torch.Tensor, subject: np.ndarray) -> np.ndarray:
+    """Which joints say who, and when: float64 [T, 15], shares that add up to one.
+
+    The gradient of the similarity between a window's learned embedding (without discriminants) and its person's mean embedding,
+    times the joint's spread over the windows: how much the similarity changes where a joint is off by as much as walks differ.
+    model: a GaitModel with a recognizer. x: float32 [N, 30, T]. subject: [N].
+    """
+    model.eval()
+    x = x.detach().requires_grad_()
+    embedding = torch.nn.functional.normalize(model(x)[1])
+    people = torch.from_numpy(pd.factorize(np.asarray(subject))[0])
+    own = people[:, None] == people  # [N, N]
+    centers = torch.nn.functional.normalize((own.float() @ embedding).detach())
+    (gradient,) = torch.autograd.grad((embedding * centers).sum(), x)
+    change = (gradient * x.detach().std(0)).unflatten(1, (-1, 2)).norm(dim=2).mean(0).T.double().numpy()
+    return change / change.sum()
