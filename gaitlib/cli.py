@@ -267,3 +267,39 @@ def evaluate(checkpoint, data, name, overrides):
 def visualize(checkpoint, data, name, overrides):
     """Run notebook 04 alone on a given checkpoint."""
     _alone("04_visualization", checkpoint, data, name, overrides)
+
+
+@main.command(epilog="Example: gaitlib grid configs/grids/smoke.yaml --workers 2")
+@click.argument("grid_file", metavar="GRID.yaml")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Runs at a time on this machine.")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="A dask scheduler whose workers run the points instead.")
+@click.option("--resume", is_flag=True, help="Do what is missing in an existing grid; what is done stays.")
+@_name
+def grid(grid_file, workers, scheduler, resume, name):
+    """Run every point of GRID.yaml, each as `gaitlib run` would, into reports/NAME/POINT/, and compare them in one page.
+
+    Points that fail stop no others. After Ctrl-C, a crash or a failure the same command with --resume does what is missing.
+    """
+    from gaitlib.experiment import StageFailed
+    from gaitlib.grid import DONE, run_grid
+
+    folder, points = run_grid(grid_file, workers=workers, scheduler=scheduler, resume=resume, name=name)
+    failed = [point for point in points if point.state != DONE]
+    click.echo(f"The report is {Path(os.path.relpath(folder)) / 'index.html'}")
+    if failed:
+        said = f"{len(failed)} of {len(points)} points are not done; the first, {failed[0].name}: {failed[0].error}"
+        raise StageFailed(said, bad_input=False)
+
+
+@main.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("name")
+def point(folder, name):
+    """Run one point of a grid; `gaitlib grid` starts these."""
+    from gaitlib.grid import run_point
+
+    run_point(folder, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, load_config, resolve
@@ -137,17 +139,41 @@ class Experiment:
         return folder, folder.with_suffix(".partial")
 
     def _stage(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
-        """together: all processes that torchrun started make it; otherwise the first does, and the others wait."""
+        """together: all processes that torchrun started make it; otherwise the first does, and the others wait.
+
+        Of several runs that need the same stage at once, one makes it. A line in cache/made.log says what was made and how long
+        it took.
+        """
         folder, partial = self._folders(name, key)
         first = int(os.environ.get("RANK", 0)) == 0
         if not folder.exists() and (first or together):
-            partial.mkdir(parents=True, exist_ok=True)
-            make(partial)
-            if first:
-                os.replace(partial, folder)
+            with self._alone(folder.name) if first else nullcontext():
+                if not folder.exists():
+                    began = time.monotonic()
+                    partial.mkdir(parents=True, exist_ok=True)
+                    make(partial)
+                    if first:
+                        os.replace(partial, folder)
+                        with (self.cache / "made.log").open("a") as log:
+                            log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {folder.name} {time.monotonic() - began:.1f} s\n")
         while not folder.exists():
             time.sleep(0.1)
         return folder
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """No other process makes this stage meanwhile; a process that ends in any way, also by being killed, gives it free."""
+        (self.cache / "locks").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.cache / "locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"    waiting: another run makes {name}", flush=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @cached_property
     def dataset(self) -> GaitDataset:
@@ -500,9 +526,9 @@ def _settle_kernels() -> None:
 
 def run_experiment(
     config: str, overrides: list[str] = (), *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache",
-    resume: bool = False, force: bool = False,
+    resume: bool = False, force: bool = False, chapters: tuple[str, ...] = CHAPTERS,
 ) -> Path:  # fmt: skip
-    """The whole experiment: notebooks 01-04 into reports/NAME/ with index.html; returns that folder.
+    """The whole experiment: notebooks 01-04, or some of them, into reports/NAME/ with index.html; returns that folder.
 
     An existing run folder is an error unless `resume` (finished stages are used again) or `force` (the run folder and the
     training of this configuration are made anew).
@@ -534,5 +560,6 @@ def run_experiment(
             "run": place(run),
             "cache": place(cache),
         },
+        chapters,
     )
     return run
