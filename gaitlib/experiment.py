@@ -451,7 +451,6 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config as Configuration
 
     from gaitlib.reports.html import notebook_html, write_index
 
@@ -467,8 +466,6 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
 
     start, seconds = datetime.now().astimezone(), {}
     _settle_kernels()
-    # sockets in files: no ports that several runs could collide on
-    kernels = Configuration({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
     for number, (name, path) in enumerate(notebooks.items(), 1):
         print(f"[{number}/{len(notebooks)}] {name}", flush=True)
         began = time.monotonic()
@@ -478,10 +475,11 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         if "02_training" in seconds and "checkpoint" in taken[name]:
             given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
-            papermill.execute_notebook(
-                path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
-                stdout_file=sys.stdout, config=kernels,
-            )  # fmt: skip
+            with _sockets() as kernels:
+                papermill.execute_notebook(
+                    path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
+                    stdout_file=sys.stdout, config=kernels,
+                )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename in ("KeyboardInterrupt", "Interrupted"):
                 raise Interrupted(stopped) from None
@@ -509,6 +507,21 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         run, metrics=metrics, config=experiment.config.model_dump(mode="json"),
         provenance=json.loads((run / "provenance.json").read_text()), left_out=experiment.left_out, chapters=executed,
     )  # fmt: skip
+
+
+@contextmanager
+def _sockets() -> Iterator:
+    """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
+
+    Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
+    """
+    from traitlets.config import Config as Configuration
+
+    if sys.platform == "win32":
+        yield Configuration()
+        return
+    with tempfile.TemporaryDirectory(prefix="gaitlib-", ignore_cleanup_errors=True) as folder:
+        yield Configuration({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def _settle_kernels() -> None:

@@ -255,7 +255,8 @@ def run_point(folder: Path, name: str) -> None:
 
 def _stop_with_the_parent() -> None:
     """Ctrl-C for this process when its standard input ends, which the parent's death brings about."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: a thread that reads it may not be there when Python ends
+        pass
     os.kill(os.getpid(), signal.SIGINT)
 
 
