@@ -32,6 +32,7 @@ from gaitlib.experiment import CHAPTERS, Experiment, root, run_experiment
 from gaitlib.files import replacing
 from gaitlib.reports.grid import write_report
 from gaitlib.reports.provenance import fingerprint
+from gaitlib.runs import best_validation
 
 LOOK_EVERY = 0.5  # seconds between looks at the processes
 DONE, FAILED, RUNNING, WAITING, STOPPED = "done", "failed", "running", "waiting", "stopped"
@@ -223,12 +224,6 @@ def status(folder: Path, name: str, config: str, *, running: bool = False) -> St
     if running or not said:
         return found
     return replace(found, state=STOPPED if said[-1].startswith("Stopped") else FAILED, error=said[-1])
-
-
-def best_validation(run: Path) -> float | None:
-    """The best rank-1 on the validation people that training saw; None where there was no training."""
-    path = run / "checkpoint" / "history.csv"
-    return float(pd.read_csv(path)["validation_rank1"].max()) if path.is_file() else None
 
 
 # ------------------------------------------------------------------------------------------------------------- the points

@@ -26,7 +26,7 @@ GRID = {
 }  # fmt: skip
 #: What goes wrong once each, where the file `trouble` is: the disk is full, the point's process is killed.
 NOTEBOOK = """
-import errno, os, signal
+import errno, os, signal, time
 from pathlib import Path
 trouble = Path("trouble")
 experiment = Experiment.open(config, overrides, data=data, run=run, cache=cache)
@@ -42,7 +42,7 @@ if trouble.is_dir():
     if name == "1-32" and not (trouble / name).exists():
         (trouble / name).touch()
         os.kill(os.getppid(), signal.SIGKILL)
-experiment.trained()
+experiment.trained(lambda _: time.sleep(0.3) if Path("slow").exists() else None)
 experiment.keep_training()
 experiment.keep_results(experiment.evaluate())
 """
@@ -98,9 +98,11 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     write_grid(clone / "g.yaml", GRID)
     command = gaitlib("grid", "g.yaml", "--workers", 2)
 
+    (clone / "slow").touch()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
         wait_for(clone / "reports/g/logs", "iteration 2/12")
         parent.kill()
+    (clone / "slow").unlink()
     (clone / "trouble").mkdir()
     troubled = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert troubled.returncode == 1, troubled.stdout + troubled.stderr

@@ -169,12 +169,13 @@ def _lead(settings: list[Setting], baseline: Setting | None) -> str:
     return said
 
 
-def _share(mean: Mean, digits: int = 1) -> str:
-    """A mean as text: 93.3 % [91.0, 95.6]."""
+def _share(mean: Mean) -> str:
+    """A mean of shares as text: 93.3 % [91.0, 95.6]; no share is beyond 0 and 1."""
     if math.isnan(mean.value):
         return "–"
-    interval = "" if math.isnan(mean.low) else f" [{100 * mean.low:.{digits}f}, {100 * mean.high:.{digits}f}]"
-    return f"{100 * mean.value:.{digits}f} %{interval}"
+    low, high = max(mean.low, 0), min(mean.high, 1)
+    interval = "" if math.isnan(mean.low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * mean.value:.1f} %{interval}"
 
 
 def _points(mean: Mean) -> str:

@@ -95,6 +95,20 @@ def write_index(
     _write(folder / "index.html", text)
 
 
+def write_overview(path: str | Path, runs: Iterable[tuple], grids: Iterable[str]) -> None:
+    """Write the page over all runs of a folder.
+
+    runs: pairs of a `gaitlib.runs.Run` and its size as text. grids: names of the folders that hold the report of a grid.
+    """
+    path = Path(path)
+    kinds: dict[str, list] = {}
+    for run, size in runs:
+        kinds.setdefault(str(run.config.get("protocol", "")), []).append((run, size))
+    for listed in kinds.values():
+        listed.sort(key=lambda pair: -(pair[0].rank1 if pair[0].rank1 is not None else -1))
+    _write(path, _template("runs.html.j2").render(kinds=kinds, grids=[(name, quote(name)) for name in grids], quote=quote))
+
+
 # --------------------------------------------------------------------------------------------------------- the headline
 
 
