@@ -10,8 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+import openpyxl
 import pytest
 import yaml
+
+from gaitlib import InputError
+from gaitlib.grid import Grid, Status, environment, is_done, seconds_left, status, summary, table
+from gaitlib.reports.grid import Mean, best_setting, difference, read_settings, write_report
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -129,3 +134,204 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     log = (clone / "reports/calm/logs/seed-0_stride-32.log").read_text()
     log += (clone / "reports/calm/logs/seed-0_stride-64.log").read_text()
     assert "waiting: another run makes training-" in log or "waiting: another run makes walkers-" in log
+
+
+# ----------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": {"sed": [0, 1]}}, "there is no key 'sed' in the configuration; the nearest is 'seed'"),
+        ({"axes": {"seed": ["few"]}}, "seed = 'few'"),
+        ({"axes": {"seed": [0, 0]}}, "two points are called seed-0"),
+        ({"axes": {"what": {"a": {"seed": 1}, "b": {"seed": 1}}}}, "points what-a and what-b are the same configuration"),
+        ({"axes": {"arm": ["beyond", "besides"]}}, "besides.yaml cannot be read"),
+        ({"axes": {}}, "axes"),
+        ({"axis": {"seed": [0]}}, "has no 'axis'; the nearest is 'axes'"),
+        ({"set": {"training.iteration": 3}}, "the nearest is 'training.iterations'"),
+        ({"leave_out": [{"sed": 0}]}, "there is no axis 'sed'"),
+        ({"leave_out": [{"seed": 7}]}, "seed has no value '7'"),
+        ({"leave_out": [{"seed": [0, 1]}]}, "leaves no point"),
+        ({"baseline": {"seed": 7}}, "seed has no value '7'"),
+        ({"notebooks": ["05_more"]}, "notebooks"),
+        ({"base": "none.yaml"}, "none.yaml cannot be read"),
+        ({"data": "nowhere"}, "nowhere is not a data set folder"),
+        ({"set": {"protocol": "casia"}}, "casia.yaml"),
+    ],
+)
+def test_bad_grids_are_one_sentence_and_nothing_starts(clone, capsys, changes, words):
+    from gaitlib.cli import main
+
+    write_grid(clone / "g.yaml", {"base": "configs/quick.yaml", "axes": {"seed": [0, 1]}} | changes)
+    before = sorted(clone.rglob("*"))
+    with pytest.raises(SystemExit) as stop:
+        main(["grid", "g.yaml"])
+    said = capsys.readouterr()
+    assert stop.value.code == 2
+    assert re.fullmatch(r"gaitlib: [^\n]+\n", said.err), said.err
+    assert words in said.err
+    assert sorted(clone.rglob("*")) == before
+
+
+def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
+    from gaitlib.grid import run_grid
+
+    write_grid(clone / "g.yaml", GRID)
+    (clone / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        run_grid("g.yaml", reports="file")
+    with pytest.raises(InputError, match=r"No dask scheduler answers at tcp://127.0.0.1:9|needs dask"):
+        run_grid("g.yaml", scheduler="tcp://127.0.0.1:9")
+    assert not (clone / "reports").exists()
+    (clone / "reports/g").mkdir(parents=True)
+    (clone / "reports/g/thesis.tex").touch()
+    with pytest.raises(InputError, match="--resume"):
+        run_grid("g.yaml")
+    with pytest.raises(InputError, match="is no grid's folder"):
+        run_grid("g.yaml", resume=True)
+    assert [p.name for p in (clone / "reports").rglob("*")] == ["g", "thesis.tex"]
+
+
+def test_the_grids_that_come_with_it_can_be_read():
+    points = {path.stem: Grid.load(path).points for path in (ROOT / "configs" / "grids").glob("*.yaml")}
+    assert {name: len(found) for name, found in points.items()} == {"arms": 9, "feature_types": 18, "smoke": 2}
+    arms = {point.labels["arm"]: point.config for point in points["arms"]}
+    assert arms["as_released"].model.layout == "scrambled"
+    assert arms["beyond"].model.discriminants == 2
+    assert {config.training.iterations for config in arms.values()} == {1200}
+
+
+def test_later_layers_win(tmp_path):
+    variants = {"slow": {"training": {"iterations": 9}}, "fast": {"training.iterations": 2, "model.discriminants": 0}}
+    content = {"base": "configs/quick.yaml", "set": {"training.iterations": 5}, "axes": {"pace": variants, "seed": [3]}}
+    grid = Grid.load(write_grid(tmp_path / "g.yaml", content))
+    assert [point.name for point in grid.points] == ["pace-slow_seed-3", "pace-fast_seed-3"]
+    assert [point.config.training.iterations for point in grid.points] == [9, 2]
+    assert [point.config.model.discriminants for point in grid.points] == [2, 0]
+    assert grid.baseline == {"pace": "slow"}
+
+
+def test_threads_and_gpus_are_divided(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    found = [environment(slot, 3) for slot in range(3)]
+    assert [e["OMP_NUM_THREADS"] for e in found] == ["2", "2", "2"]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in found] == ["2", "5", "2"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert environment(0, 2)["OMP_NUM_THREADS"] == "1"
+
+
+# ---------------------------------------------------------------------------------------------------------- the report
+
+
+@pytest.fixture
+def fabricated(tmp_path):
+    """A grid folder of two settings and three seeds, the last point failed: (folder, statuses)."""
+    from gaitlib.grid import _record
+
+    content = {"base": "configs/quick.yaml", "axes": {"losses.contrastive": [0.0, 1.0], "seed": [0, 1, 2]}}
+    grid, folder = Grid.load(write_grid(tmp_path / "g.yaml", content)), tmp_path / "reports" / "g"
+    (folder / "logs").mkdir(parents=True)
+    (folder / "grid.json").write_text(json.dumps(_record(grid, tmp_path / "cache")))
+    for i, point in enumerate(grid.points[:-1]):
+        run = folder / point.name
+        (run / "checkpoint").mkdir(parents=True)
+        rank1 = [0.80, 0.82, 0.84, 0.90, 0.91][i]
+        known = {"config_fingerprint": point.fingerprint, "data_fingerprint": "d", "commit": "c", "start": "2026-01-01T00:00:00"}
+        known |= {"stage_seconds": {"02_training": 3600.0}, "hardware": {"threads": 2}}
+        (run / "provenance.json").write_text(json.dumps(known))
+        (run / "metrics.json").write_text(json.dumps({"rank1": {"NM": rank1, "mean": rank1}}))
+        (run / "config.yaml").write_text(yaml.safe_dump(point.config.model_dump(mode="json")))
+        (run / "checkpoint" / "history.csv").write_text(f"iteration,validation_rank1\n1,0.1\n2,{1 - rank1}\n3,0.05\n")
+        for name in ("index.html", "checkpoint/model.safetensors", "checkpoint/state.pt"):
+            (run / name).write_text("x" * 1000)
+    log = "[1/4] 01_data_preparation\n[2/4] 02_training\ngaitlib: Notebook 02_training, cell 4: <b>no</b> more memory\n"
+    (folder / "logs" / f"{grid.points[-1].name}.log").write_text(log)
+    return folder, [status(folder, point.name, point.fingerprint) for point in grid.points]
+
+
+def test_means_differences_and_the_best(fabricated):
+    folder, found = fabricated
+    first, second = read_settings(folder, json.loads((folder / "grid.json").read_text()), found)
+    assert (first.is_baseline, second.is_baseline) == (True, False)
+    mean = first.mean()
+    half = 4.302653 * 0.02 / 3**0.5  # Student's t for two degrees of freedom, from a printed table
+    assert (mean.value, mean.low, mean.high) == pytest.approx((0.82, 0.82 - half, 0.82 + half), abs=1e-6)
+    paired = difference(second, first)  # seeds 0 and 1: +0.10 and +0.09
+    assert paired.value == pytest.approx(0.095)
+    assert paired.high - paired.value == pytest.approx(12.7062 * 0.005, rel=1e-4)
+    assert Mean.of([0.5]).low != Mean.of([0.5]).low  # one seed has no interval
+    assert best_setting([first, second]) is first  # by the validation people, who disagree with the test people
+    assert first.core_hours == 6
+
+
+def test_the_report_of_a_grid(fabricated):
+    folder, found = fabricated
+    assert [p.state for p in found] == ["done"] * 5 + ["failed"]
+    write_report(folder, found)
+    page = (folder / "index.html").read_text()
+    assert "5 of 6 runs are done. Chosen on validation people, the best is contrastive 0.0: rank-1 82.0 %" in page
+    assert "+9.5 [+3.1, +15.9] points" in page
+    assert "&lt;b&gt;no&lt;/b&gt; more memory" in page
+    assert "<b>no" not in page
+    for href in re.findall(r'href="([^"#]+)"', page):
+        assert href == "data:," or (folder / href).is_file(), href
+    assert not re.search(r"(src|href)=\"https?:", page)
+    book = openpyxl.load_workbook(folder / "grid.xlsx")
+    rows = list(book["Settings"].iter_rows(min_row=5, values_only=True))
+    assert [row[0] for row in rows] == ["0.0", "1.0"]
+    assert (rows[1][1], rows[1][-4]) == (2, pytest.approx(0.095))
+    assert book["Runs"]["A4"].hyperlink.target == "contrastive-0.0_seed-0/index.html"
+
+
+def test_the_table_says_where_points_stand(fabricated):
+    folder, found = fabricated
+    shown = table(found)
+    assert shown["rank-1"].tolist()[:2] == ["80.0%", "82.0%"]
+    assert shown["error"].tolist()[-1] == "Notebook 02_training, cell 4: <b>no</b> more memory"
+    log = folder / "logs" / "now.log"
+    look = "iteration {}/60  loss 5.7  validation rank-1 {}%  about 0.5 min left\n"
+    log.write_text("[2/4] 02_training\n" + look.format(20, "12.5") + look.format(40, "25.0"))
+    now = status(folder, "now", "", running=True)
+    assert (now.notebook, now.iteration, now.validation, now.left) == ("2/4 training", "40/60", 0.25, 30)
+    assert summary([*found, now], 90.0) == "5 done, 1 running, 1 failed of 7; about 1:30 left"
+    done, waiting = Status("a", "done", seconds=60.0), Status("b")
+    assert seconds_left([waiting], 2) is None
+    assert seconds_left([done, waiting, waiting], 2) == 60
+    assert seconds_left([done, waiting, waiting], 1) == 120
+
+
+# -------------------------------------------------------------------------------------------------------- housekeeping
+
+
+def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
+    from filelock import FileLock
+
+    from gaitlib.cli import main
+    from gaitlib.runs import find_runs
+
+    folder, _ = fabricated
+    base = folder.parents[1]
+    monkeypatch.chdir(base)
+    assert [run.name for run in find_runs() if run.matches(["seed=1"])] == [
+        "g/contrastive-0.0_seed-1",
+        "g/contrastive-1.0_seed-1",
+    ]
+    assert len([run for run in find_runs() if run.matches(["contrastive-0*", "protocol=walkers"])]) == 3
+    main(["runs", "seed=0"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "g/contrastive-0.0_seed-0  2026-01-01 00:00  walkers        0       20.0%   80.0%" in out
+    assert 'href="g/contrastive-0.0_seed-0/index.html"' in (base / "reports" / "index.html").read_text()
+
+    for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "mine"):
+        (base / "cache" / name).mkdir(parents=True)
+    (base / "cache" / "locks").mkdir()
+    with FileLock(base / "cache" / "locks" / "training-0123456789abcdee.lock"):  # somebody makes it
+        main(["clean", "--keep-best", "--yes"], standalone_mode=False)
+    assert sorted(p.name for p in (base / "cache").iterdir()) == ["locks", "mine", "training-0123456789abcdee.partial"]
+    weights = {p.parents[1].name for p in folder.glob("*/checkpoint/model.safetensors")}
+    assert weights == {"contrastive-0.0_seed-0"} == {p.parents[1].name for p in folder.glob("*/checkpoint/state.pt")}
+    assert len(list(folder.glob("*/checkpoint/history.csv"))) == len(list(folder.glob("*/index.html"))) == 5
+    points = json.loads((folder / "grid.json").read_text())["points"]
+    assert all(is_done(folder / name, points[name]["fingerprint"]) for name in list(points)[:5])
