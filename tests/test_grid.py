@@ -1,8 +1,10 @@
 """Grids: what is refused, what is shared, and that killing anything changes no result."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -107,7 +109,6 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
         wait_for(clone / "reports/g/logs", "iteration 2/12")
         parent.kill()
-    (clone / "slow").unlink()
     (clone / "trouble").mkdir()
     troubled = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert troubled.returncode == 1, troubled.stdout + troubled.stderr
@@ -118,6 +119,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert "killed by signal 9" in page
     assert "No space left" in page
     shutil.rmtree(clone / "trouble")
+    (clone / "slow").unlink()
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "seed-0_stride-32 done" in resumed.stdout
@@ -335,3 +337,33 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
     assert len(list(folder.glob("*/checkpoint/history.csv"))) == len(list(folder.glob("*/index.html"))) == 5
     points = json.loads((folder / "grid.json").read_text())["points"]
     assert all(is_done(folder / name, points[name]["fingerprint"]) for name in list(points)[:5])
+
+
+# ------------------------------------------------------------------------------------------------------------- a cluster
+
+
+def test_a_killed_worker_of_a_cluster_is_replaced_and_nothing_is_done_twice(clone):
+    distributed = pytest.importorskip("dask.distributed", reason='dask is not installed: pip install -e ".[cluster]"')
+    from gaitlib.grid import run_grid
+
+    write_grid(clone / "g.yaml", GRID)
+    (clone / "slow").touch()
+    killed = []
+
+    def show(points, left):  # the first worker whose point trains
+        if not killed and any(point.iteration and point.state == "running" for point in points):
+            pids = client.run(os.getpid)
+            busy = client.processing()
+            address = next(a for a, tasks in busy.items() if any(p.name in str(tasks) for p in points if p.iteration))
+            killed.append(pids[address])
+            os.kill(pids[address], signal.SIGKILL)
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        _, points = run_grid("g.yaml", scheduler=cluster.scheduler_address, show=show)
+    assert killed
+    assert [p.state for p in points] == ["done"] * 3, points
+    assert len(results(clone / "reports/g")) == 3
+    counts = made(clone / "cache")
+    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 3}
+    assert set(counts.values()) == {1}
