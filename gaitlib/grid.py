@@ -249,10 +249,15 @@ def run_point(folder: Path, name: str) -> None:
 
 
 def _stop_with_the_parent() -> None:
-    """Ctrl-C for this process when its standard input ends, which the parent's death brings about."""
+    """Ctrl-C for this process when its standard input ends, which the parent's death brings about.
+
+    Again each minute: a kernel that is just starting does not hear the first.
+    """
     while os.read(0, 1):  # not sys.stdin: a thread that reads it may not be there when Python ends
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    while True:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
 
 
 def _start(base: str, folder: str, name: str, environment: dict) -> subprocess.Popen:

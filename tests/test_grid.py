@@ -105,11 +105,11 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     write_grid(clone / "g.yaml", GRID)
     command = gaitlib("grid", "g.yaml", "--workers", 2)
 
+    (clone / "trouble").mkdir()
     (clone / "slow").touch()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
         wait_for(clone / "reports/g/logs", "iteration 2/12")
         parent.kill()
-    (clone / "trouble").mkdir()
     troubled = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert troubled.returncode == 1, troubled.stdout + troubled.stderr
     assert re.fullmatch(r"gaitlib: 2 of 3 points are not done; the first, seed-0_stride-64: .*No space left.*\n", troubled.stderr)
