@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import openpyxl
@@ -136,6 +138,14 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     log = (clone / "reports/calm/logs/seed-0_stride-32.log").read_text()
     log += (clone / "reports/calm/logs/seed-0_stride-64.log").read_text()
     assert "waiting: another run makes training-" in log or "waiting: another run makes walkers-" in log
+
+    again = subprocess.run(gaitlib("rerun", "reports/calm/seed-0_stride-64"), capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, ""), again.stdout + again.stderr
+    assert again.stdout.endswith("All numbers are the same.\n")
+    assert "not the same around it" not in again.stdout
+    assert made(clone / "cache") == counts  # nothing was taken from there, nothing left there
+    repeated = clone / "reports" / "seed-0_stride-64-again" / "metrics.json"
+    assert repeated.read_bytes() == (clone / "reports/calm/seed-0_stride-64/metrics.json").read_bytes()
 
 
 # ----------------------------------------------------------------------------------------------------- what is refused
@@ -337,6 +347,47 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
     assert len(list(folder.glob("*/checkpoint/history.csv"))) == len(list(folder.glob("*/index.html"))) == 5
     points = json.loads((folder / "grid.json").read_text())["points"]
     assert all(is_done(folder / name, points[name]["fingerprint"]) for name in list(points)[:5])
+
+
+def test_numbers_that_differ_are_told():
+    from gaitlib.runs import differences
+
+    before = {"rank1": {"NM": 0.91, "mean": 0.9}, "ci95": {"NM": [0.8, 0.95]}, "iterations": 4}
+    after = {"rank1": {"NM": 0.92, "mean": 0.9}, "ci95": {"NM": [0.8, 0.96]}, "iterations": 4}
+    assert differences(before, before) == []
+    assert differences(before, after) == ["rank1.NM: 0.91 -> 0.92", "ci95.NM: 0.8, 0.95 -> 0.8, 0.96"]
+
+
+def test_what_cannot_be_repeated_is_refused(clone):
+    from gaitlib.runs import rerun
+
+    with pytest.raises(InputError, match="holds no finished run"):
+        rerun("reports/none")
+    run = clone / "reports" / "old"
+    run.mkdir(parents=True)
+    (run / "metrics.json").write_text('{"rank1": {}}')
+    (run / "config.yaml").write_text(yaml.safe_dump(TINY | {"walkers.subjects": 4}))
+    facts = {"stage_seconds": {"02_training": 1.0}, "data_fingerprint": "f" * 64, "hardware": {}}
+    (run / "provenance.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
+        rerun(run)
+    assert not (clone / "reports" / "old-again").exists()
+    assert list((clone / "cache").iterdir()) == []
+
+
+def test_a_run_that_is_moved_or_zipped_still_works(small_run, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "run"), "zip", small_run)
+    moved = tmp_path / "elsewhere" / "renamed"
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(moved)
+    pages = list(moved.glob("*.html"))
+    assert len(pages) == 5
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert str(small_run) not in text
+        for link in re.findall(r'<(?:a|img|link|script)\b[^>]*?\s(?:href|src)="([^"#]+)"', text):
+            if not link.startswith(("data:", "http", "mailto:")):
+                assert (moved / unquote(link)).exists(), f"{page.name}: {link}"
 
 
 # ------------------------------------------------------------------------------------------------------------- a cluster
