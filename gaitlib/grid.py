@@ -549,6 +549,7 @@ class _TerminalTable:
         most = max(size.lines - 4, 1)
         chosen = points if len(points) <= most else sorted(points, key=lambda p: order.index(p.state))[:most]
         shown = table(chosen).reset_index().drop(columns="error")
+        shown["point"] = shown["point"].str.ljust(shown["point"].str.len().max())
         lines = [line[: size.columns - 1] for line in shown.to_string(index=False, justify="left").splitlines()]
         lines += [f"  {p.name}: {p.error}"[: size.columns - 1] for p in points if p.error][: size.lines - 2 - len(lines)]
         lines.append(summary(points, left))
