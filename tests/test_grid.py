@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from gaitlib import InputError
-from gaitlib.grid import Grid, Status, environment, is_done, seconds_left, status, summary, table
+from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
 from gaitlib.reports.grid import Mean, best_setting, difference, read_settings, write_report
 
 ROOT = Path(__file__).parents[1]
@@ -122,19 +122,19 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert "No space left" in page
     shutil.rmtree(clone / "trouble")
     (clone / "slow").unlink()
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert "seed-0_stride-32 done" in resumed.stdout
+    _, points = run_grid("g.yaml", workers=2, resume=True)
+    assert [p.state for p in points] == ["done"] * 3, points
 
     (clone / "cache").rename(clone / "troubled")
-    undisturbed = subprocess.run([*command, "--name", "calm"], capture_output=True, text=True, check=False)
-    assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
+    _, points = run_grid("g.yaml", workers=2, name="calm")
+    assert [p.state for p in points] == ["done"] * 3, points
     assert results(clone / "reports/g") == results(clone / "reports/calm")
     assert len(results(clone / "reports/calm")) == 3
+    for cache in ("cache", "troubled"):
+        counts = made(clone / cache)
+        assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 3}
+        assert set(counts.values()) == {1}  # although two points need a training at once
     counts = made(clone / "cache")
-    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 3}
-    assert set(counts.values()) == {1}  # although two points need a training at once
-    assert made(clone / "troubled") == counts
     log = (clone / "reports/calm/logs/seed-0_stride-32.log").read_text()
     log += (clone / "reports/calm/logs/seed-0_stride-64.log").read_text()
     assert "waiting: another run makes training-" in log or "waiting: another run makes walkers-" in log
@@ -187,8 +187,6 @@ def test_bad_grids_are_one_sentence_and_nothing_starts(clone, capsys, changes, w
 
 
 def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
-    from gaitlib.grid import run_grid
-
     write_grid(clone / "g.yaml", GRID)
     (clone / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
@@ -395,8 +393,6 @@ def test_a_run_that_is_moved_or_zipped_still_works(small_run, tmp_path):
 
 def test_a_killed_worker_of_a_cluster_is_replaced_and_nothing_is_done_twice(clone):
     distributed = pytest.importorskip("dask.distributed", reason='dask is not installed: pip install -e ".[cluster]"')
-    from gaitlib.grid import run_grid
-
     write_grid(clone / "g.yaml", GRID)
     (clone / "slow").touch()
     killed = []
