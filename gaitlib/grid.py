@@ -529,7 +529,8 @@ def _duration(seconds: float | None) -> str:
 
 def live_table() -> Callable[[list[Status], float | None], None]:
     """What shows the points while they run: a table that is drawn anew in a notebook or terminal, else a line a change."""
-    if "ipykernel" in sys.modules:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if hasattr(shell, "kernel"):
         from IPython.display import HTML, display
 
         handle = display(HTML(""), display_id=True)
