@@ -282,7 +282,7 @@ def test_the_report_of_a_grid(fabricated):
     write_report(folder, found)
     page = (folder / "index.html").read_text()
     assert "5 of 6 runs are done. Chosen on validation people, the best is contrastive 0.0: rank-1 82.0 %" in page
-    assert "+9.5 [+3.1, +15.9] points" in page
+    assert "+9.5 [+3.1, +15.9]" in page
     assert "&lt;b&gt;no&lt;/b&gt; more memory" in page
     assert "<b>no" not in page
     for href in re.findall(r'href="([^"#]+)"', page):
