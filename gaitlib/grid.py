@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -319,6 +319,9 @@ class _Machine:
             for _, process in self.jobs.values():
                 process.kill()
 
+    def close(self) -> None:
+        """Nothing is left to close."""
+
 
 def environment(slot: int, workers: int) -> dict[str, str]:
     """Environment of the process in a slot: its share of the threads, and one of the GPUs where there are several."""
@@ -376,6 +379,10 @@ class _Cluster:
         for future in running:
             future.exception()
 
+    def close(self) -> None:
+        """Leave the scheduler; it and its workers are somebody else's."""
+        self.client.close()
+
 
 def _on_a_worker(base: str, folder: str, name: str) -> int:
     """The exit code of a point, run by a worker of dask in a process of its own."""
@@ -396,12 +403,15 @@ def run_grid(
 ) -> tuple[Path, list[Status]]:  # fmt: skip
     """Run the points of a grid file into reports/NAME/POINT/ and write reports/NAME/index.html and grid.xlsx.
 
+    Paths are taken from the root of the repository, wherever the notebook runs.
     workers: processes on this machine; with `scheduler`, the address of a dask scheduler, those of dask are used instead.
     show: called with the points and the seconds left whenever something may have changed; default: `live_table()`.
     Returns the grid's folder and where each point stands. A point that fails stops no other.
     Raises InputError before anything is written or started; Interrupted after Ctrl-C, when the points have saved where they are.
     """
-    grid, base = Grid.load(path), root()
+    base = root()
+    os.chdir(base)
+    grid = Grid.load(path)
     folder = (Path(reports) / (name or grid.name)).resolve()
     if folder.is_dir() and any(folder.iterdir()) and not resume:
         raise InputError(f"{Path(reports) / folder.name} exists; give --resume to do what is missing, or another --name.")
@@ -413,7 +423,7 @@ def run_grid(
         if grid.data:
             experiment.split  # noqa: B018
     pool = _Cluster(scheduler, base, folder) if scheduler else _Machine(workers, base, folder)
-    with _owned(folder):
+    with closing(pool), _owned(folder):
         _write_json(folder / "grid.json", _record(grid, Path(cache).resolve()))
         found = _work(grid, folder, pool, show or live_table(), workers)
     return folder, found

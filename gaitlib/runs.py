@@ -173,7 +173,7 @@ def rerun(
         if found != wanted:
             which = data or "the embedded walkers of this version"
             raise InputError(
-                f"{folder} was made of data with fingerprint {wanted[:12]}, not of {which}; give its folder with --data."
+                f"{folder} was made of data {wanted[:12]}, and {which} are {found[:12]}; give its folder with --data."
             )
         again = run_experiment(str(folder / "config.yaml"), data=data, name=name, reports=reports, cache=fresh, chapters=chapters)
     return again, differences(before, read_json(again / "metrics.json"))
