@@ -544,7 +544,9 @@ def live_table() -> Callable[[list[Status], float | None], None]:
         from IPython.display import HTML, display
 
         handle = display(HTML(""), display_id=True)
-        return lambda points, left: handle.update(HTML(f"{table(points).to_html()}<p>{summary(points, left)}</p>"))
+        return lambda points, left: handle.update(
+            HTML(f"{table(points).reset_index().to_html(index=False, border=0)}<p>{summary(points, left)}</p>")
+        )
     return _TerminalTable() if sys.stdout.isatty() else _Lines()
 
 
