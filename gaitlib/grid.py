@@ -544,9 +544,12 @@ def live_table() -> Callable[[list[Status], float | None], None]:
         from IPython.display import HTML, display
 
         handle = display(HTML(""), display_id=True)
-        return lambda points, left: handle.update(
-            HTML(f"{table(points).reset_index().to_html(index=False, border=0)}<p>{summary(points, left)}</p>")
-        )
+
+        def update(points: list[Status], left: float | None) -> None:
+            rows = table(points).reset_index().to_html(index=False, border=0)
+            handle.update(HTML(f"{rows}<p>{summary(points, left)}</p>"))
+
+        return update
     return _TerminalTable() if sys.stdout.isatty() else _Lines()
 
 
