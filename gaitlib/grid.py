@@ -272,13 +272,18 @@ def _start(base: str, folder: str, name: str, environment: dict) -> subprocess.P
 
 
 def _ended(folder: str, name: str, process: subprocess.Popen) -> int:
-    """The exit code; a process that was killed cannot say so itself."""
+    """The exit code; a process that was killed or did not come as far as our own errors cannot say so itself."""
     process.stdin.close()
-    if process.returncode < 0:
-        killed = f"gaitlib: killed by signal {-process.returncode}; when that was not you, memory may have run out\n"
-        with (Path(folder) / "logs" / f"{name}.log").open("a") as log:
-            log.write(killed)
-    return process.returncode
+    code, log = process.returncode, Path(folder) / "logs" / f"{name}.log"
+    said = ""
+    if code < 0:
+        said = f"killed by signal {-code}; when that was not you, memory may have run out"
+    elif code and "gaitlib: " not in log.read_text(errors="replace"):
+        said = f"ended with exit code {code}; {log} may say why"
+    if said:
+        with log.open("a") as file:
+            file.write(f"gaitlib: {said}\n")
+    return code
 
 
 class _Machine:

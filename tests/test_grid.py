@@ -232,6 +232,23 @@ def test_threads_and_gpus_are_divided(monkeypatch):
     assert environment(0, 2)["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("raise SystemExit(3)", "ended with exit code 3"), ("import os; os.kill(os.getpid(), 9)", "killed by signal 9")],
+)
+def test_a_process_that_ends_without_a_word_failed(tmp_path, code, said):
+    from gaitlib.grid import _ended
+
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "p.log").write_text("[1/4] 01_data_preparation\n")
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    process.wait()
+    assert _ended(str(tmp_path), "p", process)
+    found = status(tmp_path, "p", "")
+    assert (found.state, found.notebook) == ("failed", "1/4 data preparation")
+    assert said in found.error
+
+
 # ---------------------------------------------------------------------------------------------------------- the report
 
 
