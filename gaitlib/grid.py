@@ -92,8 +92,9 @@ class Grid:
         path = Path(path)
         file = _checked(path)
         axes = {axis: [_label(value) for value in values] for axis, values in file.axes.items()}
-        for where, rule in [("baseline", file.baseline), *(("leave_out", rule) for rule in file.leave_out)]:
-            _check_rule(f"{path}, {where}", rule, axes)
+        _check_rule(f"{path}, baseline", file.baseline, {axis: labels for axis, labels in axes.items() if axis != "seed"})
+        for rule in file.leave_out:
+            _check_rule(f"{path}, leave_out", rule, axes)
         points: list[Point] = []
         for values in product(*file.axes.values()):
             chosen = dict(zip(file.axes, values, strict=True))

@@ -165,7 +165,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
         ({"leave_out": [{"sed": 0}]}, "there is no axis 'sed'"),
         ({"leave_out": [{"seed": 7}]}, "seed has no value '7'"),
         ({"leave_out": [{"seed": [0, 1]}]}, "leaves no point"),
-        ({"baseline": {"seed": 7}}, "seed has no value '7'"),
+        ({"baseline": {"seed": 0}}, "baseline: there is no axis 'seed'"),
         ({"notebooks": ["05_more"]}, "notebooks"),
         ({"base": "none.yaml"}, "none.yaml cannot be read"),
         ({"data": "nowhere"}, "nowhere is not a data set folder"),
