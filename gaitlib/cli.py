@@ -67,8 +67,10 @@ _name = click.option("--name", default="", callback=_checked_name, help="The run
 def run(config, overrides, data, name, resume, force):
     """Run notebooks 01-04 on CONFIG and write the report into reports/NAME/."""
     from gaitlib.experiment import run_experiment
+    from gaitlib.runs import write_runs_page
 
     folder = run_experiment(config, list(overrides), data=data, name=name, resume=resume, force=force)
+    write_runs_page()
     click.echo(f"The report is {folder / 'index.html'}")
 
 
@@ -281,3 +283,116 @@ def compare(runs, name):
 
     folder = Path("reports") / (name or "compared")
     click.echo(f"The page is {compare(runs, folder)}")
+
+
+@main.command(epilog="Example: gaitlib grid configs/grids/smoke.yaml --workers 2")
+@click.argument("grid_file", metavar="GRID.yaml")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Runs at a time on this machine.")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="A dask scheduler whose workers run the points instead.")
+@click.option("--resume", is_flag=True, help="Do what is missing in an existing grid; what is done stays.")
+@_name
+def grid(grid_file, workers, scheduler, resume, name):
+    """Run every point of GRID.yaml, each as `gaitlib run` would, into reports/NAME/POINT/, and compare them in one page.
+
+    Points that fail stop no others. After Ctrl-C, a crash or a failure the same command with --resume does what is missing.
+    """
+    from gaitlib.experiment import StageFailed
+    from gaitlib.grid import DONE, run_grid
+    from gaitlib.runs import write_runs_page
+
+    folder, points = run_grid(grid_file, workers=workers, scheduler=scheduler, resume=resume, name=name)
+    write_runs_page()
+    failed = [point for point in points if point.state != DONE]
+    click.echo(f"The report is {Path(os.path.relpath(folder)) / 'index.html'}")
+    if failed:
+        said = f"{len(failed)} of {len(points)} points are not done; the first, {failed[0].name}: {failed[0].error}"
+        raise StageFailed(said, bad_input=False)
+
+
+@main.command(epilog="Example: gaitlib rerun reports/quick")
+@click.argument("run")
+@_data
+@_name
+def rerun(run, data, name):
+    """Repeat RUN from its folder alone, without any cached stage, and say whether the numbers are the same.
+
+    Exit code 0 when metrics.json is the same, 1 when a number differs. A data set is found in data/ by its fingerprint, or given
+    with --data.
+    """
+    from gaitlib.runs import circumstances, read_json, rerun, write_runs_page
+
+    again, differing = rerun(run, data=data, name=name)
+    click.echo(f"The report is {again / 'index.html'}")
+    write_runs_page()
+    for line in circumstances(*(read_json(Path(folder) / "provenance.json") for folder in (run, again))):
+        click.echo(f"  not the same around it: {line}")
+    for line in differing:
+        click.echo(f"  {line}")
+    click.echo(f"{len(differing)} numbers differ." if differing else "All numbers are the same.")
+    sys.exit(1 if differing else 0)
+
+
+@main.command(epilog="Example: gaitlib runs protocol=walkers 'smoke/*'")
+@click.argument("words", nargs=-1)
+def runs(words):
+    """List the runs in reports/ and what they take on the disk, and write reports/index.html.
+
+    WORDS choose: key=value of the configuration, or a part of the name.
+    """
+    from gaitlib.runs import find_runs, megabytes, size, write_runs_page
+
+    chosen = [run for run in find_runs() if run.matches(words)]
+    if not chosen:
+        click.echo("No run in reports/" + (f" fits {' '.join(words)}." if words else "."))
+        return
+    width = max(len(run.name) for run in chosen)
+    click.echo(f"{'run':{width}}  {'started':16}  {'protocol':10}  seed  validation  rank-1  {'size':>10}")
+    for run in chosen:
+        shares = ["     –" if share is None else f"{share:6.1%}" for share in (run.validation, run.rank1)]
+        started = run.provenance.get("start", "not finished")[:16].replace("T", " ")
+        click.echo(
+            f"{run.name:{width}}  {started:16}  {run.config.get('protocol', ''):10}  {run.config.get('seed', ''):4}  "
+            f"{shares[0]:>10}  {shares[1]}  {megabytes(size(run.folder)):>10}"
+        )
+    cache = Path("cache")
+    click.echo(f"{len(chosen)} runs, {megabytes(sum(size(run.folder) for run in chosen))}; cache/ {megabytes(size(cache))}")
+    click.echo(f"All of them on one page: {write_runs_page()}")
+
+
+@main.command(epilog="Example: gaitlib clean --keep-best")
+@click.option("--keep-best", is_flag=True, help="Also the weights of all runs but the best of each data set and protocol.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean(keep_best, yes):
+    """Delete stages from cache/, which are made again when they are needed; pages and numbers of runs always stay.
+
+    The best run is chosen by the validation people. Runs without weights can be repeated with `gaitlib rerun`.
+    """
+    from gaitlib.runs import delete, megabytes, size, what_can_go
+
+    going = what_can_go("reports", "cache", keep_best=keep_best)
+    for path in going:
+        click.echo(f"{megabytes(size(path)):>12}  {path}")
+    if not going:
+        click.echo("There is nothing to delete.")
+        return
+    total = megabytes(sum(size(path) for path in going))
+    if yes or click.confirm(f"Delete {total}?"):
+        for path in going:
+            delete(path)
+        click.echo(f"Deleted {total}.")
+
+
+@main.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("name")
+def point(folder, name):
+    """Run one point of a grid; `gaitlib grid` starts these."""
+    # a grammar of internet addresses that jsonschema compiles where it finds it, and notebooks never need: a third of the start
+    sys.modules.setdefault("rfc3987_syntax", None)
+    from gaitlib.grid import run_point
+
+    run_point(folder, name)
+
+
+if __name__ == "__main__":
+    main()

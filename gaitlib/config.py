@@ -1,6 +1,7 @@
 """The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -134,15 +135,17 @@ def config_folder() -> Path:
     raise InputError("There is no configs/default.yaml here; run from the root of the repository.")
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple = ()) -> Config:
-    """default.yaml, then the overrides in `path`, then `overrides` like "training.iterations=200".
+def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:
+    """default.yaml, then the overrides in `path`, then `layers`, then `overrides` like "training.iterations=200".
 
+    layers: what to call it in an error, and its keys and values, nested or dotted.
     Raises InputError for a file that is missing or not YAML, a key that does not exist (the nearest valid one is named) and a
     value that does not fit.
     """
-    content = _read(config_folder() / "default.yaml")
+    content = read_yaml(config_folder() / "default.yaml")
     known = dict(_flat(content))
-    _merge(content, _read(Path(path)), known, str(path))
+    for where, changes in [(str(path), read_yaml(Path(path))), *layers]:
+        _merge(content, changes, known, where)
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
@@ -172,7 +175,8 @@ def resolve(content: dict, where: str) -> Config:
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 
-def _read(path: Path) -> dict:
+def read_yaml(path: Path) -> dict:
+    """The keys and values of a YAML file; InputError where it cannot be read or is something else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
@@ -102,17 +104,41 @@ class Experiment:
         return folder, folder.with_suffix(".partial")
 
     def _stage(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
-        """together: all processes that torchrun started make it; otherwise the first does, and the others wait."""
+        """together: all processes that torchrun started make it; otherwise the first does, and the others wait.
+
+        Of several runs that need the same stage at once, one makes it. A line in cache/made.log says what was made and how long
+        it took.
+        """
         folder, partial = self._folders(name, key)
         first = int(os.environ.get("RANK", 0)) == 0
         if not folder.exists() and (first or together):
-            partial.mkdir(parents=True, exist_ok=True)
-            make(partial)
-            if first:
-                os.replace(partial, folder)
+            with self._alone(folder.name) if first else nullcontext():
+                if not folder.exists():
+                    began = time.monotonic()
+                    partial.mkdir(parents=True, exist_ok=True)
+                    make(partial)
+                    if first:
+                        os.replace(partial, folder)
+                        with (self.cache / "made.log").open("a") as log:
+                            log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {folder.name} {time.monotonic() - began:.1f} s\n")
         while not folder.exists():
             time.sleep(0.1)
         return folder
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """No other process makes this stage meanwhile; a process that ends in any way, also by being killed, gives it free."""
+        (self.cache / "locks").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.cache / "locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"    waiting: another run makes {name}", flush=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @cached_property
     def dataset(self) -> GaitDataset:
@@ -442,7 +468,6 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config as Configuration
 
     from gaitlib.reports.html import notebook_html, write_index
 
@@ -458,8 +483,6 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
 
     start, seconds = datetime.now().astimezone(), {}
     _settle_kernels()
-    # sockets in files: no ports that several runs could collide on
-    kernels = Configuration({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
     for number, (name, path) in enumerate(notebooks.items(), 1):
         print(f"[{number}/{len(notebooks)}] {name}", flush=True)
         began = time.monotonic()
@@ -469,10 +492,11 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         if "02_training" in seconds and "checkpoint" in taken[name]:
             given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
-            papermill.execute_notebook(
-                path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
-                stdout_file=sys.stdout, config=kernels,
-            )  # fmt: skip
+            with _sockets() as kernels:
+                papermill.execute_notebook(
+                    path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
+                    stdout_file=sys.stdout, config=kernels,
+                )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename in ("KeyboardInterrupt", "Interrupted"):
                 raise Interrupted(stopped) from None
@@ -502,6 +526,21 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     )  # fmt: skip
 
 
+@contextmanager
+def _sockets() -> Iterator:
+    """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
+
+    Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
+    """
+    from traitlets.config import Config as Configuration
+
+    if sys.platform == "win32":
+        yield Configuration()
+        return
+    with tempfile.TemporaryDirectory(prefix="gaitlib-", ignore_cleanup_errors=True) as folder:
+        yield Configuration({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+
+
 def _settle_kernels() -> None:
     """Environment of the kernels started from here, where the user has not set it.
 
@@ -517,9 +556,9 @@ def _settle_kernels() -> None:
 
 def run_experiment(
     config: str, overrides: list[str] = (), *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache",
-    resume: bool = False, force: bool = False,
+    resume: bool = False, force: bool = False, chapters: tuple[str, ...] = CHAPTERS,
 ) -> Path:  # fmt: skip
-    """The whole experiment: notebooks 01-04 into reports/NAME/ with index.html; returns that folder.
+    """The whole experiment: notebooks 01-04, or some of them, into reports/NAME/ with index.html; returns that folder.
 
     An existing run folder is an error unless `resume` (finished stages are used again) or `force` (the run folder and the
     training of this configuration are made anew).
@@ -551,5 +590,6 @@ def run_experiment(
             "run": place(run),
             "cache": place(cache),
         },
+        chapters,
     )
     return run

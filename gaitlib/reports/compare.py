@@ -19,7 +19,7 @@ from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import RankMatrix, pooled, rank_matrix
 from gaitlib.evaluation.results import RANKING, with_interval
 from gaitlib.reports.headline import flat
-from gaitlib.reports.html import _template, _write
+from gaitlib.reports.html import template, write_page
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     }
     settings = [dict(flat(run.config.model_dump(mode="json"))) for run in runs]
     facts = [dict(flat({k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")})) for run in runs]
-    page = _template("compare.html.j2").render(
+    page = template("compare.html.j2").render(
         runs=runs,
         sentence=_sentence(first, others, differences),
         sets=sets,
@@ -118,7 +118,7 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "index.html", page)
+    write_page(out / "index.html", page)
     return out / "index.html"
 
 

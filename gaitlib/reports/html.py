@@ -45,7 +45,7 @@ def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -
     links = {path.stem: f"{quote(path.stem)}.html" for path in sorted(notebook_path.parent.glob("*.ipynb"))}
     chapter = _Page({"content", "contents"}).chapter(notebook_path, shift=0, links=links)
     home = "index.html" if (out_path.parent / "index.html").exists() and out_path.name != "index.html" else None
-    _write(out_path, _template("notebook.html.j2").render(title=title, chapter=chapter, home=home))
+    write_page(out_path, template("notebook.html.j2").render(title=title, chapter=chapter, home=home))
 
 
 def write_index(
@@ -74,7 +74,7 @@ def write_index(
     read = [page.chapter(path, shift=1, links=links, anchor=names[path.stem]) for path in notebooks]
     players = [(c, anchor) for c in read for anchor in c.players]
     exchange = [anchor for chapter, anchor in players if chapter.players[anchor]]
-    text = _template("index.html.j2").render(
+    text = template("index.html.j2").render(
         name=folder.resolve().name,
         sentence=_sentence(metrics),
         rows=headline(metrics),
@@ -92,7 +92,21 @@ def write_index(
         config=list(flat(config)),
         provenance=provenance,
     )
-    _write(folder / "index.html", text)
+    write_page(folder / "index.html", text)
+
+
+def write_overview(path: str | Path, runs: Iterable[tuple], grids: Iterable[str]) -> None:
+    """Write the page over all runs of a folder.
+
+    runs: pairs of a `gaitlib.runs.Run` and its size as text. grids: names of the folders that hold the report of a grid.
+    """
+    path = Path(path)
+    kinds: dict[str, list] = {}
+    for run, size in runs:
+        kinds.setdefault(str(run.config.get("protocol", "")), []).append((run, size))
+    for listed in kinds.values():
+        listed.sort(key=lambda pair: -(pair[0].rank1 if pair[0].rank1 is not None else -1))
+    write_page(path, template("runs.html.j2").render(kinds=kinds, grids=[(name, quote(name)) for name in grids], quote=quote))
 
 
 # --------------------------------------------------------------------------------------------------------- the headline
@@ -493,7 +507,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _template(name: str):
+def template(name: str):
     return _environment().get_template(name)
 
 
@@ -510,7 +524,7 @@ def _plain(value) -> str:
     return str(value)
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         file.write(text)

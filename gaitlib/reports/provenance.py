@@ -122,7 +122,9 @@ def _versions() -> dict[str, str | None]:
 
 
 def _hardware() -> dict:
-    """The processor's name, its cores (all, and those this process may use), memory in GiB, and GPU names."""
+    """The processor's name, its cores (all, those this process may use, threads of torch), memory in GiB, and GPU names."""
+    import torch  # takes a second, and only this function needs it
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
@@ -133,8 +135,9 @@ def _hardware() -> dict:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "usable_cores": usable,
+        "threads": torch.get_num_threads(),
         "memory_gib": memory,
-        "gpus": _gpu_names(),
+        "gpus": _gpu_names(torch),
     }
 
 
@@ -149,9 +152,7 @@ def _cpu_name() -> str:
         return platform.processor()
 
 
-def _gpu_names() -> list[str]:
-    import torch  # takes a second, and only this function needs it
-
+def _gpu_names(torch) -> list[str]:
     if torch.cuda.is_available():
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():

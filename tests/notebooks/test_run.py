@@ -69,7 +69,7 @@ def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
     assert figures == {".png", ".svg"}
     assert all(content for content in contents(small_run).values())
     cache = small_run.parents[1] / "cache"
-    assert sorted(p.name.partition("-")[0] for p in cache.iterdir()) == [
+    assert sorted(p.name.partition("-")[0] for p in cache.glob("*-*")) == [
         "ablations", "embeddings", "scorecard", "training", "truth", "walkers",
     ]  # fmt: skip
 
