@@ -102,6 +102,7 @@ class Evaluation(_Section):
     stride: int = Field(ge=1)
     mirrored: bool
     bootstrap: int = Field(ge=1)
+    studies: bool
 
 
 class Config(_Section):

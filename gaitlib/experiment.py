@@ -347,6 +347,8 @@ class Experiment:
         from gaitlib.evaluation.ablations import ABLATIONS, ablation_table, ablations
 
         settings, seed = self.config.evaluation, self.config.seed
+        if not settings.studies:
+            return pd.DataFrame()
 
         def make(folder: Path) -> None:
             train, test = self._few
@@ -354,7 +356,8 @@ class Experiment:
                 self.model, normalize(train), test, *self._roles_of_few(), self._codes, stride=settings.stride,
                 mirrored=settings.mirrored, seed=seed, device=_device(),
             )  # fmt: skip
-            table = ablation_table(list(tqdm(rows, "ablations", ABLATIONS)), repeats=settings.bootstrap, seed=seed)
+            rows = list(tqdm(rows, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ))
+            table = ablation_table(rows, repeats=settings.bootstrap, seed=seed)
             _write(folder / "ablations.json", json.dumps(_no_nan(table)))
 
         folder = self._stage("ablations", self._evaluation_key, make)
@@ -363,6 +366,9 @@ class Experiment:
     def scorecard(self) -> pd.DataFrame:
         """What can be read from each code and how invariant it is: a row a measure, see evaluation/disentanglement.py."""
         from gaitlib.evaluation.disentanglement import Measure, scorecard
+
+        if not self.config.evaluation.studies:
+            return pd.DataFrame()
 
         def make(folder: Path) -> None:
             gallery, probes = self._roles_of_few()

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 TINY = {
     "protocol": "tiny", "walkers.subjects": 6, "model.encoder_width": 12, "model.recognizer_width": 8, "model.embedding": 16,
     "training.iterations": 12, "training.validate_every": 1, "training.people": 3, "training.walks_per_person": 2,
-    "evaluation.bootstrap": 20, "evaluation.mirrored": False,
+    "evaluation.bootstrap": 20, "evaluation.mirrored": False, "evaluation.studies": False,
 }  # fmt: skip
 #: Two evaluations of one training, and another training.
 GRID = {
@@ -53,7 +53,7 @@ if trouble.is_dir():
         os.kill(os.getppid(), signal.SIGKILL)
 experiment.trained(lambda _: time.sleep(0.3) if Path("slow").exists() else None)
 experiment.keep_training()
-experiment.keep_results(experiment.evaluate())
+experiment.keep_results(experiment.evaluate(), experiment.ablations(), experiment.scorecard(), None)
 """
 
 

@@ -18,13 +18,11 @@ from xml.sax.saxutils import escape
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import scipy.stats
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
+from scipy.special import ndtri
 
 from gaitlib import InputError
 from gaitlib.data.dataset import sorted_views
@@ -425,6 +423,9 @@ def gait_starts(pose: np.ndarray) -> np.ndarray:
 
     pose: float [T, 15, 2]. The signal is the ankles' difference along the direction in which it varies most.
     """
+    from scipy.ndimage import gaussian_filter1d  # slow to import, and only needed here
+    from scipy.signal import find_peaks
+
     apart = pose[:, RIGHT_ANKLE] - pose[:, LEFT_ANKLE]
     apart = apart - apart.mean(0)
     direction = np.linalg.svd(apart, full_matrices=False)[2][0]
@@ -585,11 +586,11 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
         far, frr = curve["far"].to_numpy(), curve["frr"].to_numpy()
         if len(far):
             errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
-            shown = [scipy.stats.norm.ppf(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
+            shown = [ndtri(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
             ax.plot(*shown, ls=styles[k % 4], label=f"{name}, equal error rate {100 * errors[name]:.1f} %")
-    ends = scipy.stats.norm.ppf([0.0005, 0.7])
+    ends = ndtri([0.0005, 0.7])
     ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
-    ticks, names = scipy.stats.norm.ppf(_DET_TICKS), [f"{100 * share:g}" for share in _DET_TICKS]
+    ticks, names = ndtri(_DET_TICKS), [f"{100 * share:g}" for share in _DET_TICKS]
     ax.set_xticks(ticks, names)
     ax.set_yticks(ticks, names)
     ax.set_xlim(*ends)

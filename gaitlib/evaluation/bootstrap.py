@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.stats
+from scipy.special import ndtr, stdtrit
 
 from gaitlib import InputError
 from gaitlib.evaluation.ranking import RankMatrix, finite_mean
@@ -26,7 +26,7 @@ def interval(draws: np.ndarray, people: int) -> list[float]:
     draws = draws[np.isfinite(draws)]
     if not len(draws) or people < 2:
         return [float("nan")] * 2
-    tail = scipy.stats.norm.cdf(math.sqrt(people / (people - 1)) * scipy.stats.t.ppf(0.025, people - 1))
+    tail = ndtr(math.sqrt(people / (people - 1)) * stdtrit(people - 1, 0.025))
     return [float(v) for v in np.quantile(draws, [tail, 1 - tail])]
 
 

@@ -214,7 +214,8 @@ class _NotebookWriter:
 
     def markdown(self, source: str, attachments: Mapping | None = None) -> str:
         renderer = _Renderer(self, dict(attachments or {}))
-        return _standalone(MarkdownWithMath(renderer=renderer).render(source), self.folder)
+        html = MarkdownWithMath(renderer=renderer).render(source).replace("<pre>", '<pre tabindex="0">')  # long lines scroll
+        return _standalone(html, self.folder)
 
     def heading(self, text: str, level: int) -> str:
         """A heading with an anchor of its own; the first H1 becomes the chapter's title instead."""

@@ -188,7 +188,7 @@ def opened(lab, browser, small_run):
 def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
     page = opened("03_evaluation")
     images = page.locator(".jp-OutputArea-output img")
-    assert images.count() == 5
+    assert images.count() == 11
     assert images.evaluate_all("all => all.every(i => i.naturalWidth > 0 && i.alt.length > 20)")
     assert (lab.folder / "run" / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
 

@@ -26,6 +26,7 @@ PART = [("nm", 1), ("nm", 5), ("bg", 1), ("cl", 1)]
 SMALL = [
     "training.iterations=4", "training.validate_every=4", "training.people=8", "model.encoder_width=24",
     "model.recognizer_width=16", "model.embedding=32", "evaluation.bootstrap=100", "evaluation.mirrored=false",
+    "evaluation.studies=false",
 ]  # fmt: skip
 
 #: Our joints in the order of COCO's 17 keypoints; the eyes and ears are placed about the nose.
