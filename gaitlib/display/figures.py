@@ -71,12 +71,13 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", pl
     """
     from IPython.display import HTML, display
 
+    png = _bytes(fig, "png")
     if folder is not None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(_bytes(fig, "png"))
+        (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    picture = HTML(embedded(fig))
+    picture = HTML(embedded(fig, png))
     if place:
         place.update(picture)
     else:
@@ -84,11 +85,11 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", pl
 
 
 @_styled
-def embedded(fig: Figure) -> str:
-    """A figure as an <img> element with its text alternative and the picture inside."""
+def embedded(fig: Figure, png: bytes | None = None) -> str:
+    """A figure as an <img> element with its text alternative and the picture inside; png: its picture where it is known."""
     width = round(fig.get_size_inches()[0] * 100)
     style = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
-    return _embedded("image/png", _bytes(fig, "png"), getattr(fig, "alt", ""), style)
+    return _embedded("image/png", png or _bytes(fig, "png"), getattr(fig, "alt", ""), style)
 
 
 def show_svg(path: str | Path, text: str):
@@ -599,7 +600,8 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
     ax.set_xlabel("different people accepted (%)")
     ax.set_ylabel("the same person rejected (%)")
     ax.grid()
-    ax.legend(loc="lower left")
+    if errors:
+        ax.legend(loc="lower left")
     best = min(errors, key=errors.get) if errors else ""
     text = f"{best} has the lowest equal error rate, {100 * errors[best]:.1f} %" if best else "Nothing to verify"
     text = _title(ax, title or text, 56)
