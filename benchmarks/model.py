@@ -1,13 +1,20 @@
 """Times of parts and of whole training steps, each against the plain way, as ratios measured side by side.
 
-    python benchmarks/model.py
+    python benchmarks/model.py [--gpu]
 
-Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, each arm's
-samples a second on it follow, and the share of the time in which it computes. Takes three minutes and 8 GB.
+Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, the speed
+of each arm's training on it follows, and the share of the time in which it computes; with --gpu that alone. Takes three minutes
+and 8 GB.
 """
 
+import io
 import statistics
+import sys
+import tempfile
 import time
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gaitlib.config import Config, Losses, load_config
+from gaitlib.data.dataset import write_dataset
+from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import Batch
+from gaitlib.data.walkers import make_walkers
 from gaitlib.model.autoencoder import CODE, Autoencoder, Decoder, scramble
 from gaitlib.model.losses import SHIFTS, aligned_error
 from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import keep_freed_memory
+from gaitlib.training import keep_freed_memory, train
 
 BATCH, FRAMES = 128, 64
 PEOPLE = 74
@@ -111,19 +121,18 @@ def some_batch(config: Config, anchors: int) -> Batch:
     )  # fmt: skip
 
 
-def whole_step(config: Config, anchors: int, *, device: str = "cpu", bf16: bool = False):
+def whole_step(config: Config, anchors: int):
     """One optimizer step of an arm, everything from the windows to the new weights."""
     torch.manual_seed(0)
-    model = GaitModel(people=PEOPLE, **config.model.model_dump()).to(device)
+    model = GaitModel(people=PEOPLE, **config.model.model_dump())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batch = some_batch(config, anchors)
-    x = torch.randn(len(batch.walk), 30, FRAMES, device=device)
+    x = torch.randn(len(batch.walk), 30, FRAMES)
     decoded = max(1, round(config.training.exchange_share * anchors))
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            parts = loss_terms(model, x, x, batch, config.losses, decoded)
-            loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
+        parts = loss_terms(model, x, x, batch, config.losses, decoded)
+        loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -228,35 +237,54 @@ def whole_steps() -> None:
 
 
 def on_a_gpu() -> None:
-    """Anchors a second of the three arms in both precisions, and the share of the time in which the GPU computes."""
-    print(f"\n{torch.cuda.get_device_name()}, {PEOPLE} people")
-    print(f"{'':30}{'anchors/s':>11}{'busy':>8}")
-    steps = 20
-    for arm in ARMS:
-        config = load_config(ARMS[arm])
-        anchors = config.training.people * config.training.walks_per_person
-        for precision in ("bf16", "fp32"):
-            step = whole_step(config, anchors, device="cuda", bf16=precision == "bf16")
-            for _ in range(5):
-                step()
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-            for _ in range(steps):
-                step()
-            torch.cuda.synchronize()
-            seconds = (time.perf_counter() - began) / steps
-            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-                step()
-                torch.cuda.synchronize()
-            kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
-            busy = sum(e.time_range.elapsed_us() for e in kernels) / 1e6 / seconds
-            print(f"{f'{arm}, {precision}, batch {anchors}':30}{anchors / seconds:11.0f}{busy:8.0%}", flush=True)
+    """Anchors a second of the training loop, batches and windows included, and the share of time in which the GPU computes."""
+    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, training on the embedded walkers")
+    print(f"{'':42}{'a step':>11}{'anchors/s':>11}{'busy':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        walks = write_dataset(Path(folder) / "walkers", make_walkers(60, 0), name="walkers")
+        split = replace(Protocol.load("configs/protocols/walkers.yaml"), validation=2).split(walks)
+        for arm, people, walks_each, steps, recorded in (
+            ("beyond", 32, 16, 80, ("true", "false")), ("beyond", 16, 2, 80, ("true", "false")),
+            ("as_published", 32, 16, 16, ("true",)), ("as_released", 32, 16, 16, ("true",)),
+        ):  # fmt: skip
+            for precision in ("bf16-mixed", "32-true"):
+                for graph in recorded:
+                    settings = {
+                        "training.people": people, "training.walks_per_person": walks_each, "training.cuda_graph": graph,
+                        "training.iterations": steps, "training.validate_every": steps, "training.precision": precision,
+                        "model.discriminants": 0,
+                    }  # fmt: skip
+                    config = load_config(ARMS[arm], [f"{key}={value}" for key, value in settings.items()])
+                    seconds, busy = loop_on_a_gpu(config, split)
+                    anchors = people * walks_each
+                    name = f"{arm}, {precision}, batch {anchors}{'' if graph == 'true' else ', not recorded'}"
+                    print(f"{name:42}{1000 * seconds:8.1f} ms{anchors / seconds:11.0f}{busy:8.0%}", flush=True)
+
+
+def loop_on_a_gpu(config: Config, split: Split) -> tuple[float, float]:
+    """(seconds a step, busy share) of the last three quarters of a training."""
+    profiling = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), profiling as profile:
+        train(config, split, folder)
+    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    spans = sorted((e.time_range.start, e.time_range.end) for e in kernels)
+    updates = sorted(e.time_range.end for e in kernels if "Adam" in e.name)
+    each = len(updates) // config.training.iterations  # kernels of one update
+    steps = config.training.iterations - config.training.iterations // 4
+    began, ended = updates[-1 - steps * each], updates[-1]
+    busy, until = 0.0, began
+    for first, last in spans:
+        first, last = max(first, until), min(last, ended)
+        if last > first:
+            busy, until = busy + last - first, last
+    return (ended - began) / steps / 1e6, busy / (ended - began)
 
 
 def main() -> None:
     keep_freed_memory()
-    parts()
-    whole_steps()
+    if "--gpu" not in sys.argv:
+        parts()
+        whole_steps()
     if torch.cuda.is_available():
         on_a_gpu()
 

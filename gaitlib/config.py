@@ -96,6 +96,7 @@ class Training(_Section):
     patience: int = Field(ge=0)
     shards: int = Field(ge=1)
     precision: Literal["auto", "32-true", "64-true", "bf16-mixed"]
+    cuda_graph: bool
 
 
 class Evaluation(_Section):

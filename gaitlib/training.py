@@ -1,5 +1,6 @@
 """The training loop: batches by index, losses by configuration, the checkpoint chosen on held-out training people."""
 
+import copy
 import ctypes
 import math
 import os
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
@@ -133,6 +134,50 @@ def set_up_fabric(precision: str) -> Fabric:
     return fabric
 
 
+@torch.no_grad()
+def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """An exponential moving average of weights and buffers takes one step; counters are copied.
+
+    torch's AveragedModel does the same and waits for the GPU in each step.
+    """
+    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+class GraphedStep:
+    """A step on a GPU recorded as a CUDA graph and replayed, so that launching a thousand small kernels costs no time.
+
+    step: a function of a dictionary of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights,
+    sums) it writes in place. It must not wait for the GPU. The first calls are ordinary ones.
+    """
+
+    WARM_UP = 3
+
+    def __init__(self, step: Callable[[dict[str, Tensor]], None]):
+        self.step, self.calls, self.graph = step, 0, None
+
+    def __call__(self, inputs: dict[str, Tensor]) -> None:
+        if self.calls < self.WARM_UP:
+            aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                self.step(inputs)
+            here.wait_stream(aside)
+            self.calls += 1
+            return
+        if self.graph is None:
+            self.inputs = {name: values.clone() for name, values in inputs.items()}
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.step(self.inputs)
+        for name, values in inputs.items():
+            self.inputs[name].copy_(values)
+        self.graph.replay()
+
+
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that Ctrl-C or the stop button of JupyterLab sets; a second Ctrl-C stops at once."""
@@ -200,22 +245,24 @@ def train(
     if processes > 1 and device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     objective = Objective(model, config.losses)
+    graphed = t.cuda_graph and device.type == "cuda" and processes == 1
+    rate = torch.tensor(t.learning_rate, device=device) if graphed else t.learning_rate  # where a graph finds it
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = optimizers[t.optimizer](
-        objective.to(device).parameters(), lr=t.learning_rate, betas=t.betas, weight_decay=t.weight_decay, fused=True
+        objective.to(device).parameters(), lr=rate, betas=t.betas, weight_decay=t.weight_decay, fused=True, capturable=graphed
     )
     wrapped, optimizer = fabric.setup(objective, optimizer)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(t.average), use_buffers=True) if t.average else None
-    kept = averaged.module if averaged else model
+    kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
 
     first, history, best, spent = 0, [], -1.0, 0.0
-    sums: dict[str, Tensor] = {}  # of the iterations since the last look
+    sums: dict[str, Tensor] = {}  # of the losses since the last look
     if (folder / STATE).exists():
         state = load_state(folder / STATE)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        if averaged:
-            averaged.load_state_dict(state["averaged"])
+        for group in optimizer.param_groups:  # whatever the device of the training that is continued
+            group.update(lr=rate, capturable=graphed)
+        kept.load_state_dict(state["kept"])
         first, history, best, spent = (state[k] for k in ("iteration", "history", "best", "seconds"))
         sums = {name: value.to(device) for name, value in state["sums"].items()}
     frames = torch.from_numpy(train_walks.frames).to(device)
@@ -225,10 +272,29 @@ def train(
     def save(iteration: int) -> None:
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "iteration": iteration, "history": history,
-            "best": best, "seconds": time.monotonic() - began, "averaged": averaged.state_dict() if averaged else {},
-            "sums": sums,
+            "best": best, "seconds": time.monotonic() - began, "kept": kept.state_dict(), "sums": sums,
         }  # fmt: skip
         save_state(folder / STATE, state)
+
+    def step(inputs: dict[str, Tensor]) -> None:
+        """One change of the weights; adds the losses to `sums`."""
+        optimizer.zero_grad()
+        parts = wrapped(inputs["x"], inputs["target"], {name: inputs[name] for name in rows_of_batch}, decoded)
+        loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
+        fabric.backward(loss)
+        if t.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), t.gradient_clip)
+        optimizer.step()
+        if t.average:
+            follow(kept, model, t.average)
+        for name, part in {**parts, "loss": loss}.items():
+            if name in sums:
+                sums[name] += part.detach()
+            else:
+                sums[name] = part.detach().clone()
+
+    steps = {training: GraphedStep(step) if graphed else step for training in (True, False)}  # in train(), in eval()
+    rows_of_batch = [field.name for field in fields(Batch)]
 
     def windows(batch: Batch) -> tuple[Tensor, Tensor]:
         """What the encoders see and what the decoder is to give, [N, 30, T] each."""
@@ -251,20 +317,15 @@ def train(
             batch = sampler.batch(iteration).shard(rank, processes)
             batch = Batch(**{name: _on(device, rows) for name, rows in vars(batch).items()})
             x, target = windows(batch)
+            now = t.learning_rate * learning_rate_factor(iteration, config)
             for group in optimizer.param_groups:
-                group["lr"] = t.learning_rate * learning_rate_factor(iteration, config)
-            wrapped.train(not (t.stay_in_eval and iteration >= t.validate_every))
-            parts = wrapped(x, target, vars(batch), decoded)
-            loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            if t.gradient_clip:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), t.gradient_clip)
-            optimizer.step()
-            if averaged:
-                averaged.update_parameters(model)
-            for name, part in {**parts, "loss": loss}.items():
-                sums[name] = sums.get(name, 0) + part.detach()
+                if graphed:
+                    group["lr"].fill_(now)
+                else:
+                    group["lr"] = now
+            training = not (t.stay_in_eval and iteration >= t.validate_every)
+            wrapped.train(training)
+            steps[training]({"x": x, "target": target, **vars(batch)})
             bar.update()
 
             done = iteration + 1
@@ -274,9 +335,10 @@ def train(
                     raise _stopped(done, t.iterations)
                 continue
             since = done - (history[-1]["iteration"] if history else 0)
-            row = {"iteration": done, "learning_rate": optimizer.param_groups[0]["lr"]}
+            row = {"iteration": done, "learning_rate": now}
             row |= {name: float(fabric.all_reduce(value, reduce_op="mean")) / since for name, value in sums.items()}
-            sums = {}
+            for value in sums.values():
+                value.zero_()
             if not np.isfinite(row["loss"]):
                 raise InputError(
                     f"Training became unstable before iteration {done}: the loss is {row['loss']}; lower training.learning_rate."

@@ -86,7 +86,7 @@ def assert_same(one, other):
     """The same training to the last bit."""
     a, b = (load_state(path / "state.pt") for path in (one, other))
     assert a["iteration"] == b["iteration"]
-    for part in ("model", "averaged"):
+    for part in ("model", "kept"):
         assert a[part].keys() == b[part].keys()
         assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
     for mine, yours in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True):

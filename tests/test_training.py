@@ -22,7 +22,7 @@ from gaitlib.model import objective
 from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import disturb, learning_rate_factor, train
+from gaitlib.training import disturb, follow, learning_rate_factor, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -203,6 +203,21 @@ def test_learning_rate():
     assert [learning_rate_factor(i, step) for i in (0, 29, 30, 60)] == [1, 1, 0.5, 0.25]
 
 
+def test_the_moving_average_by_hand():
+    model, average = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([3.0, 5.0]))
+        model.running_var.copy_(torch.tensor([2.0, 0.0]))
+        model.num_batches_tracked.fill_(7)
+    follow(average, model, 0.75)
+    assert average.weight.tolist() == [1.5, 2.0]
+    assert average.running_var.tolist() == [1.25, 0.75]
+    assert average.num_batches_tracked.item() == 7
+    assert model.weight.tolist() == [3.0, 5.0]
+    follow(average, model, 0.75)
+    assert average.weight.tolist() == [1.875, 2.75]
+
+
 # -- the loop
 
 
@@ -226,8 +241,8 @@ def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks)
     assert whole["iteration"].tolist() == [2, 4, 6]
     a, b = (load_state(tmp_path / name / "state.pt") for name in ("whole", "parts"))
     assert same(a["model"], b["model"])
-    assert same(a["averaged"], b["averaged"])
-    assert bool(a["averaged"]) == (average > 0)
+    assert same(a["kept"], b["kept"])
+    assert same(a["kept"], a["model"]) == (average == 0)
     for one, other in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True):
         assert same(one, other)
     one, other = (load_model(tmp_path / name) for name in ("whole", "parts"))
@@ -235,6 +250,29 @@ def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks)
     assert one[1] == other[1]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "parts" / "history.csv"), whole)
     pd.testing.assert_frame_equal(train(settings, split, tmp_path / "parts"), whole)  # finished: nothing more to do
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+@pytest.mark.parametrize("settings", [[], ["training.stay_in_eval=true", "training.gradient_clip=0"]])
+def test_the_recorded_step_is_the_step(split, tmp_path, settings):
+    settings = [*settings, "training.iterations=12", "training.validate_every=6", "model.decoder_dropout=0.2"]
+    recorded, launched = (train(config(*settings, f"training.cuda_graph={on}"), split, tmp_path / on) for on in ("true", "false"))
+    pd.testing.assert_frame_equal(recorded.drop(columns="validation_rank1"), launched.drop(columns="validation_rank1"), rtol=1e-3)
+    a, b = (load_state(tmp_path / on / "state.pt")["kept"] for on in ("true", "false"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_a_training_on_a_gpu_goes_on_without_one(split, tmp_path, monkeypatch):
+    def stop(table):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(config(), split, tmp_path / "run", on_progress=stop)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert train(config(), split, tmp_path / "run")["iteration"].tolist() == [2, 4, 6]
 
 
 def test_the_seed_decides(split, tmp_path):

@@ -97,14 +97,19 @@ def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) 
 
 
 def supervised_contrastive(embedding: Tensor, subject: Tensor, temperature: float) -> Tensor:
-    """SupCon (Khosla et al., NeurIPS 2020) from pytorch-metric-learning; embedding [N, E] is normalized inside, subject [N].
+    """Equation 2 of "Supervised contrastive learning" (Khosla et al., NeurIPS 2020); mean over the rows that have a positive.
 
-    Where several processes share a batch, each compares the embeddings of all of them. Its gradient is that of its own rows; it
-    counts as often as there are processes, because they average their gradients.
+    embedding [N, E] is normalized inside; subject int64 [N] -> scalar. Shapes do not depend on who is in the batch, so nothing
+    waits for the GPU. Where several processes share a batch, each compares the embeddings of all of them. Its gradient is that of
+    its own rows; it counts as often as there are processes, because they average their gradients.
     """
-    from pytorch_metric_learning.losses import SupConLoss
-
-    loss = SupConLoss(temperature=temperature)(gathered(embedding), gathered(subject))
+    z, who = F.normalize(gathered(embedding)), gathered(subject)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    positive = (who[:, None] == who) & ~itself
+    likeness = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
+    surprise = likeness.logsumexp(1, keepdim=True) - likeness
+    count = positive.sum(1)
+    loss = masked_mean(torch.where(positive, surprise, 0).sum(1) / count.clamp(min=1), count > 0)
     return loss + (processes() - 1) * (loss - loss.detach())
 
 
