@@ -276,8 +276,10 @@ def train(
         }  # fmt: skip
         save_state(folder / STATE, state)
 
+    rows_of_batch = [field.name for field in fields(Batch)]
+
     def step(inputs: dict[str, Tensor]) -> None:
-        """One change of the weights; adds the losses to `sums`."""
+        """One change of the weights; adds the losses to `sums`. inputs: x, target and the rows of a batch."""
         optimizer.zero_grad()
         parts = wrapped(inputs["x"], inputs["target"], {name: inputs[name] for name in rows_of_batch}, decoded)
         loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
@@ -294,7 +296,6 @@ def train(
                 sums[name] = part.detach().clone()
 
     steps = {training: GraphedStep(step) if graphed else step for training in (True, False)}  # in train(), in eval()
-    rows_of_batch = [field.name for field in fields(Batch)]
 
     def windows(batch: Batch) -> tuple[Tensor, Tensor]:
         """What the encoders see and what the decoder is to give, [N, 30, T] each."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional as F
 
 from gaitlib import InputError, training
@@ -19,8 +20,9 @@ from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model import losses as terms
 from gaitlib.model import objective
+from gaitlib.model.autoencoder import bone_ends
 from gaitlib.model.checkpoint import load_model, load_state
-from gaitlib.model.objective import loss_terms
+from gaitlib.model.objective import Objective, loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import disturb, follow, learning_rate_factor, train
 
@@ -250,6 +252,25 @@ def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks)
     assert one[1] == other[1]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "parts" / "history.csv"), whole)
     pd.testing.assert_frame_equal(train(settings, split, tmp_path / "parts"), whole)  # finished: nothing more to do
+
+
+@pytest.mark.parametrize("arm", ["default", "as_published", "as_released"])
+def test_a_step_never_asks_what_a_tensor_holds(arm):
+    """What a CUDA graph needs, told without a GPU: tensors that hold nothing refuse to be asked, as by nonzero() or item()."""
+    settings = load_config(f"configs/{arm}.yaml", ["model.recognizer_width=4", "model.discriminants=0"])
+    bone_ends(torch.device("cpu"))  # kept for all to use
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        module, average = (Objective(GaitModel(people=3, **settings.model.model_dump()), settings.losses) for _ in range(2))
+        batch = {name: torch.tensor(rows.tolist()) for name, rows in vars(some_batch()).items()}
+        x = torch.randn(8, 30, 64)
+        if arm == "as_released":
+            x = torch.randn(12, 30, 64)
+            batch |= {"other_person": torch.arange(8, 12), "subject": torch.arange(4) % 3}
+        sum(module(x, x, batch, 4).values()).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+        follow(average, module, 0.9)
+        with pytest.raises(DataDependentOutputException):
+            x.sum().item()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
