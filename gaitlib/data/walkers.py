@@ -31,7 +31,7 @@ Sources. The numbers in this file are rounded from, or drawn after, these; no ta
 - Deviations of curves between persons, repetition, bags, coats, and the pose estimator: our judgment, set so that each
   person stays within what those sources call normal and recognition is neither trivial nor hopeless. With 40 persons to
   train on and 20 to test, nearest neighbor by mean and standard deviation of the joints finds about 47 / 38 / 19 %
-  (nm / bg / cl) across views, the networks of configs/quick.yaml after four minutes about 80 / 64 / 57 %.
+  (nm / bg / cl) across views; what configs/quick.yaml reaches stands in the README.
 
 What they can show: that code is right, that an idea works at all, and what a part of it is worth where body, motion,
 repetition and faults are each known and can be turned off (`Variation`). What they cannot: how well anyone is
