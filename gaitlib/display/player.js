@@ -49,9 +49,9 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .line { width: 100%; height: 34px; margin-top: 8px; padding: 0 10px; border: 1px solid var(--line); border-radius: 8px;
   background: var(--control); color: var(--ink); font: 13px/1 ui-monospace, Menlo, Consolas, monospace; }
 .gait-player .mark { font-size: 12.5px; font-weight: 600; }
-.gait-player .distances { display: grid; grid-template-columns: max-content 1fr max-content; gap: 2px 8px; margin: 6px 0 0; align-items: center;
+.gait-player .distances { display: grid; grid-template-columns: 1fr max-content; grid-auto-flow: dense; gap: 2px 8px; margin: 6px 0 0;
   font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; }
-.gait-player .distances i { height: 6px; border-radius: 3px; background: var(--line); overflow: hidden; display: block; }
+.gait-player .distances i { grid-column: 1 / -1; height: 6px; margin-bottom: 4px; border-radius: 3px; background: var(--line); overflow: hidden; display: block; }
 .gait-player .distances b { display: block; height: 100%; background: var(--muted); }
 .gait-player .menu { position: relative; }
 .gait-player .menu summary, .gait-player .bar .toggle { font-size: 13px; height: 36px; padding: 0 10px; border: 1px solid var(--line);
@@ -94,7 +94,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
 .gait-player .share button { min-width: 76px; }
 .gait-player .share .clock { min-width: 4em; text-align: left; }
-.gait-player .share input[type=range] { accent-color: var(--c1); }
+.gait-player .share input[type=range] { accent-color: var(--c1); flex: 1 1 70px; min-width: 70px; width: 70px; }
 .gait-player .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @container (max-width: 520px) {
   .gait-player .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }

@@ -146,3 +146,6 @@ def test_who_is_it_marks_right_and_wrong(visit, small_run):
     assert marks.count("✓ right person") == 1
     assert set(marks) <= {"✓ right person", "✗ another person"}
     assert player.locator(".distances").count() == len(marks) == 4
+    bars = player.locator(".distances i")
+    assert bars.count() == 3 * len(marks)
+    assert min(bar.bounding_box()["width"] for bar in bars.all()) > 60  # wide enough to be compared

@@ -218,6 +218,14 @@ def test_pictures_reach_the_pages_unchanged(small_run, chapter):
         assert [picture[:20] for picture in pictures if picture not in page] == []
 
 
+def test_the_maps_of_the_codes_show_walks_from_many_views(small_run):
+    """A regular sample of a table whose rows alternate between views can hold a single one."""
+    alt = next(alt for alt in re.findall(r'alt="([^"]*)"', html(small_run / "04_visualization.ipynb")) if "t-SNE" in alt)
+    chances = [int(chance) for chance in re.findall(r"by view \d+ % \(chance (\d+) %\)", alt)]
+    assert len(chances) == 3
+    assert max(chances) < 20  # 11 views
+
+
 # --------------------------------------------------------------------------------------------- running again, and failing
 
 
