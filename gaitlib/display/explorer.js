@@ -226,7 +226,7 @@ function choices(model, signal, changed) {
     change({ a, b, ...shares, [CODES[any(3)]]: 1 });
   }, { signal });
   row.append(pickers.a.node, swap, pickers.b.node, surprise);
-  const shares = make("div", { class: "shares", role: "group", "aria-label": "Take from B" }, make("span", { class: "lead" }, "Take from B"));
+  const shares = make("div", { class: "shares", role: "group", "aria-label": "Take from B" }, make("span", { class: "asked" }, "Take from B"));
   for (const code of CODES) {
     const button = make("button", { type: "button", class: "toggle", style: "--who: var(--c1)", title: `swap the ${code} code` }, code);
     const slider = make("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Share of the ${code} code from B` });

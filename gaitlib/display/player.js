@@ -90,7 +90,7 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
 .gait-player .picker li[aria-selected=true] { font-weight: 600; }
 .gait-player .picker li.note { color: var(--muted); font-size: 12.5px; cursor: default; background: none; }
 .gait-player .shares { flex: 1 1 100%; display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; }
-.gait-player .shares .lead { color: var(--muted); font-size: 12.5px; }
+.gait-player .shares .asked { color: var(--muted); font-size: 12.5px; }
 .gait-player .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
 .gait-player .share button { min-width: 76px; }
 .gait-player .share .clock { min-width: 4em; text-align: left; }

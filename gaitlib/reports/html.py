@@ -33,6 +33,13 @@ _SVG_TYPE, _WIDGET = "image/svg+xml", "application/vnd.jupyter.widget-view+json"
 _PROGRESS = re.compile(r"\d+%\s*\||\d+(it|s/it|\w*it/s)?\s*\[\d+:\d+(<|,)|it/s\]?|s/it\]?")
 #: What cells print when their last line returns an object nobody wants to read.
 _REPR = re.compile(r"\s*(<[\w.]+[^>]*(object at|Figure|Axes|size)[^>]*>|\[?<matplotlib.*|None)\s*", re.DOTALL)
+#: Files of a run that its page links, and what they hold.
+FILES = {
+    "results.xlsx": "the headline table and every matrix of probe view against gallery view",
+    "metrics.json": "the numbers of the headline table, for programs",
+    "config.yaml": "what was asked for",
+    "provenance.json": "what ran",
+}
 
 
 def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -> None:
@@ -59,7 +66,7 @@ def write_index(
 ) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    run_folder: the page is named after it. Files beside the page are linked relatively, nothing is fetched.
+    run_folder: the page is named after it. Files beside the page are linked relatively where they are, nothing is fetched.
     metrics, provenance: the content of metrics.json and provenance.json. config: the fully resolved configuration.
     left_out: a list of {"source", "reason"}, walks that were not used.
     chapters: the executed notebooks, in order.
@@ -80,6 +87,7 @@ def write_index(
         rows=headline(metrics),
         counted=list(dict.fromkeys(key for row in headline(metrics) for key in row.counts)),
         totals={**totals(metrics), **({"iterations": metrics["iterations"]} if metrics.get("iterations") else {})},
+        files={name: text for name, text in FILES.items() if (folder / name).is_file()},
         chapters=read,
         player=(exchange or [anchor for _, anchor in players] or [None])[0],
         is_exchange=bool(exchange),

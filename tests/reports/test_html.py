@@ -238,6 +238,8 @@ def test_the_index_says_who_was_recognized_how_well(index_of):
 
 
 def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(index_of, tmp_path):
+    for name in ("results.xlsx", "metrics.json"):
+        (tmp_path / name).touch()
     _, page = index_of()
     chapters = [attrs["id"] for attrs in page.all("h2")]
     assert chapters == ["results", "chapter-1", "chapter-2", "left-out", "files", "provenance"]
@@ -247,6 +249,14 @@ def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(in
     assert {"results.xlsx", "metrics.json", "01_data.ipynb", "02_training.ipynb"} <= set(links)
     assert len(page.all("script")) == 5  # two players a chapter, and the folding of the contents
     assert {attrs["id"] for attrs in page.all("h3")} >= {"chapter-1-summary", "chapter-2-summary"}
+
+
+def test_no_link_leads_nowhere(index_of, tmp_path):
+    (tmp_path / "provenance.json").touch()  # of a run that drew and measured nothing
+    _, page = index_of(metrics={})
+    files = {link for attrs in page.all("a") if not (link := attrs["href"]).startswith(("#", "https:"))}
+    assert "provenance.json" in files
+    assert {name for name in files if not (tmp_path / name).exists()} <= {"01_data.html", "02_training.html"}
 
 
 HOSTILE = "</style></script><img src=x onerror=alert(1)>\"'&\udcff"
