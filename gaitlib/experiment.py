@@ -173,8 +173,11 @@ class Experiment:
     def test_walks(self) -> NormalizedWalks:
         return normalize(self.split.test.walks)
 
-    def trained(self, on_progress: Callable[[pd.DataFrame], None] | None = None) -> Path:
-        """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given."""
+    def trained(self, watch=None) -> Path:
+        """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
+
+        watch: a gaitlib.training.Watch, which is told what a training does where one is needed.
+        """
         if self.checkpoint:
             return self._converted or self.checkpoint
         from gaitlib.training import train
@@ -183,38 +186,53 @@ class Experiment:
         return self._stage(
             "training",
             self._training_key,
-            lambda folder: train(self.config, self.split, folder, on_progress=on_progress, pictures=self._pictures, facts=facts),
+            lambda folder: train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts),
             together=True,
         )
 
-    def _pictures(self, model) -> dict:
-        """For TensorBoard: a validation walk, its reconstruction, and its view exchanged, beside what that camera saw."""
-        from gaitlib.data.preprocess import as_poses, opening_windows
+    def example(self, model) -> dict[str, np.ndarray]:
+        """A validation walk, its reconstruction, its view exchanged, and what that camera saw: name -> float32 [T, 15, 2].
+
+        Empty where the validation people have no such walks.
+        """
+        from gaitlib.data.preprocess import as_poses
+
+        if not self._example_windows:
+            return {}
+        view, other, windows = self._example_windows
+        x, seen_from_there, donor = (y.to(next(model.parameters())) for y in windows)
+        reconstruction, exchanged = exchange_view(model, x, donor)
+        walks = {
+            f"view {view}": x, "reconstruction": reconstruction, f"exchanged to {other}": exchanged,
+            f"seen from {other}": seen_from_there,
+        }  # fmt: skip
+        return {name: as_poses(walk.float())[0] for name, walk in walks.items()}
+
+    @cached_property
+    def _example_windows(self) -> tuple:
+        """(view, other view, the windows of a walk, of it from the other view, of another person there), or ()."""
+        from gaitlib.data.preprocess import opening_windows
         from gaitlib.data.sampling import example_triplet
-        from gaitlib.display import figures
 
         walks, views = self.split.validation.walks, self.dataset.views
         view, other = views[len(views) // 3], views[0]
         index = walks.index
         try:
             own, seen, _ = example_triplet(index, view, other)
-        except InputError:  # the validation people have no such walks: no picture
-            return {}
+        except InputError:
+            return ()
         donor = index[(index["view"] == other) & (index["subject"] != index["subject"][own])].index[:1]
         if not len(donor):
-            return {}
-        chosen = [
-            opening_windows(normalize(walks.select(sequence=[index["sequence"][i]])), [0], model.window)
-            for i in (own, seen, *donor)
-        ]
-        x, seen_from_there, donor = (y.to(next(model.parameters())) for y in chosen)
-        reconstruction, exchanged = exchange_view(model, x, donor)
-        strips = {
-            f"view {view}": x, "reconstruction": reconstruction, f"exchanged to {other}": exchanged,
-            f"seen from {other}": seen_from_there,
-        }  # fmt: skip
-        poses = {name: as_poses(strip.float())[0] for name, strip in strips.items()}
-        return {"reconstruction and exchange": figures.skeleton_strip(poses)}
+            return ()
+        chosen = (normalize(walks.select(sequence=[index["sequence"][i]])) for i in (own, seen, *donor))
+        return view, other, [opening_windows(walk, [0], self.config.model.window) for walk in chosen]
+
+    def _pictures(self, model) -> dict:
+        """For TensorBoard: the example as strips."""
+        from gaitlib.display import figures
+
+        poses = self.example(model)
+        return {"reconstruction and exchange": figures.skeleton_strip(poses)} if poses else {}
 
     @cached_property
     def _converted(self) -> Path | None:

@@ -198,6 +198,22 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+class Watch:
+    """Is told what a training does, in its first process; entered when the training begins, left when it ends."""
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """error: Interrupted, or what else ended it before its end; None where it is complete."""
+
+    def step(self, done: int, iterations: int, left: float) -> None:
+        """After each iteration; left: seconds, from the mean so far."""
+
+    def look(self, history: pd.DataFrame, model: GaitModel) -> None:
+        """After each look at the validation people, with the history so far and the model that is kept."""
+
+
 def looks_since_best(history: list[dict]) -> int:
     """How many looks at the validation people came after the best one; of equals, the first is the best."""
     scores = [row["validation_rank1"] for row in history]
@@ -209,7 +225,7 @@ def train(
     split: Split,
     folder: str | Path,
     *,
-    on_progress: Callable[[pd.DataFrame], None] | None = None,
+    watch: Watch | None = None,
     pictures: Callable[[GaitModel], dict] | None = None,
     facts: dict | None = None,
 ) -> pd.DataFrame:
@@ -218,7 +234,7 @@ def train(
     A state.pt that is already there is continued; the result is then the same as without the interruption. What is random depends
     on (seed, iteration, process) alone, so nothing has to be remembered of it. Processes that torchrun started share each batch;
     the first of them validates and writes.
-    on_progress: called with the history so far after each look at the validation people, in the first process.
+    watch: is told of each iteration and of each look at the validation people.
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
     Returns the history: iteration, learning_rate, each loss term, loss, validation_rank1.
@@ -310,6 +326,7 @@ def train(
         _Log(folder / "logs", first) if rank == 0 else nullcontext() as log,
         tqdm(total=t.iterations, initial=first, unit="step", disable=rank > 0 or not sys.stderr.isatty()) as bar,
         interruptible() as asked,
+        watch if watch and rank == 0 else Watch() as watch,
     ):
         for iteration in range(first, t.iterations):
             if t.patience and looks_since_best(history) >= t.patience:
@@ -330,6 +347,8 @@ def train(
             bar.update()
 
             done = iteration + 1
+            left = (time.monotonic() - began) / done * (t.iterations - done)
+            watch.step(done, t.iterations, left)
             if done % t.validate_every and done < t.iterations:
                 if processes == 1 and asked.is_set():
                     save(done)
@@ -359,14 +378,12 @@ def train(
                     table.to_csv(part, index=False)
                 log.writer.flush()
                 save(done)  # last: what it counts is on the disk
-                left = (time.monotonic() - began) / done * (t.iterations - done)
                 bar.write(
                     f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  validation rank-1 {row['validation_rank1']:.1%}"
                     f"  about {left / 60:.1f} min left", file=sys.stdout,
                 )  # fmt: skip
                 sys.stdout.flush()
-                if on_progress:
-                    on_progress(table)
+                watch.look(table, kept)
             if fabric.all_reduce(torch.tensor(float(asked.is_set()), device=device), reduce_op="sum") and done < t.iterations:
                 raise _stopped(done, t.iterations)
     fabric.barrier()  # nobody leaves before the first process has written

@@ -37,6 +37,7 @@ GRID = {
 NOTEBOOK = """
 import errno, os, signal, time
 from pathlib import Path
+from gaitlib.training import Watch
 trouble = Path("trouble")
 experiment = Experiment.open(config, overrides, data=data, run=run, cache=cache)
 if trouble.is_dir():
@@ -51,7 +52,10 @@ if trouble.is_dir():
     if name == "1-32" and not (trouble / name).exists():
         (trouble / name).touch()
         os.kill(os.getppid(), signal.SIGKILL)
-experiment.trained(lambda _: time.sleep(0.3) if Path("slow").exists() else None)
+class Slow(Watch):
+    def look(self, history, model):
+        time.sleep(0.3 if Path("slow").exists() else 0)
+experiment.trained(Slow())
 experiment.keep_training()
 experiment.keep_results(experiment.evaluate(), experiment.ablations(), experiment.scorecard(), None)
 """

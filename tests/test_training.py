@@ -24,7 +24,7 @@ from gaitlib.model.autoencoder import bone_ends
 from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.objective import Objective, loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import disturb, follow, learning_rate_factor, train
+from gaitlib.training import Watch, disturb, follow, learning_rate_factor, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -227,6 +227,13 @@ class Stopped(Exception):
     pass
 
 
+def looking(told):
+    """What calls told(history) after each look at the validation people."""
+    watch = Watch()
+    watch.look = lambda history, model: told(history)
+    return watch
+
+
 @pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2)])
 def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks):
     def stop(table):
@@ -236,7 +243,7 @@ def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks)
     settings = config(f"training.average={average}")
     whole = train(settings, split, tmp_path / "whole")
     with pytest.raises(Stopped):
-        train(settings, split, tmp_path / "parts", on_progress=stop)
+        train(settings, split, tmp_path / "parts", watch=looking(stop))
     assert load_state(tmp_path / "parts" / "state.pt")["iteration"] == 2 * looks
     parts = train(settings, split, tmp_path / "parts")
     pd.testing.assert_frame_equal(parts, whole)
@@ -290,7 +297,7 @@ def test_a_training_on_a_gpu_goes_on_without_one(split, tmp_path, monkeypatch):
         raise Stopped
 
     with pytest.raises(Stopped):
-        train(config(), split, tmp_path / "run", on_progress=stop)
+        train(config(), split, tmp_path / "run", watch=looking(stop))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert train(config(), split, tmp_path / "run")["iteration"].tolist() == [2, 4, 6]
@@ -346,7 +353,7 @@ def test_fixed_partners_that_do_not_exist_are_zeros(split, tmp_path, monkeypatch
 def test_the_history_sums_up_the_weighted_terms(split, tmp_path):
     settings = config("training.iterations=3", "training.validate_every=2")
     seen = []
-    history = train(settings, split, tmp_path, on_progress=lambda table: seen.append(len(table)))
+    history = train(settings, split, tmp_path, watch=looking(lambda table: seen.append(len(table))))
     assert seen == [1, 2]
     assert history["iteration"].tolist() == [2, 3]  # the last iteration is always looked at
     names = [name for name in OFF if getattr(settings.losses, name)]

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, panel, player_html, quantize, with_html
+from gaitlib.display.player import SkeletonPlayer, WalkPicker, around, panel, player_html, quantize, with_html
 from gaitlib.evaluation.scorecard import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
@@ -159,7 +159,7 @@ class ExchangeExplorer(widgets.VBox):
                 start, min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
                 style={"description_width": "90px"},
             )  # fmt: skip
-        self.player = SkeletonPlayer(label="Exchange explorer", box=self._box(self._windows))
+        self.player = SkeletonPlayer(label="Exchange explorer", box=around(self._windows))
         self.frame = widgets.IntSlider(max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"})
         self.frame.layout.width = "100%"
         widgets.jslink((self.player, "frame"), (self.frame, "value"))
@@ -256,13 +256,6 @@ class ExchangeExplorer(widgets.VBox):
             panel("A, reconstructed", reconstruction, self._fps, off, color=0),
         )
 
-    @staticmethod
-    def _box(poses: np.ndarray) -> list[float]:
-        """[left, right, top, bottom] around all but the most unusual frames; room for decoded ones that reach further."""
-        low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
-        room = 0.06 * (high - low)
-        return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
-
     # -------------------------------------------------------------------------------------------------- without kernel
 
     def _typical(self) -> list[int]:
@@ -299,7 +292,7 @@ class ExchangeExplorer(widgets.VBox):
                 "walks": [self._labels[i] for i in chosen],
                 "frames": self._windows.shape[1],
                 "fps": self._fps,
-                "box": self._box(self._windows),
+                "box": around(self._windows),
                 "poses": packed(np.stack(poses)),
                 **{name: packed(code.cpu().numpy()) for name, code in encoded(self._autoencoder, self._windows[chosen]).items()},
                 "spread": {name: spread.tolist() for name, spread in self._spread.items()},

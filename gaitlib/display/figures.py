@@ -8,9 +8,8 @@ import base64
 import functools
 import html
 import io
-import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -63,11 +62,10 @@ def alt(fig: Figure, text: str) -> Figure:
 
 
 @_styled
-def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", place=None):
+def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
     """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
 
     folder: where NAME.png and NAME.svg are saved as well, created when missing.
-    place: what display(..., display_id=True) gave, to draw there in place of what is there.
     """
     from IPython.display import HTML, display
 
@@ -77,11 +75,7 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure", pl
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    picture = HTML(embedded(fig, png))
-    if place:
-        place.update(picture)
-    else:
-        display(picture)
+    display(HTML(embedded(fig, png)))
 
 
 @_styled
@@ -735,19 +729,6 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
         f"{r.condition}, {r.arm}: {100 * r.rank1:.1f} % ({100 * r.low:.1f} to {100 * r.high:.1f})"
         for r in table.itertuples()
     ) + ".")  # fmt: skip
-
-
-def live_curves() -> Callable[[pd.DataFrame], None]:
-    """For a notebook: a function that draws the history so far, each time in the same place.
-
-    It draws nothing where the environment variable GAITLIB_HEADLESS is set, as in runs whose pages show the curves at the end.
-    """
-    if os.environ.get("GAITLIB_HEADLESS"):
-        return lambda history: None
-    from IPython.display import HTML, display
-
-    place = display(HTML("The curves are drawn after the first look at the validation people."), display_id=True)
-    return lambda history: show(training_curves(history.drop(columns="learning_rate")), place=place)
 
 
 @_styled

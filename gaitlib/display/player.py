@@ -92,6 +92,16 @@ def panel(
     return entry | {name: value for name, value in given.items() if value}
 
 
+def around(poses: np.ndarray) -> list[float]:
+    """[left, right, top, bottom] around all but the most unusual frames, with room for decoded ones that reach further.
+
+    poses: float [N, T, 15, 2].
+    """
+    low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
+    room = 0.06 * (high - low)
+    return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
+
+
 class SkeletonPlayer(anywidget.AnyWidget):
     """Plays one or several skeletons in JupyterLab; where there is no kernel its HTML form is shown.
 

@@ -121,7 +121,10 @@ def lab(browser, tmp_path_factory):
 
 @pytest.fixture
 def opened(lab, browser, small_run):
-    """opened(chapter) runs all cells of a notebook on the small run's checkpoint and gives the page."""
+    """opened(chapter, **parameters) runs all cells of a notebook and gives the page.
+
+    wait: until all cells have run without an error, as they should; the parameters are those of the notebook.
+    """
     outside, trouble = [], []
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
 
@@ -135,13 +138,10 @@ def opened(lab, browser, small_run):
 
     context.route(lambda url: not local(url), cut)
 
-    def open_notebook(chapter):
+    def open_notebook(chapter, wait=True, **parameters):
         notebook = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", as_version=4)
         (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-        given = {
-            "config": "", "run": str(lab.folder / "run"), "checkpoint": str(small_run),
-            "cache": str(small_run.parents[1] / "cache"),
-        }  # fmt: skip
+        given = {"run": str(lab.folder / "run"), "cache": str(small_run.parents[1] / "cache"), **parameters}
         for name, value in given.items():
             cell.source, changed = re.subn(rf'^({name}: str =) "[^"]*"', rf'\1 "{value}"', cell.source, flags=re.MULTILINE)
             assert changed == 1, name
@@ -168,6 +168,8 @@ def opened(lab, browser, small_run):
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator('[data-command="runmenu:run-all"]').click()
+        if not wait:
+            return page
 
         def finished():
             return page.evaluate(ERRORS) or all(re.search(r"\[\d+\]", prompt) for prompt in page.evaluate(PROMPTS))
@@ -185,16 +187,54 @@ def opened(lab, browser, small_run):
     assert trouble == []
 
 
+def test_the_data_are_shown_in_jupyterlab(opened, small_settings):
+    page = opened("01_data_preparation", overrides=" ".join(small_settings))
+    images = page.locator(".jp-OutputArea-output img")
+    assert images.count() == 5
+    assert images.evaluate_all("all => all.every(i => i.naturalWidth > 0 && i.alt.length > 20)")
+
+
+def test_a_training_is_watched_and_stopped_and_goes_on_in_jupyterlab(opened, small_settings, tmp_path):
+    settings = [s for s in small_settings if not s.startswith(("training.iterations", "training.validate"))]
+    settings += ["training.iterations=40", "training.validate_every=4"]
+    page = opened("02_training", wait=False, overrides=" ".join(settings), cache=str(tmp_path))
+    text = page.locator(".widget-label", has_text="iteration")
+    curves, canvases = page.locator(".widget-html img"), page.locator(".gait-player .panels canvas")
+
+    def pause(seconds):
+        page.wait_for_timeout(1000 * seconds)
+
+    until(lambda: curves.count() == 1, 60, "curves are drawn", pause)
+    assert re.fullmatch(r"iteration \d+ of 40, about \d\d:\d\d left.*", text.text_content())
+    before = curves.get_attribute("src")
+    until(lambda: curves.get_attribute("src") != before, 30, "the curves grow", pause)
+    assert canvases.count() == 4
+    shown = canvases.nth(1).evaluate("c => c.toDataURL()")
+    until(lambda: canvases.nth(1).evaluate("c => c.toDataURL()") != shown, 10, "the reconstruction moves", pause)
+    page.locator("button.widget-button", has_text="Stop").click()
+    until(lambda: page.locator(".widget-label", has_text="Run the cell again").count(), 20, "training stops", pause)
+    stopped = int(re.search(r"after iteration (\d+) of 40", page.locator(".jp-Notebook").text_content())[1])
+    assert 8 <= stopped < 40
+    (folder,) = tmp_path.glob("training-*.partial")
+    assert (folder / "state.pt").is_file()
+
+    cell = page.locator(".jp-Notebook .jp-CodeCell", has_text="live_panel(experiment")
+    cell.locator(".jp-Editor").first.click()
+    page.keyboard.press("Control+Enter")
+    until(lambda: re.search(rf"iteration {stopped + 1} of 40", text.first.text_content() or ""), 30, "training goes on", pause)
+    until(lambda: page.locator(".widget-label", has_text="iteration 40 of 40, done").count(), 60, "training is done", pause)
+
+
 def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
-    page = opened("03_evaluation")
+    page = opened("03_evaluation", config="", checkpoint=str(small_run))
     images = page.locator(".jp-OutputArea-output img")
     assert images.count() == 11
     assert images.evaluate_all("all => all.every(i => i.naturalWidth > 0 && i.alt.length > 20)")
     assert (lab.folder / "run" / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
 
 
-def test_the_explorer_answers_in_jupyterlab(opened):
-    page = opened("04_visualization")
+def test_the_explorer_answers_in_jupyterlab(opened, small_run):
+    page = opened("04_visualization", config="", checkpoint=str(small_run))
     player = page.locator(".gait-player").first
     canvases = player.locator(".panels canvas")
     canvases.nth(3).wait_for()

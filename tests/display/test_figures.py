@@ -161,26 +161,6 @@ def test_exchange_matrix():
     assert "mean walk" not in figures.exchange_matrix(errors, 20.0, float("nan")).alt
 
 
-def test_live_curves_are_drawn_in_one_place_and_not_where_nobody_looks(monkeypatch):
-    drawn = []
-
-    class Place:
-        def update(self, picture):
-            drawn.append(picture.data)
-
-    monkeypatch.setattr("IPython.display.display", lambda *_, **__: Place())
-    history = pd.DataFrame({"iteration": [1, 2], "learning_rate": 0.1, "loss": [2.0, 1.0], "validation_rank1": [0.1, 0.2]})
-    monkeypatch.delenv("GAITLIB_HEADLESS", raising=False)
-    draw = figures.live_curves()
-    for rows in (1, 2):
-        draw(history[:rows])
-    assert len(drawn) == 2
-    assert all("iteration" in picture and "data:image/png" in picture for picture in drawn)
-    monkeypatch.setenv("GAITLIB_HEADLESS", "1")
-    figures.live_curves()(history)
-    assert len(drawn) == 2
-
-
 def test_figures_draw_into_given_axes():
     fig = Figure()
     ax = fig.add_subplot()

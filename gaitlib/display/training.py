@@ -1,0 +1,108 @@
+"""The training panel of notebook 02: how far training is, a button that ends it in good order, its curves, a walk that moves."""
+
+import _thread
+import os
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from tqdm import tqdm
+
+from gaitlib import Interrupted
+from gaitlib.display import figures
+from gaitlib.display.player import SkeletonPlayer, around, panel
+from gaitlib.evaluation.scorecard import torso_error
+from gaitlib.training import Watch
+
+#: Seconds between changes of the progress bar: each is a message to the browser.
+PAUSE = 0.3
+
+
+class TrainingPanel(Watch, widgets.VBox):
+    """Shows a training while it runs; appears with its first iteration, so that a finished one that is used again shows none.
+
+    example: the model -> name -> poses, float [T, 15, 2], of a walk, its reconstruction, the same exchanged to another view, and
+        what was seen from there, in this order, as `Experiment.example` gives them; or nothing, then no walk is shown.
+    fps: frames a second of the walk.
+    The button works while the cell runs where JupyterLab and the kernel answer widgets beside it (JupyterLab 4.4, ipykernel 7).
+    """
+
+    def __init__(self, example: Callable[..., dict[str, np.ndarray]], fps: float = 25.0):
+        self._example, self._fps, self._running, self._told = example, fps, False, 0.0
+        self.bar = widgets.IntProgress(layout={"width": "240px"})
+        self.bar.style.bar_color = figures.BLUE
+        self.text = widgets.Label()
+        self.button = widgets.Button(
+            description="Stop", icon="stop", layout={"width": "90px"},
+            tooltip="ends training after this iteration and saves it; the stop button of JupyterLab does the same",
+        )  # fmt: skip
+        self.button.on_click(self._stop)
+        self.player = SkeletonPlayer(label="The example walk as the network gives it back")
+        self.player.layout.display = "none"
+        self.curves = widgets.HTML()
+        row = widgets.HBox(
+            [self.bar, self.text, self.button],
+            layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "6px 16px", "overflow": "visible"},
+        )
+        super().__init__([row, self.player, self.curves])
+        self.layout.overflow = "visible"
+
+    def __enter__(self) -> "TrainingPanel":
+        self._running, self._score = True, ""
+        self.button.disabled = False
+        # ipykernel 7.4 hands messages of a widget to the thread that spoke last for it, which is the one that trains
+        vars(self.button.comm).pop("_reply_subshell_id", None)
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._running = False
+        self.button.disabled = True
+        if isinstance(error, Interrupted):
+            self.text.value = f"{error} Run the cell again."
+        elif error is not None:
+            self.text.value = "Training ended with an error."
+        self.bar.bar_style = "" if error is None else "warning"
+
+    def step(self, done: int, iterations: int, left: float) -> None:
+        first, last = not self._told, done == iterations
+        if not (first or last) and time.monotonic() - self._told < PAUSE:
+            return
+        self._told = time.monotonic()
+        if first:
+            display(self)
+        self.bar.max, self.bar.value = iterations, done
+        if not self.button.disabled or last:
+            time_left = "done" if last else f"about {tqdm.format_interval(left)} left"
+            self.text.value = f"iteration {done:,} of {iterations:,}, {time_left}{self._score}"
+
+    def look(self, history: pd.DataFrame, model) -> None:
+        self._score = f" · validation rank-1 {history['validation_rank1'].iloc[-1]:.1%}"
+        self.curves.value = figures.embedded(figures.training_curves(history.drop(columns="learning_rate")))
+        poses = self._example(model)
+        if not poses:
+            return
+        names, (walk, back, exchanged, seen) = list(poses), poses.values()
+        if self.player.box is None:
+            self.player.box = around(np.stack([walk, seen]))
+        self.player.panels = [
+            panel(names[0], walk, self._fps, color=0),
+            panel(names[1], back, self._fps, f"{torso_error(back, walk):.1f} % of torso length off", color=0, truth=walk),
+            panel(names[2], exchanged, self._fps, f"{torso_error(exchanged, seen):.1f} % off", color=2, truth=seen),
+            panel(names[3], seen, self._fps, color=1),
+        ]
+        self.player.layout.display = None
+
+    def _stop(self, _button) -> None:
+        """As Ctrl-C does, in the thread that trains."""
+        if self._running and not self.button.disabled:
+            self.button.disabled = True
+            self.text.value = "stopping after this iteration ..."
+            _thread.interrupt_main()
+
+
+def live_panel(example: Callable[..., dict[str, np.ndarray]], fps: float = 25.0) -> TrainingPanel | None:
+    """A TrainingPanel; None where nobody looks on: in runs, whose pages show the curves at the end (GAITLIB_HEADLESS is set)."""
+    return None if os.environ.get("GAITLIB_HEADLESS") else TrainingPanel(example, fps)
