@@ -10,17 +10,22 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 import yaml
 
 from gaitlib import InputError
+from gaitlib.evaluation.bootstrap import mean_interval
+from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
-from gaitlib.reports.grid import Mean, best_setting, difference, read_settings, write_report
+from gaitlib.reports.grid import Mean, best_setting, difference, over_people, read_settings, write_report
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -312,8 +317,34 @@ def test_the_report_of_a_grid(fabricated):
     book = openpyxl.load_workbook(folder / "grid.xlsx")
     rows = list(book["Settings"].iter_rows(min_row=5, values_only=True))
     assert [row[0] for row in rows] == ["0.0", "1.0"]
-    assert (rows[1][1], rows[1][-4]) == (2, pytest.approx(0.095))
+    assert (rows[1][1], rows[1][-6]) == (2, pytest.approx(0.095))
     assert book["Runs"]["A4"].hyperlink.target == "contrastive-0.0_seed-0/index.html"
+
+
+def test_a_difference_has_an_interval_over_the_people_of_the_seeds_in_common(fabricated):
+    """One person of four is recognized by the second setting only: the interval is that of these four differences."""
+    folder, found = fabricated
+    first, second = read_settings(folder, json.loads((folder / "grid.json").read_text()), found)
+    assert over_people(second, first).low != over_people(second, first).low  # without embeddings.npz
+    walks = product(range(41, 45), [("nm", 1), ("nm", 5), ("bg", 1), ("cl", 1)], ["000", "090"])
+    index = pd.DataFrame([(f"{p:03}", condition, run, view) for p, (condition, run), view in walks])
+    index.columns = ["subject", "condition", "run", "view"]
+    probes = (index["condition"] != "nm") | (index["run"] == 5)
+    for setting, missed in ((first, [0, 1]), (second, [1])):
+        for run in setting.done:
+            values = np.eye(4, dtype=np.float32)[index["subject"].astype(int) - 41]
+            for person in missed:  # whose probes look like somebody else's
+                values[probes & (index["subject"] == f"{41 + person:03}")] = np.eye(4)[3]
+            Embeddings(values, index.assign(sequence=np.arange(len(index)))).save(run.folder / "embeddings.npz")
+    mean = over_people(second, first)
+    assert mean.value == pytest.approx(0.25)  # one of four
+    drawn = mean_interval(np.array([1.0, 0, 0, 0]), seed=0)
+    assert (mean.low, mean.high) == pytest.approx(drawn, abs=0.02)
+    write_report(folder, found)
+    assert re.search(r"<td>\[[+-][\d.]+, \+[\d.]+\]</td>", (folder / "index.html").read_text())
+    rows = list(openpyxl.load_workbook(folder / "grid.xlsx")["Settings"].iter_rows(min_row=5, values_only=True))
+    assert rows[1][-3:-1] == pytest.approx((mean.low, mean.high))
+    assert rows[0][-3:-1] == (None, None)
 
 
 def test_the_table_says_where_points_stand(fabricated):

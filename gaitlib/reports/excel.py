@@ -30,13 +30,13 @@ _BLUE, _ORANGE, _GREEN, _PURPLE = "0072B2", "D55E00", "009E73", "CC79A7"
 _ENDS = ["Value", "95 % low", "95 % high"]
 _DASHES = ("solid", "dash", "sysDot", "dashDot")
 
-_TITLE = Font(name="Calibri", size=16, bold=True, color="1D2329")
-_TEXT = Font(name="Calibri", size=11, color="1D2329")
-_BOLD = Font(name="Calibri", size=11, bold=True, color="1D2329")
+TITLE = Font(name="Calibri", size=16, bold=True, color="1D2329")
+TEXT = Font(name="Calibri", size=11, color="1D2329")
+BOLD = Font(name="Calibri", size=11, bold=True, color="1D2329")
 _NOTE = Font(name="Calibri", size=10, italic=True, color="59636F")
 _HEAD_FILL = PatternFill("solid", fgColor="E9EDF1")
 _DIAGONAL_FILL = PatternFill("solid", fgColor="D0D4D9")
-_LINE = Side(style="thin", color="C3C9D0")
+LINE = Side(style="thin", color="C3C9D0")
 _STRONG = Side(style="medium", color="59636F")
 
 
@@ -73,7 +73,7 @@ def write_results(
     _left_out(book.create_sheet("Left-out walks"), left_out)
     _key_values(book.create_sheet("Config"), "Configuration", config)
     _key_values(book.create_sheet("Provenance"), "Provenance", provenance)
-    _save(book, Path(path))
+    save(book, Path(path))
 
 
 # --------------------------------------------------------------------------------------------------------------- sheets
@@ -85,34 +85,34 @@ def _summary(sheet: Worksheet, metrics: Mapping) -> None:
     counted = list(dict.fromkeys(key for row in rows for key in row.counts))
     columns = ["Probe set", "Cross-view rank-1", "95 % low", "95 % high", "Same-view rank-1", "mAP", "EER"]
     columns += ["Baseline cross-view", "Baseline same view", *(key.replace("_", " ").capitalize() for key in counted)]
-    _put(sheet.cell(1, 1), "Who was recognized, and how well", _TITLE)
-    _widths(sheet, [24] + [12.5] * (len(columns) - 1))
-    _note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
+    put(sheet.cell(1, 1), "Who was recognized, and how well", TITLE)
+    set_widths(sheet, [24] + [12.5] * (len(columns) - 1))
+    note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
     first = 4
-    _header(sheet, first, columns, align="right")
+    header(sheet, first, columns, align="right")
     sheet.row_dimensions[first].height = 34  # for two lines
     sheet.freeze_panes = sheet.cell(first + 1, 2)
     for r, row in enumerate(rows, first + 1):
         is_mean = row.name == "mean"
-        font = _BOLD if is_mean else _TEXT
-        _put(sheet.cell(r, 1), row.name, font)
+        font = BOLD if is_mean else TEXT
+        put(sheet.cell(r, 1), row.name, font)
         shares = [row.rank1, row.low, row.high, row.same_view, row.map, row.eer, row.baseline, row.baseline_same_view]
         for c, share in enumerate(shares, 2):
-            _put_number(sheet.cell(r, c), share, PERCENT, font)
+            put_number(sheet.cell(r, c), share, PERCENT, font)
         for c, key in enumerate(counted, 2 + len(shares)):
             if not is_mean:
-                _put_number(sheet.cell(r, c), row.counts.get(key), "#,##0", font)
+                put_number(sheet.cell(r, c), row.counts.get(key), "#,##0", font)
         for c in range(1, len(columns) + 1):
-            sheet.cell(r, c).border = Border(top=_STRONG if is_mean else None, bottom=_LINE)
+            sheet.cell(r, c).border = Border(top=_STRONG if is_mean else None, bottom=LINE)
     r = first + len(rows) + 2
     for key, value in {**totals(metrics), "iterations": metrics.get("iterations")}.items():
         if value is not None:
-            _put(sheet.cell(r, 1), key.replace("_", " ").capitalize(), _TEXT)
-            _put_number(sheet.cell(r, 2), value, "#,##0", _TEXT)
+            put(sheet.cell(r, 1), key.replace("_", " ").capitalize(), TEXT)
+            put_number(sheet.cell(r, 2), value, "#,##0", TEXT)
             r += 1
     if rows:
         sheet.add_chart(_chart(sheet, rows, first), f"A{r + 1}")
-    _page(sheet)
+    page_setup(sheet)
 
 
 def _chart(sheet: Worksheet, rows: list[HeadlineRow], first: int) -> BarChart:
@@ -160,9 +160,9 @@ def _interval_bars(rows: list[HeadlineRow]) -> ErrorBars:
 
 
 def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
-    _put(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
-    _widths(sheet, [18] + [max(10, 60 / len(matrix.gallery_views))] * len(matrix.gallery_views) + [16])
-    _note(
+    put(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", TITLE)
+    set_widths(sheet, [18] + [max(10, 60 / len(matrix.gallery_views))] * len(matrix.gallery_views) + [16])
+    note(
         sheet,
         2,
         "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
@@ -174,32 +174,32 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
     different = {n.item() for row in matrix.counts for n in row}
     if len(different) == 1:
         r += 1
-        _put(sheet.cell(r, 1), "Number of probes", _BOLD)
-        _put(sheet.cell(r, 2), f"{different.pop():,} in every cell", _TEXT)
+        put(sheet.cell(r, 1), "Number of probes", BOLD)
+        put(sheet.cell(r, 2), f"{different.pop():,} in every cell", TEXT)
     else:
         r = _matrix_block(sheet, r + 1, "Number of probes", matrix, "#,##0", counts=True)
     if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
-        _note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
+        note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
-    _page(sheet)
+    page_setup(sheet)
 
 
 def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format: str, counts: bool = False) -> int:
     """One matrix with its margins, its title in row `top`; returns the first free row below."""
     views, columns = list(matrix.probe_views), list(matrix.gallery_views)
-    _put(sheet.cell(top, 1), title, _BOLD)
+    put(sheet.cell(top, 1), title, BOLD)
     right, bottom = len(columns) + 2, top + 3 + len(views)
-    _put(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
-    _header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
+    put(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
+    header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
     shaded, cells = [], matrix.cells()  # ranges for the color scale
     for i, view in enumerate(views):
         r = top + 3 + i
         _head_cell(sheet.cell(r, 1), view)
         for j, gallery in enumerate(columns):
             cell = sheet.cell(r, j + 2)
-            cell.border = Border(left=_LINE, right=_LINE, top=_LINE, bottom=_LINE)
+            cell.border = Border(left=LINE, right=LINE, top=LINE, bottom=LINE)
             value = matrix.counts[i][j].item() if counts else float(cells[i][j])
-            _put_number(cell, value, number_format, _TEXT, missing="Nobody to compare.")
+            put_number(cell, value, number_format, TEXT, missing="Nobody to compare.")
             if gallery == view:
                 cell.fill = _DIAGONAL_FILL
         others = [j + 2 for j, gallery in enumerate(columns) if gallery != view and not counts]
@@ -211,14 +211,14 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
     if counts:
         return bottom + 1
     for i, value in enumerate(matrix.probe_margin()):
-        _margin_cell(sheet.cell(top + 3 + i, right), value, number_format, Border(left=_STRONG, bottom=_LINE))
+        _margin_cell(sheet.cell(top + 3 + i, right), value, number_format, Border(left=_STRONG, bottom=LINE))
     _head_cell(sheet.cell(bottom, 1), "mean of others")
     for j, value in enumerate(matrix.gallery_margin()):
-        _margin_cell(sheet.cell(bottom, j + 2), value, number_format, Border(top=_STRONG, right=_LINE))
+        _margin_cell(sheet.cell(bottom, j + 2), value, number_format, Border(top=_STRONG, right=LINE))
     _margin_cell(sheet.cell(bottom, right), matrix.mean(), number_format, Border(left=_STRONG, top=_STRONG))
     sheet.cell(bottom, right).fill = _HEAD_FILL
-    _put(sheet.cell(bottom + 1, 1), "same view", _NOTE)
-    _put_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
+    put(sheet.cell(bottom + 1, 1), "same view", _NOTE)
+    put_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
     return bottom + 3
 
 
@@ -296,11 +296,11 @@ def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
     _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], [*_ENDS, "Chance"], rows)
     below = 7 + len(rows)
     if metrics.get("exchange"):
-        _put(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", _BOLD)
+        put(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", BOLD)
         for r, (guess, values) in enumerate(metrics["exchange"].items(), below + 1):
-            _put(sheet.cell(r, 2), guess.replace("_", " "), _TEXT)
+            put(sheet.cell(r, 2), guess.replace("_", " "), TEXT)
             for c, value in enumerate(values, 4):
-                _put_number(sheet.cell(r, c), value, "0.00", _TEXT)
+                put_number(sheet.cell(r, c), value, "0.00", TEXT)
 
 
 def _subjects(sheet: Worksheet, metrics: Mapping) -> None:
@@ -326,11 +326,11 @@ def _table(
     sheet: Worksheet, title: str, note: str, texts: list[str], numbers: list[str], rows: list[list], shaded: bool = False
 ) -> None:
     """A table of shares; texts, numbers: the names of its columns. Shaded: with the color scale of the matrices."""
-    _put(sheet.cell(1, 1), title, _TITLE)
+    put(sheet.cell(1, 1), title, TITLE)
     longest = [max([len(name), *(len(str(row[c])) for row in rows)]) for c, name in enumerate(texts)]
-    _widths(sheet, [*(min(60, 3 + n) for n in longest), *(max(10.5, 2 + len(name) / 2) for name in numbers)])
-    _note(sheet, 2, note)
-    _header(sheet, 4, [*texts, *numbers], align="right")
+    set_widths(sheet, [*(min(60, 3 + n) for n in longest), *(max(10.5, 2 + len(name) / 2) for name in numbers)])
+    note(sheet, 2, note)
+    header(sheet, 4, [*texts, *numbers], align="right")
     for c in range(1, len(texts) + 1):
         sheet.cell(4, c).alignment = Alignment(horizontal="left", vertical="center")
     sheet.row_dimensions[4].height = 34
@@ -338,56 +338,56 @@ def _table(
         for c, value in enumerate(row, 1):
             cell = sheet.cell(r, c)
             if c <= len(texts):
-                _put(cell, str(value), _BOLD if c == len(texts) else _TEXT)
+                put(cell, str(value), BOLD if c == len(texts) else TEXT)
             else:
-                _put_number(cell, value, PERCENT, _TEXT)
-            cell.border = Border(bottom=_LINE)
+                put_number(cell, value, PERCENT, TEXT)
+            cell.border = Border(bottom=LINE)
     sheet.freeze_panes = sheet.cell(5, len(texts) + 1)
     if shaded and rows:
         where = f"{get_column_letter(len(texts) + 1)}5:{get_column_letter(len(texts) + len(numbers))}{4 + len(rows)}"
         sheet.conditional_formatting.add(where, _color_scale())
-    _page(sheet)
+    page_setup(sheet)
 
 
 def _left_out(sheet: Worksheet, left_out: list[dict]) -> None:
-    _put(sheet.cell(1, 1), "Left-out walks", _TITLE)
-    _widths(sheet, [60, 80])
+    put(sheet.cell(1, 1), "Left-out walks", TITLE)
+    set_widths(sheet, [60, 80])
     if not left_out:
-        _note(sheet, 2, "None: every walk that was found was used.")
+        note(sheet, 2, "None: every walk that was found was used.")
     else:
-        _note(sheet, 2, f"{len(left_out)} not used, and why.")
-        _header(sheet, 4, ["Source", "Reason"])
+        note(sheet, 2, f"{len(left_out)} not used, and why.")
+        header(sheet, 4, ["Source", "Reason"])
         for r, entry in enumerate(left_out, 5):
             for c, key in enumerate(("source", "reason"), 1):
-                cell = _put(sheet.cell(r, c), str(entry.get(key, "")), _TEXT)
+                cell = put(sheet.cell(r, c), str(entry.get(key, "")), TEXT)
                 cell.alignment = Alignment(wrap_text=True, vertical="top")
         sheet.auto_filter.ref = f"A4:B{4 + len(left_out)}"
         sheet.freeze_panes = "A5"
-    _page(sheet)
+    page_setup(sheet)
 
 
 def _key_values(sheet: Worksheet, title: str, content: Mapping) -> None:
-    _put(sheet.cell(1, 1), title, _TITLE)
-    _header(sheet, 3, ["Key", "Value"])
+    put(sheet.cell(1, 1), title, TITLE)
+    header(sheet, 3, ["Key", "Value"])
     sheet.freeze_panes = "B4"
     for r, (key, value) in enumerate(flat(content), 4):
-        _put(sheet.cell(r, 1), key, _TEXT).alignment = Alignment(vertical="top")
+        put(sheet.cell(r, 1), key, TEXT).alignment = Alignment(vertical="top")
         cell = sheet.cell(r, 2)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _put_number(cell, value, "General", _TEXT)
+            put_number(cell, value, "General", TEXT)
         else:
-            _put(cell, value if isinstance(value, bool) else "" if value is None else str(value), _TEXT)
+            put(cell, value if isinstance(value, bool) else "" if value is None else str(value), TEXT)
         cell.alignment = Alignment(horizontal="left", vertical="top", wrap_text=True)
         for c in (1, 2):
-            sheet.cell(r, c).border = Border(bottom=_LINE)
-    _widths(sheet, [44, 90])
-    _page(sheet)
+            sheet.cell(r, c).border = Border(bottom=LINE)
+    set_widths(sheet, [44, 90])
+    page_setup(sheet)
 
 
 # ---------------------------------------------------------------------------------------------------------------- cells
 
 
-def _put(cell: Cell, value: str | bool, font: Font) -> Cell:
+def put(cell: Cell, value: str | bool, font: Font) -> Cell:
     cell.value = safe_text(value) if isinstance(value, str) else value
     if isinstance(value, str):
         cell.data_type = "s"
@@ -395,7 +395,7 @@ def _put(cell: Cell, value: str | bool, font: Font) -> Cell:
     return cell
 
 
-def _put_number(cell: Cell, value: float | None, number_format: str, font: Font, missing="Not measured.") -> None:
+def put_number(cell: Cell, value: float | None, number_format: str, font: Font, missing="Not measured.") -> None:
     cell.font, cell.number_format = font, number_format
     cell.alignment = Alignment(horizontal="right")
     if value is None or not math.isfinite(value):
@@ -420,21 +420,21 @@ def safe_text(text: str) -> str:
     return text[:_LONGEST_TEXT]
 
 
-def _note(sheet: Worksheet, row: int, text: str) -> None:
+def note(sheet: Worksheet, row: int, text: str) -> None:
     """A sentence over the width of the table; the columns have their widths already."""
     widths = [dimension.width for dimension in sheet.column_dimensions.values()]
     sheet.merge_cells(start_row=row, end_row=row, start_column=1, end_column=len(widths))
-    _put(sheet.cell(row, 1), text, _NOTE).alignment = Alignment(wrap_text=True, vertical="top")
+    put(sheet.cell(row, 1), text, _NOTE).alignment = Alignment(wrap_text=True, vertical="top")
     sheet.row_dimensions[row].height = 14 * math.ceil(len(text) / sum(widths))
 
 
 def _head_cell(cell: Cell, text: str, align: str = "left") -> None:
-    _put(cell, str(text), _BOLD)
-    cell.fill, cell.border = _HEAD_FILL, Border(bottom=_LINE)
+    put(cell, str(text), BOLD)
+    cell.fill, cell.border = _HEAD_FILL, Border(bottom=LINE)
     cell.alignment = Alignment(horizontal=align, vertical="center", wrap_text=True)
 
 
-def _header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left") -> None:
+def header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left") -> None:
     """Column names; `align` is for all but the first."""
     for c, name in enumerate(names, 1):
         _head_cell(sheet.cell(row, c), name, align if c > 1 else "left")
@@ -442,7 +442,7 @@ def _header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left
 
 
 def _margin_cell(cell: Cell, value: float, number_format: str, border: Border) -> None:
-    _put_number(cell, float(value), number_format, _BOLD, missing="Nobody to compare.")
+    put_number(cell, float(value), number_format, BOLD, missing="Nobody to compare.")
     cell.border = border
 
 
@@ -453,12 +453,12 @@ def _color_scale() -> ColorScaleRule:
     return ColorScaleRule("num", 0, "FFFFFF", "num", 1, "5AA9DC")
 
 
-def _widths(sheet: Worksheet, widths: Iterable[float]) -> None:
+def set_widths(sheet: Worksheet, widths: Iterable[float]) -> None:
     for c, width in enumerate(widths, 1):
         sheet.column_dimensions[get_column_letter(c)].width = width
 
 
-def _page(sheet: Worksheet) -> None:
+def page_setup(sheet: Worksheet) -> None:
     sheet.sheet_view.showGridLines = False
     sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
@@ -484,7 +484,7 @@ class _SheetNames:
         return candidate
 
 
-def _save(book: Workbook, path: Path) -> None:
+def save(book: Workbook, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         book.save(part)

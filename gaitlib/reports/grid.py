@@ -15,13 +15,16 @@ from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Border
 from scipy import stats
 
-from gaitlib.reports.excel import _BOLD, _LINE, _TEXT, _TITLE, PERCENT, _header, _note, _page, _put, _put_number, _save, _widths
+from gaitlib import InputError
+from gaitlib.evaluation.bootstrap import paired_differences
+from gaitlib.reports import compare
+from gaitlib.reports.excel import BOLD, LINE, PERCENT, TEXT, TITLE, header, note, page_setup, put, put_number, save, set_widths
 from gaitlib.reports.html import template, write_page
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds with its 95 % t-interval, which one seed does not have (NaN)."""
+    """A mean and its 95 % interval; of values a seed the t-interval, which one seed does not have (NaN)."""
 
     value: float
     low: float
@@ -41,8 +44,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Run:
-    """One point: its labels, its `gaitlib.grid.Status`, its metrics.json, core-hours (None: not done) and commit."""
+    """One point: its folder, labels, `gaitlib.grid.Status`, metrics.json, core-hours (None: not done) and commit."""
 
+    folder: Path
     labels: dict[str, str]
     status: object
     metrics: dict
@@ -98,6 +102,24 @@ def difference(setting: Setting, baseline: Setting, probe_set: str = "mean") -> 
     return Mean.of([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
 
 
+def over_people(setting: Setting, baseline: Setting) -> Mean:
+    """The same difference with its 95 % interval over people, by a bootstrap of the people whom both recognized in common seeds.
+
+    NaN where a run has no embeddings.npz, or was measured on other people.
+    """
+    seeds = [seed for seed in setting.rank1() if seed in baseline.rank1()]
+    runs = [
+        compare.Run(s.name, [run.folder for run in s.done if run.labels.get("seed", "") in seeds]) for s in (setting, baseline)
+    ]
+    if not seeds or not all((folder / "embeddings.npz").is_file() for run in runs for folder in run.folders):
+        return Mean.of([])
+    drawn = {"repeats": runs[1].config.evaluation.bootstrap, "seed": runs[1].config.seed}
+    try:
+        return Mean(*paired_differences(runs[0].matrices, runs[1].matrices, **drawn)["mean"])
+    except InputError:
+        return Mean.of([])
+
+
 def read_settings(folder: Path, grid: Mapping, found: Iterable) -> list[Setting]:
     """The settings in the order of the file, with what their runs have found so far.
 
@@ -116,7 +138,7 @@ def read_settings(folder: Path, grid: Mapping, found: Iterable) -> list[Setting]
         labels = {axis: label for axis, label in point["labels"].items() if axis != "seed"}
         setting = Setting(labels, [], labels == grid["baseline"])
         settings.setdefault(tuple(labels.values()), setting).runs.append(
-            Run(point["labels"], stands[name], metrics, hours, commit)
+            Run(folder / name, point["labels"], stands[name], metrics, hours, commit)
         )
     return list(settings.values())
 
@@ -141,19 +163,23 @@ def write_report(folder: Path, found: Iterable) -> None:
     grid = json.loads((folder / "grid.json").read_text())
     settings = read_settings(folder, grid, found)
     baseline = next((s for s in settings if s.is_baseline), None)
+    differences = {
+        s.name: (difference(s, baseline), over_people(s, baseline)) for s in settings if baseline and s is not baseline
+    }
     commits = {run.commit for s in settings for run in s.done}
     write_page(
         folder / "index.html",
         template("grid.html.j2").render(
             name=folder.name, settings=settings, baseline=baseline, best=best_setting(settings), sets=probe_sets(settings),
-            difference=difference, picture=_picture(grid, settings), lead=_lead(settings, baseline), commits=len(commits),
-            points=_points, share=_share, runs=[run for s in settings for run in s.runs], axes=grid["axes"],
+            differences=differences, picture=_picture(grid, settings), lead=_lead(settings, baseline, differences),
+            commits=len(commits), points=_points, ends=_ends, share=_share,
+            runs=[run for s in settings for run in s.runs], axes=grid["axes"],
         ),
     )  # fmt: skip
-    _excel(folder / "grid.xlsx", folder.name, settings, baseline)
+    _excel(folder / "grid.xlsx", folder.name, settings, differences)
 
 
-def _lead(settings: list[Setting], baseline: Setting | None) -> str:
+def _lead(settings: list[Setting], baseline: Setting | None, differences: Mapping[str, tuple[Mean, Mean]]) -> str:
     """What was found, in a sentence or two."""
     runs = [run for s in settings for run in s.runs]
     done = [run for run in runs if run.is_done]
@@ -161,8 +187,8 @@ def _lead(settings: list[Setting], baseline: Setting | None) -> str:
     best = best_setting(settings)
     if best:
         said += f" Chosen on validation people, the best is {best.name}: rank-1 {_share(best.mean())}"
-        if baseline and best is not baseline and not math.isnan(difference(best, baseline).value):
-            said += f", {_points(difference(best, baseline))} against {baseline.name}"
+        if best.name in differences and not math.isnan(differences[best.name][0].value):
+            said += f", {_points(differences[best.name][0])} against {baseline.name}"
         said += "."
     elif done and not math.isnan(settings[0].mean().value):
         said += f" Rank-1 {_share(settings[0].mean())} over {len(settings[0].done)} seeds."
@@ -182,8 +208,12 @@ def _points(mean: Mean) -> str:
     """A difference as text, in points: +2.1 [0.4, 3.8] points."""
     if math.isnan(mean.value):
         return "–"
-    interval = "" if math.isnan(mean.low) else f" [{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
-    return f"{100 * mean.value:+.1f}{interval} points"
+    return f"{100 * mean.value:+.1f} {'' if math.isnan(mean.low) else _ends(mean) + ' '}points"
+
+
+def _ends(mean: Mean) -> str:
+    """The interval of a difference, in points: [+0.4, +3.8]."""
+    return "–" if math.isnan(mean.low) else f"[{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
 
 
 # ------------------------------------------------------------------------------------------------------------ the picture
@@ -256,64 +286,64 @@ def _lines(axis: str, settings: list[Setting]) -> Markup:
 # -------------------------------------------------------------------------------------------------------------- the Excel
 
 
-def _excel(path: Path, name: str, settings: list[Setting], baseline: Setting | None) -> None:
+def _excel(path: Path, name: str, settings: list[Setting], differences: Mapping[str, tuple[Mean, Mean]]) -> None:
     book, sets = Workbook(), probe_sets(settings)
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     axes = list(settings[0].labels)
-    _settings_sheet(book.active, name, settings, baseline, axes, sets)
+    _settings_sheet(book.active, name, settings, differences, axes, sets)
     _runs_sheet(book.create_sheet("Runs"), settings, axes, sets)
-    _save(book, path)
+    save(book, path)
 
 
 def _settings_sheet(
-    sheet, name: str, settings: list[Setting], baseline: Setting | None, axes: list[str], sets: list[str]
+    sheet, name: str, settings: list[Setting], differences: Mapping[str, tuple[Mean, Mean]], axes: list[str], sets: list[str]
 ) -> None:
     sheet.title = "Settings"
-    _put(sheet.cell(1, 1), f"Grid {name}", _TITLE)
+    put(sheet.cell(1, 1), f"Grid {name}", TITLE)
     columns = [*axes, "seeds", "validation rank-1"]
     for probe_set in sets:
         columns += [f"{probe_set} rank-1", "95 % low", "95 % high"]
-    columns += ["difference to baseline", "95 % low", "95 % high", "core-hours"]
-    _widths(sheet, [22] * len(axes) + [12] * (len(columns) - len(axes)))
-    _note(sheet, 2, "Cross-view rank-1: means over seeds with t-intervals; differences are paired by seed.")
-    _header(sheet, 4, columns, align="right")
+    columns += ["difference to baseline", "95 % low", "95 % high", "people: 95 % low", "people: 95 % high", "core-hours"]
+    set_widths(sheet, [22] * len(axes) + [12] * (len(columns) - len(axes)))
+    note(sheet, 2, "Cross-view rank-1: means over seeds with t-intervals; differences are paired by seed, and by person.")
+    header(sheet, 4, columns, align="right")
     for r, s in enumerate(settings, 5):
         for c, axis in enumerate(axes, 1):
-            _put(sheet.cell(r, c), s.labels[axis], _BOLD if s.is_baseline else _TEXT)
-        against = difference(s, baseline) if baseline and s is not baseline else Mean.of([])
+            put(sheet.cell(r, c), s.labels[axis], BOLD if s.is_baseline else TEXT)
+        against, people = differences.get(s.name, [Mean.of([])] * 2)
         means = [s.mean(probe_set) for probe_set in sets] + [against]
-        numbers = [s.validation.value] + [end for m in means for end in (m.value, m.low, m.high)]
-        _put_number(sheet.cell(r, len(axes) + 1), len(s.done), "0", _TEXT)
+        numbers = [s.validation.value, *(end for m in means for end in (m.value, m.low, m.high)), people.low, people.high]
+        put_number(sheet.cell(r, len(axes) + 1), len(s.done), "0", TEXT)
         for c, value in enumerate(numbers, len(axes) + 2):
-            _put_number(sheet.cell(r, c), value, PERCENT, _TEXT)
-        _put_number(sheet.cell(r, len(columns)), s.core_hours, "0.00", _TEXT)
+            put_number(sheet.cell(r, c), value, PERCENT, TEXT)
+        put_number(sheet.cell(r, len(columns)), s.core_hours, "0.00", TEXT)
         for c in range(1, len(columns) + 1):
-            sheet.cell(r, c).border = Border(bottom=_LINE)
+            sheet.cell(r, c).border = Border(bottom=LINE)
     sheet.freeze_panes = sheet.cell(5, len(axes) + 1)
-    _page(sheet)
+    page_setup(sheet)
 
 
 def _runs_sheet(sheet, settings: list[Setting], axes: list[str], sets: list[str]) -> None:
-    _put(sheet.cell(1, 1), "Runs", _TITLE)
+    put(sheet.cell(1, 1), "Runs", TITLE)
     columns = ["run", "state", *axes, "seed", "validation rank-1", *(f"{probe_set} rank-1" for probe_set in sets)]
     columns += ["core-hours", "error"]
-    _widths(sheet, [34, 10] + [14] * (len(columns) - 3) + [60])
-    _header(sheet, 3, columns, align="right")
+    set_widths(sheet, [34, 10] + [14] * (len(columns) - 3) + [60])
+    header(sheet, 3, columns, align="right")
     runs = [run for s in settings for run in s.runs]
     for r, run in enumerate(runs, 4):
-        cell = _put(sheet.cell(r, 1), run.status.name, _TEXT)
+        cell = put(sheet.cell(r, 1), run.status.name, TEXT)
         if run.is_done:
             cell.hyperlink = run.href
         for c, text in enumerate([run.status.state, *(run.labels[axis] for axis in axes), run.labels.get("seed", "")], 2):
-            _put(sheet.cell(r, c), text, _TEXT)
+            put(sheet.cell(r, c), text, TEXT)
         shares = [run.status.validation, *(run.metrics.get("rank1", {}).get(probe_set) for probe_set in sets)]
         for c, share in enumerate(shares, len(axes) + 4):
-            _put_number(sheet.cell(r, c), share, PERCENT, _TEXT)
-        _put_number(sheet.cell(r, len(columns) - 1), run.core_hours, "0.00", _TEXT)
-        _put(sheet.cell(r, len(columns)), run.status.error, _TEXT)
+            put_number(sheet.cell(r, c), share, PERCENT, TEXT)
+        put_number(sheet.cell(r, len(columns) - 1), run.core_hours, "0.00", TEXT)
+        put(sheet.cell(r, len(columns)), run.status.error, TEXT)
     first = sheet.cell(4, len(columns) - 2).coordinate
     blue = ColorScaleRule("min", None, "FFFFFF", "max", None, "5AA9DC")
     sheet.conditional_formatting.add(f"{first}:{sheet.cell(3 + len(runs), len(columns) - 2).coordinate}", blue)
     sheet.auto_filter.ref = f"A3:{sheet.cell(3 + len(runs), len(columns)).coordinate}"
     sheet.freeze_panes = "B4"
-    _page(sheet)
+    page_setup(sheet)
