@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitlib.config import Config, Losses, load_config
@@ -27,7 +27,7 @@ from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import Batch
 from gaitlib.data.walkers import make_walkers
 from gaitlib.model.autoencoder import CODE, Autoencoder, Decoder, scramble
-from gaitlib.model.losses import SHIFTS, aligned_error
+from gaitlib.model.losses import SHIFTS, aligned_error, cross_entropy
 from gaitlib.model.objective import loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import keep_freed_memory, train
@@ -40,7 +40,9 @@ ARMS = {"as_released": "configs/as_released.yaml", "as_published": "configs/as_p
 def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
     """The codes repeated over time and the module list as published."""
     still = [code[:, :, None].expand(-1, -1, motion.shape[2]) for code in (body, view)]
-    y = decoder.model(torch.cat([motion, *still], 1))
+    y = torch.cat([motion, *still], 1)
+    for layer in decoder.model:
+        y = F.dropout(y, layer.p, layer.training) if isinstance(layer, nn.Dropout) else layer(y)
     return y.unflatten(1, (15, 3))[:, :, :2].flatten(1, 2)
 
 
@@ -140,23 +142,34 @@ def whole_step(config: Config, anchors: int):
     return step
 
 
-def autoencoder_steps():
-    """(ours, plain, difference): a step of the released autoencoder without the recognizer, as here and as described."""
-    config = load_config(ARMS["as_released"], ["losses.identity=0", "losses.center=0", "model.recognizer_width=1"])
+def released_steps(config: Config):
+    """(ours, plain, difference): a step of the released program as here and as described, with the recognizer if it has one.
+
+    As described, the recognizer encodes x once more and has a backward pass and an optimizer of its own.
+    """
     torch.manual_seed(0)
-    network = GaitModel(people=PEOPLE, **config.model.model_dump())
+    model, described = (GaitModel(people=PEOPLE, **config.model.model_dump()) for _ in range(2))
+    described.load_state_dict(model.state_dict())
     batch, w = some_batch(config, BATCH), config.losses
+    subject = torch.from_numpy(batch.subject)
     x = torch.randn(len(batch.walk), 30, FRAMES).cumsum(2) / 8
 
     def our_loss() -> Tensor:
-        parts = loss_terms(network, x, x, batch, w, BATCH)
+        parts = loss_terms(model, x, x, batch, w, BATCH)
         return sum(getattr(w, name) * part for name, part in parts.items())
 
-    def plain_loss() -> Tensor:
-        return plain_released_loss(network.autoencoder, x, w)
+    def autoencoder_loss() -> Tensor:
+        return plain_released_loss(described.autoencoder, x, w)
 
-    def step(loss, **options):
-        optimizer = torch.optim.Adam(network.autoencoder.parameters(), lr=0.0, **options)
+    def recognizer_loss() -> Tensor:
+        with torch.no_grad():
+            codes = described.autoencoder.encode(x[:BATCH])
+        embedding, logits = described.recognizer(scramble(x[:BATCH]), codes)
+        loss = w.identity * cross_entropy(logits, subject, w.label_smoothing, w.smoothing_over)
+        return loss + w.center * described.recognizer.center_loss(embedding, subject)
+
+    def step(loss, network: nn.Module, **options):
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.0, **options)
 
         def run() -> None:
             optimizer.zero_grad()
@@ -165,11 +178,23 @@ def autoencoder_steps():
 
         return run
 
-    network.eval()  # no dropout, to compare
+    parts = [(autoencoder_loss, described.autoencoder)]
+    if w.identity:
+        described.recognizer.dropout = nn.Dropout(0.5)
+        parts.append((recognizer_loss, described.recognizer))
+    steps = [step(loss, network) for loss, network in parts]
+
+    def plain() -> None:
+        for one in steps:
+            one()
+
+    for network in (model, described):
+        network.eval()  # no dropout, to compare
     with torch.no_grad():
-        difference = (our_loss() / plain_loss() - 1).abs().item()
-    network.train()
-    return step(our_loss, fused=True), step(plain_loss), difference
+        difference = (our_loss() / sum(loss() for loss, _ in parts) - 1).abs().item()
+    for network in (model, described):
+        network.train()
+    return step(our_loss, model, fused=True), plain, difference
 
 
 def there_and_back(function, *inputs: Tensor):
@@ -211,7 +236,9 @@ def parts() -> None:
     def decode_plainly(*inputs: Tensor) -> Tensor:
         return plain_decoder(decoder, *inputs)
 
-    ours, plain, off = autoencoder_steps()
+    ours, plain, off = released_steps(
+        load_config(ARMS["as_released"], ["losses.identity=0", "losses.center=0", "model.recognizer_width=1"])
+    )
     rows = [
         ("decoder", there_and_back(decoder, *codes), there_and_back(decode_plainly, *codes), wrong, 9),
         ("aligned error", there_and_back(aligned_error, pose, goal), there_and_back(plain_aligned_error, pose, goal), late, 9),
@@ -225,15 +252,17 @@ def parts() -> None:
 
 
 def whole_steps() -> None:
-    """A step of `as_released` at full width against one of `beyond`, at its own batch and at the same."""
+    """A step of `beyond`, at its own batch and at that of `as_released`, against `as_released` at full width."""
     config = load_config(ARMS["beyond"])
     own = config.training.people * config.training.walks_per_person
-    released = whole_step(load_config(ARMS["as_released"]), BATCH)
-    theirs, *ours = medians(released, whole_step(config, own), whole_step(config, BATCH), repeats=3)
-    print(f"\nwhole steps, {PEOPLE} people, median of 3")
-    print(f"{'':30}{'released':>11}{'beyond':>11}{'ratio':>8}")
-    for name, mine in ((f"beyond, its own {own} anchors", ours[0]), (f"beyond, {BATCH} anchors", ours[1])):
-        print(f"{name:30}{theirs:8.0f} ms{mine:8.1f} ms{theirs / mine:7.1f}x")
+    ours, plain, off = released_steps(load_config(ARMS["as_released"]))
+    theirs, here, *mine = medians(plain, ours, whole_step(config, own), whole_step(config, BATCH), repeats=5)
+    print(f"\nwhole steps, {PEOPLE} people, median of 5")
+    print(f"{'':40}{'a step':>11}{'plain is':>15}{'as_released is':>18}")
+    print(f"{f'as_released as described, {BATCH} anchors':40}{theirs:8.0f} ms")
+    print(f"{f'as_released here, {BATCH} anchors':40}{here:8.0f} ms{theirs / here:13.1f} x   (difference {off:.1e})")
+    for name, time_taken in ((f"beyond, its own {own} anchors", mine[0]), (f"beyond, {BATCH} anchors", mine[1])):
+        print(f"{name:40}{time_taken:8.0f} ms{theirs / time_taken:13.1f} x{here / time_taken:16.1f} x")
 
 
 def on_a_gpu() -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
+from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, BitDropout, Codes, normalized_conv
 from gaitlib.model.discriminants import Discriminants
 
 #: Features a recognizer can see, and their rows.
@@ -51,7 +51,7 @@ class PaperRecognizer(nn.Module):
         self.pool = nn.MaxPool2d(2, 2, padding=1)
         self.fc = nn.Linear(2 * width * (rows // 2 + 1) * (frames // 2 + 1), embedding)
         self.fc_cls = nn.Linear(embedding, people)
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = BitDropout(0.5)
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter)
