@@ -73,7 +73,7 @@ def write_results(
     _left_out(book.create_sheet("Left-out walks"), left_out)
     _key_values(book.create_sheet("Config"), "Configuration", config)
     _key_values(book.create_sheet("Provenance"), "Provenance", provenance)
-    save(book, Path(path))
+    save_book(book, Path(path))
 
 
 # --------------------------------------------------------------------------------------------------------------- sheets
@@ -85,30 +85,30 @@ def _summary(sheet: Worksheet, metrics: Mapping) -> None:
     counted = list(dict.fromkeys(key for row in rows for key in row.counts))
     columns = ["Probe set", "Cross-view rank-1", "95 % low", "95 % high", "Same-view rank-1", "mAP", "EER"]
     columns += ["Baseline cross-view", "Baseline same view", *(key.replace("_", " ").capitalize() for key in counted)]
-    put(sheet.cell(1, 1), "Who was recognized, and how well", TITLE)
+    write_text(sheet.cell(1, 1), "Who was recognized, and how well", TITLE)
     set_widths(sheet, [24] + [12.5] * (len(columns) - 1))
-    note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
+    write_note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
     first = 4
-    header(sheet, first, columns, align="right")
+    write_header(sheet, first, columns, align="right")
     sheet.row_dimensions[first].height = 34  # for two lines
     sheet.freeze_panes = sheet.cell(first + 1, 2)
     for r, row in enumerate(rows, first + 1):
         is_mean = row.name == "mean"
         font = BOLD if is_mean else TEXT
-        put(sheet.cell(r, 1), row.name, font)
+        write_text(sheet.cell(r, 1), row.name, font)
         shares = [row.rank1, row.low, row.high, row.same_view, row.map, row.eer, row.baseline, row.baseline_same_view]
         for c, share in enumerate(shares, 2):
-            put_number(sheet.cell(r, c), share, PERCENT, font)
+            write_number(sheet.cell(r, c), share, PERCENT, font)
         for c, key in enumerate(counted, 2 + len(shares)):
             if not is_mean:
-                put_number(sheet.cell(r, c), row.counts.get(key), "#,##0", font)
+                write_number(sheet.cell(r, c), row.counts.get(key), "#,##0", font)
         for c in range(1, len(columns) + 1):
             sheet.cell(r, c).border = Border(top=_STRONG if is_mean else None, bottom=LINE)
     r = first + len(rows) + 2
     for key, value in {**totals(metrics), "iterations": metrics.get("iterations")}.items():
         if value is not None:
-            put(sheet.cell(r, 1), key.replace("_", " ").capitalize(), TEXT)
-            put_number(sheet.cell(r, 2), value, "#,##0", TEXT)
+            write_text(sheet.cell(r, 1), key.replace("_", " ").capitalize(), TEXT)
+            write_number(sheet.cell(r, 2), value, "#,##0", TEXT)
             r += 1
     if rows:
         sheet.add_chart(_chart(sheet, rows, first), f"A{r + 1}")
@@ -160,9 +160,9 @@ def _interval_bars(rows: list[HeadlineRow]) -> ErrorBars:
 
 
 def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
-    put(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", TITLE)
+    write_text(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", TITLE)
     set_widths(sheet, [18] + [max(10, 60 / len(matrix.gallery_views))] * len(matrix.gallery_views) + [16])
-    note(
+    write_note(
         sheet,
         2,
         "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
@@ -174,12 +174,12 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
     different = {n.item() for row in matrix.counts for n in row}
     if len(different) == 1:
         r += 1
-        put(sheet.cell(r, 1), "Number of probes", BOLD)
-        put(sheet.cell(r, 2), f"{different.pop():,} in every cell", TEXT)
+        write_text(sheet.cell(r, 1), "Number of probes", BOLD)
+        write_text(sheet.cell(r, 2), f"{different.pop():,} in every cell", TEXT)
     else:
         r = _matrix_block(sheet, r + 1, "Number of probes", matrix, "#,##0", counts=True)
     if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
-        note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
+        write_note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
     page_setup(sheet)
 
@@ -187,10 +187,10 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix, baseline) -> None:
 def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format: str, counts: bool = False) -> int:
     """One matrix with its margins, its title in row `top`; returns the first free row below."""
     views, columns = list(matrix.probe_views), list(matrix.gallery_views)
-    put(sheet.cell(top, 1), title, BOLD)
+    write_text(sheet.cell(top, 1), title, BOLD)
     right, bottom = len(columns) + 2, top + 3 + len(views)
-    put(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
-    header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
+    write_text(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
+    write_header(sheet, top + 2, ["probe view ↓", *columns, *([] if counts else ["mean of others"])], align="right")
     shaded, cells = [], matrix.cells()  # ranges for the color scale
     for i, view in enumerate(views):
         r = top + 3 + i
@@ -199,7 +199,7 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
             cell = sheet.cell(r, j + 2)
             cell.border = Border(left=LINE, right=LINE, top=LINE, bottom=LINE)
             value = matrix.counts[i][j].item() if counts else float(cells[i][j])
-            put_number(cell, value, number_format, TEXT, missing="Nobody to compare.")
+            write_number(cell, value, number_format, TEXT, missing="Nobody to compare.")
             if gallery == view:
                 cell.fill = _DIAGONAL_FILL
         others = [j + 2 for j, gallery in enumerate(columns) if gallery != view and not counts]
@@ -217,8 +217,8 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix, number_format:
         _margin_cell(sheet.cell(bottom, j + 2), value, number_format, Border(top=_STRONG, right=LINE))
     _margin_cell(sheet.cell(bottom, right), matrix.mean(), number_format, Border(left=_STRONG, top=_STRONG))
     sheet.cell(bottom, right).fill = _HEAD_FILL
-    put(sheet.cell(bottom + 1, 1), "same view", _NOTE)
-    put_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
+    write_text(sheet.cell(bottom + 1, 1), "same view", _NOTE)
+    write_number(sheet.cell(bottom + 1, 2), float(matrix.same_view_mean()), number_format, _NOTE, "No such pair.")
     return bottom + 3
 
 
@@ -296,11 +296,11 @@ def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
     _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], [*_ENDS, "Chance"], rows)
     below = 7 + len(rows)
     if metrics.get("exchange"):
-        put(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", BOLD)
+        write_text(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", BOLD)
         for r, (guess, values) in enumerate(metrics["exchange"].items(), below + 1):
-            put(sheet.cell(r, 2), guess.replace("_", " "), TEXT)
+            write_text(sheet.cell(r, 2), guess.replace("_", " "), TEXT)
             for c, value in enumerate(values, 4):
-                put_number(sheet.cell(r, c), value, "0.00", TEXT)
+                write_number(sheet.cell(r, c), value, "0.00", TEXT)
 
 
 def _subjects(sheet: Worksheet, metrics: Mapping) -> None:
@@ -326,11 +326,11 @@ def _table(
     sheet: Worksheet, title: str, note: str, texts: list[str], numbers: list[str], rows: list[list], shaded: bool = False
 ) -> None:
     """A table of shares; texts, numbers: the names of its columns. Shaded: with the color scale of the matrices."""
-    put(sheet.cell(1, 1), title, TITLE)
+    write_text(sheet.cell(1, 1), title, TITLE)
     longest = [max([len(name), *(len(str(row[c])) for row in rows)]) for c, name in enumerate(texts)]
     set_widths(sheet, [*(min(60, 3 + n) for n in longest), *(max(10.5, 2 + len(name) / 2) for name in numbers)])
-    note(sheet, 2, note)
-    header(sheet, 4, [*texts, *numbers], align="right")
+    write_note(sheet, 2, note)
+    write_header(sheet, 4, [*texts, *numbers], align="right")
     for c in range(1, len(texts) + 1):
         sheet.cell(4, c).alignment = Alignment(horizontal="left", vertical="center")
     sheet.row_dimensions[4].height = 34
@@ -338,9 +338,9 @@ def _table(
         for c, value in enumerate(row, 1):
             cell = sheet.cell(r, c)
             if c <= len(texts):
-                put(cell, str(value), BOLD if c == len(texts) else TEXT)
+                write_text(cell, str(value), BOLD if c == len(texts) else TEXT)
             else:
-                put_number(cell, value, PERCENT, TEXT)
+                write_number(cell, value, PERCENT, TEXT)
             cell.border = Border(bottom=LINE)
     sheet.freeze_panes = sheet.cell(5, len(texts) + 1)
     if shaded and rows:
@@ -350,16 +350,16 @@ def _table(
 
 
 def _left_out(sheet: Worksheet, left_out: list[dict]) -> None:
-    put(sheet.cell(1, 1), "Left-out walks", TITLE)
+    write_text(sheet.cell(1, 1), "Left-out walks", TITLE)
     set_widths(sheet, [60, 80])
     if not left_out:
-        note(sheet, 2, "None: every walk that was found was used.")
+        write_note(sheet, 2, "None: every walk that was found was used.")
     else:
-        note(sheet, 2, f"{len(left_out)} not used, and why.")
-        header(sheet, 4, ["Source", "Reason"])
+        write_note(sheet, 2, f"{len(left_out)} not used, and why.")
+        write_header(sheet, 4, ["Source", "Reason"])
         for r, entry in enumerate(left_out, 5):
             for c, key in enumerate(("source", "reason"), 1):
-                cell = put(sheet.cell(r, c), str(entry.get(key, "")), TEXT)
+                cell = write_text(sheet.cell(r, c), str(entry.get(key, "")), TEXT)
                 cell.alignment = Alignment(wrap_text=True, vertical="top")
         sheet.auto_filter.ref = f"A4:B{4 + len(left_out)}"
         sheet.freeze_panes = "A5"
@@ -367,16 +367,16 @@ def _left_out(sheet: Worksheet, left_out: list[dict]) -> None:
 
 
 def _key_values(sheet: Worksheet, title: str, content: Mapping) -> None:
-    put(sheet.cell(1, 1), title, TITLE)
-    header(sheet, 3, ["Key", "Value"])
+    write_text(sheet.cell(1, 1), title, TITLE)
+    write_header(sheet, 3, ["Key", "Value"])
     sheet.freeze_panes = "B4"
     for r, (key, value) in enumerate(flat(content), 4):
-        put(sheet.cell(r, 1), key, TEXT).alignment = Alignment(vertical="top")
+        write_text(sheet.cell(r, 1), key, TEXT).alignment = Alignment(vertical="top")
         cell = sheet.cell(r, 2)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            put_number(cell, value, "General", TEXT)
+            write_number(cell, value, "General", TEXT)
         else:
-            put(cell, value if isinstance(value, bool) else "" if value is None else str(value), TEXT)
+            write_text(cell, value if isinstance(value, bool) else "" if value is None else str(value), TEXT)
         cell.alignment = Alignment(horizontal="left", vertical="top", wrap_text=True)
         for c in (1, 2):
             sheet.cell(r, c).border = Border(bottom=LINE)
@@ -387,7 +387,7 @@ def _key_values(sheet: Worksheet, title: str, content: Mapping) -> None:
 # ---------------------------------------------------------------------------------------------------------------- cells
 
 
-def put(cell: Cell, value: str | bool, font: Font) -> Cell:
+def write_text(cell: Cell, value: str | bool, font: Font) -> Cell:
     cell.value = safe_text(value) if isinstance(value, str) else value
     if isinstance(value, str):
         cell.data_type = "s"
@@ -395,7 +395,7 @@ def put(cell: Cell, value: str | bool, font: Font) -> Cell:
     return cell
 
 
-def put_number(cell: Cell, value: float | None, number_format: str, font: Font, missing="Not measured.") -> None:
+def write_number(cell: Cell, value: float | None, number_format: str, font: Font, missing="Not measured.") -> None:
     cell.font, cell.number_format = font, number_format
     cell.alignment = Alignment(horizontal="right")
     if value is None or not math.isfinite(value):
@@ -420,21 +420,21 @@ def safe_text(text: str) -> str:
     return text[:_LONGEST_TEXT]
 
 
-def note(sheet: Worksheet, row: int, text: str) -> None:
+def write_note(sheet: Worksheet, row: int, text: str) -> None:
     """A sentence over the width of the table; the columns have their widths already."""
     widths = [dimension.width for dimension in sheet.column_dimensions.values()]
     sheet.merge_cells(start_row=row, end_row=row, start_column=1, end_column=len(widths))
-    put(sheet.cell(row, 1), text, _NOTE).alignment = Alignment(wrap_text=True, vertical="top")
+    write_text(sheet.cell(row, 1), text, _NOTE).alignment = Alignment(wrap_text=True, vertical="top")
     sheet.row_dimensions[row].height = 14 * math.ceil(len(text) / sum(widths))
 
 
 def _head_cell(cell: Cell, text: str, align: str = "left") -> None:
-    put(cell, str(text), BOLD)
+    write_text(cell, str(text), BOLD)
     cell.fill, cell.border = _HEAD_FILL, Border(bottom=LINE)
     cell.alignment = Alignment(horizontal=align, vertical="center", wrap_text=True)
 
 
-def header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left") -> None:
+def write_header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left") -> None:
     """Column names; `align` is for all but the first."""
     for c, name in enumerate(names, 1):
         _head_cell(sheet.cell(row, c), name, align if c > 1 else "left")
@@ -442,7 +442,7 @@ def header(sheet: Worksheet, row: int, names: Iterable[str], align: str = "left"
 
 
 def _margin_cell(cell: Cell, value: float, number_format: str, border: Border) -> None:
-    put_number(cell, float(value), number_format, BOLD, missing="Nobody to compare.")
+    write_number(cell, float(value), number_format, BOLD, missing="Nobody to compare.")
     cell.border = border
 
 
@@ -484,7 +484,7 @@ class _SheetNames:
         return candidate
 
 
-def save(book: Workbook, path: Path) -> None:
+def save_book(book: Workbook, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         book.save(part)

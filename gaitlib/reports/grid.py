@@ -18,7 +18,20 @@ from scipy import stats
 from gaitlib import InputError
 from gaitlib.evaluation.bootstrap import paired_differences
 from gaitlib.reports import compare
-from gaitlib.reports.excel import BOLD, LINE, PERCENT, TEXT, TITLE, header, note, page_setup, put, put_number, save, set_widths
+from gaitlib.reports.excel import (
+    BOLD,
+    LINE,
+    PERCENT,
+    TEXT,
+    TITLE,
+    page_setup,
+    save_book,
+    set_widths,
+    write_header,
+    write_note,
+    write_number,
+    write_text,
+)
 from gaitlib.reports.html import template, write_page
 
 
@@ -292,31 +305,31 @@ def _excel(path: Path, name: str, settings: list[Setting], differences: Mapping[
     axes = list(settings[0].labels)
     _settings_sheet(book.active, name, settings, differences, axes, sets)
     _runs_sheet(book.create_sheet("Runs"), settings, axes, sets)
-    save(book, path)
+    save_book(book, path)
 
 
 def _settings_sheet(
     sheet, name: str, settings: list[Setting], differences: Mapping[str, tuple[Mean, Mean]], axes: list[str], sets: list[str]
 ) -> None:
     sheet.title = "Settings"
-    put(sheet.cell(1, 1), f"Grid {name}", TITLE)
+    write_text(sheet.cell(1, 1), f"Grid {name}", TITLE)
     columns = [*axes, "seeds", "validation rank-1"]
     for probe_set in sets:
         columns += [f"{probe_set} rank-1", "95 % low", "95 % high"]
     columns += ["difference to baseline", "95 % low", "95 % high", "people: 95 % low", "people: 95 % high", "core-hours"]
     set_widths(sheet, [22] * len(axes) + [12] * (len(columns) - len(axes)))
-    note(sheet, 2, "Cross-view rank-1: means over seeds with t-intervals; differences are paired by seed, and by person.")
-    header(sheet, 4, columns, align="right")
+    write_note(sheet, 2, "Cross-view rank-1: means over seeds with t-intervals; differences are paired by seed, and by person.")
+    write_header(sheet, 4, columns, align="right")
     for r, s in enumerate(settings, 5):
         for c, axis in enumerate(axes, 1):
-            put(sheet.cell(r, c), s.labels[axis], BOLD if s.is_baseline else TEXT)
+            write_text(sheet.cell(r, c), s.labels[axis], BOLD if s.is_baseline else TEXT)
         against, people = differences.get(s.name, [Mean.of([])] * 2)
         means = [s.mean(probe_set) for probe_set in sets] + [against]
         numbers = [s.validation.value, *(end for m in means for end in (m.value, m.low, m.high)), people.low, people.high]
-        put_number(sheet.cell(r, len(axes) + 1), len(s.done), "0", TEXT)
+        write_number(sheet.cell(r, len(axes) + 1), len(s.done), "0", TEXT)
         for c, value in enumerate(numbers, len(axes) + 2):
-            put_number(sheet.cell(r, c), value, PERCENT, TEXT)
-        put_number(sheet.cell(r, len(columns)), s.core_hours, "0.00", TEXT)
+            write_number(sheet.cell(r, c), value, PERCENT, TEXT)
+        write_number(sheet.cell(r, len(columns)), s.core_hours, "0.00", TEXT)
         for c in range(1, len(columns) + 1):
             sheet.cell(r, c).border = Border(bottom=LINE)
     sheet.freeze_panes = sheet.cell(5, len(axes) + 1)
@@ -324,23 +337,23 @@ def _settings_sheet(
 
 
 def _runs_sheet(sheet, settings: list[Setting], axes: list[str], sets: list[str]) -> None:
-    put(sheet.cell(1, 1), "Runs", TITLE)
+    write_text(sheet.cell(1, 1), "Runs", TITLE)
     columns = ["run", "state", *axes, "seed", "validation rank-1", *(f"{probe_set} rank-1" for probe_set in sets)]
     columns += ["core-hours", "error"]
     set_widths(sheet, [34, 10] + [14] * (len(columns) - 3) + [60])
-    header(sheet, 3, columns, align="right")
+    write_header(sheet, 3, columns, align="right")
     runs = [run for s in settings for run in s.runs]
     for r, run in enumerate(runs, 4):
-        cell = put(sheet.cell(r, 1), run.status.name, TEXT)
+        cell = write_text(sheet.cell(r, 1), run.status.name, TEXT)
         if run.is_done:
             cell.hyperlink = run.href
         for c, text in enumerate([run.status.state, *(run.labels[axis] for axis in axes), run.labels.get("seed", "")], 2):
-            put(sheet.cell(r, c), text, TEXT)
+            write_text(sheet.cell(r, c), text, TEXT)
         shares = [run.status.validation, *(run.metrics.get("rank1", {}).get(probe_set) for probe_set in sets)]
         for c, share in enumerate(shares, len(axes) + 4):
-            put_number(sheet.cell(r, c), share, PERCENT, TEXT)
-        put_number(sheet.cell(r, len(columns) - 1), run.core_hours, "0.00", TEXT)
-        put(sheet.cell(r, len(columns)), run.status.error, TEXT)
+            write_number(sheet.cell(r, c), share, PERCENT, TEXT)
+        write_number(sheet.cell(r, len(columns) - 1), run.core_hours, "0.00", TEXT)
+        write_text(sheet.cell(r, len(columns)), run.status.error, TEXT)
     first = sheet.cell(4, len(columns) - 2).coordinate
     blue = ColorScaleRule("min", None, "FFFFFF", "max", None, "5AA9DC")
     sheet.conditional_formatting.add(f"{first}:{sheet.cell(3 + len(runs), len(columns) - 2).coordinate}", blue)
