@@ -30,7 +30,6 @@ from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, config_folder, load_config, read_yaml
 from gaitlib.experiment import CHAPTERS, Experiment, root, run_experiment
 from gaitlib.files import replacing
-from gaitlib.reports.grid import write_report
 from gaitlib.reports.provenance import fingerprint
 from gaitlib.runs import best_validation
 
@@ -493,6 +492,8 @@ def _work(grid: Grid, folder: Path, pool: _Machine | _Cluster, show: Callable, w
         pool.stop()
         raise Interrupted("Stopped; the same command with --resume does what is missing.") from None
     finally:
+        from gaitlib.reports.grid import write_report  # slow to import, and each point is a process
+
         write_report(folder, found.values())
     show(list(found.values()), 0.0)
     return list(found.values())

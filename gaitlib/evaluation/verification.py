@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import det_curve, roc_curve
 
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
@@ -55,6 +54,8 @@ def equal_error_rate(score: np.ndarray, same: np.ndarray) -> float:
     """
     if same.all() or not same.any():
         return float("nan")
+    from sklearn.metrics import roc_curve  # slow to import
+
     false_match, match, _ = roc_curve(same, score)
     return float(_crossing(false_match[None], match[None])[0])
 
@@ -66,6 +67,8 @@ def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
     """
     if same.all() or not same.any():
         return float("nan")
+    from sklearn.metrics import roc_curve  # slow to import
+
     false_match, match, _ = roc_curve(same, score, drop_intermediate=False)
     return float(match[false_match <= far].max())
 
@@ -74,6 +77,8 @@ def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> p
     """The DET curve, thinned out evenly: columns far (false acceptance) and frr (false rejection), shares."""
     if same.all() or not same.any():
         return pd.DataFrame({"far": [], "frr": []})
+    from sklearn.metrics import det_curve  # slow to import
+
     far, frr, _ = det_curve(same, score)
     # evenly along the curve as it is drawn, on logarithmic axes
     along = np.cumsum(np.abs(np.diff(np.log(far.clip(1e-6)), prepend=0)) + np.abs(np.diff(np.log(frr.clip(1e-6)), prepend=0)))
