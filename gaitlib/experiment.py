@@ -483,6 +483,19 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, part)
 
 
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """What is imported meanwhile finds that an optional module is not installed, unless it has been imported before."""
+    absent = module not in sys.modules
+    if absent:
+        sys.modules[module] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[module]
+
+
 def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS) -> None:
     """Execute notebooks with papermill into the run folder and write its pages.
 
@@ -490,7 +503,8 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
     Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops,
     Interrupted after Ctrl-C.
     """
-    import papermill
+    with _without("rfc3987_syntax"):  # checks addresses that no notebook has, and takes three seconds to import
+        import papermill
     from papermill.exceptions import PapermillExecutionError
 
     from gaitlib.reports.html import notebook_html, write_index
