@@ -569,14 +569,16 @@ def _sockets() -> Iterator:
     """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
 
     Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
+    What the kernel logs is not shown: after Ctrl-C that is a traceback about its closed socket.
     """
     from traitlets.config import Config as Configuration
 
+    quiet = {"NotebookClient": {"extra_arguments": ["--log-level=CRITICAL"]}}
     if sys.platform == "win32":
-        yield Configuration()
+        yield Configuration(quiet)
         return
     with tempfile.TemporaryDirectory(prefix="gaitlib-", ignore_cleanup_errors=True) as folder:
-        yield Configuration({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+        yield Configuration({**quiet, "KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def _settle_kernels() -> None:
