@@ -218,11 +218,12 @@ def test_a_training_is_watched_and_stopped_and_goes_on_in_jupyterlab(opened, sma
     (folder,) = tmp_path.glob("training-*.partial")
     assert (folder / "state.pt").is_file()
 
-    cell = page.locator(".jp-Notebook .jp-CodeCell", has_text="live_panel(experiment")
-    cell.locator(".jp-Editor").first.click()
-    page.keyboard.press("Control+Enter")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator('[data-command="runmenu:run-all"]').click()
     until(lambda: re.search(rf"iteration {stopped + 1} of 40", text.first.text_content() or ""), 30, "training goes on", pause)
     until(lambda: page.locator(".widget-label", has_text="iteration 40 of 40, done").count(), 60, "training is done", pause)
+    until(lambda: re.search(r"\[\d+\]", page.evaluate(PROMPTS)[-1]), 60, "all cells have run", pause)
+    assert page.evaluate(ERRORS) == []
 
 
 def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
