@@ -31,12 +31,12 @@ class TrainingPanel(Watch, widgets.VBox):
     """
 
     def __init__(self, example: Callable[..., dict[str, np.ndarray]], fps: float = 25.0):
-        self._example, self._fps, self._running, self._told = example, fps, False, 0.0
+        self._example, self._fps, self._told, self._score = example, fps, 0.0, ""
         self.bar = widgets.IntProgress(layout={"width": "240px"})
         self.bar.style.bar_color = figures.BLUE
         self.text = widgets.Label()
         self.button = widgets.Button(
-            description="Stop", icon="stop", layout={"width": "90px"},
+            description="Stop", icon="stop", disabled=True, layout={"width": "90px"},
             tooltip="ends training after this iteration and saves it; the stop button of JupyterLab does the same",
         )  # fmt: skip
         self.button.on_click(self._stop)
@@ -51,32 +51,30 @@ class TrainingPanel(Watch, widgets.VBox):
         self.layout.overflow = "visible"
 
     def __enter__(self) -> "TrainingPanel":
-        self._running, self._score = True, ""
         self.button.disabled = False
         # ipykernel 7.4 hands messages of a widget to the thread that spoke last for it, which is the one that trains
         vars(self.button.comm).pop("_reply_subshell_id", None)
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self._running = False
         self.button.disabled = True
-        if isinstance(error, Interrupted):
-            self.text.value = f"{error} Run the cell again."
-        elif error is not None:
-            self.text.value = "Training ended with an error."
+        if error is None:
+            self.text.value = f"iteration {self.bar.value:,} of {self.bar.max:,}, done{self._score}"
+        else:
+            self.text.value = (
+                f"{error} Run the cell again." if isinstance(error, Interrupted) else "Training ended with an error."
+            )
         self.bar.bar_style = "" if error is None else "warning"
 
     def step(self, done: int, iterations: int, left: float) -> None:
-        first, last = not self._told, done == iterations
-        if not (first or last) and time.monotonic() - self._told < PAUSE:
+        if not self._told:
+            display(self)
+        elif done < iterations and time.monotonic() - self._told < PAUSE:
             return
         self._told = time.monotonic()
-        if first:
-            display(self)
         self.bar.max, self.bar.value = iterations, done
-        if not self.button.disabled or last:
-            time_left = "done" if last else f"about {tqdm.format_interval(left)} left"
-            self.text.value = f"iteration {done:,} of {iterations:,}, {time_left}{self._score}"
+        if not self.button.disabled:
+            self.text.value = f"iteration {done:,} of {iterations:,}, about {tqdm.format_interval(left)} left{self._score}"
 
     def look(self, history: pd.DataFrame, model) -> None:
         self._score = f" · validation rank-1 {history['validation_rank1'].iloc[-1]:.1%}"
@@ -97,7 +95,7 @@ class TrainingPanel(Watch, widgets.VBox):
 
     def _stop(self, _button) -> None:
         """As Ctrl-C does, in the thread that trains."""
-        if self._running and not self.button.disabled:
+        if not self.button.disabled:
             self.button.disabled = True
             self.text.value = "stopping after this iteration ..."
             _thread.interrupt_main()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -115,15 +115,18 @@ def difference(setting: Setting, baseline: Setting, probe_set: str = "mean") -> 
     return Mean.of([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
 
 
-def over_people(setting: Setting, baseline: Setting) -> Mean:
+def recognized(folders: tuple[Path, ...]) -> compare.Run:
+    """The runs of several seeds as one, whose matrices are made when they are first asked for."""
+    return compare.Run(", ".join(folder.name for folder in folders), list(folders))
+
+
+def over_people(setting: Setting, baseline: Setting, opened: Callable[[tuple[Path, ...]], compare.Run] = recognized) -> Mean:
     """The same difference with its 95 % interval over people, by a bootstrap of the people whom both recognized in common seeds.
 
-    NaN where a run has no embeddings.npz, or was measured on other people.
+    NaN where a run has no embeddings.npz, or was measured on other people. opened: `recognized`, which may remember.
     """
     seeds = [seed for seed in setting.rank1() if seed in baseline.rank1()]
-    runs = [
-        compare.Run(s.name, [run.folder for run in s.done if run.labels.get("seed", "") in seeds]) for s in (setting, baseline)
-    ]
+    runs = [opened(tuple(run.folder for run in s.done if run.labels.get("seed", "") in seeds)) for s in (setting, baseline)]
     if not seeds or not all((folder / "embeddings.npz").is_file() for run in runs for folder in run.folders):
         return Mean.of([])
     drawn = {"repeats": runs[1].config.evaluation.bootstrap, "seed": runs[1].config.seed}

@@ -55,7 +55,8 @@ def test_it_says_how_far_training_is_and_shows_curves_and_the_walk(displayed, po
         panel.step(20, 30, 10.0)
         assert panel.text.value == "iteration 20 of 30, about 00:10 left · validation rank-1 25.0%"
         panel.step(30, 30, 0.0)
-    assert panel.text.value == "iteration 30 of 30, done · validation rank-1 25.0%"
+        panel.look(history(3), "the model")
+    assert panel.text.value == "iteration 30 of 30, done · validation rank-1 50.0%"
     assert panel.button.disabled
     assert displayed == [panel]
 
@@ -68,6 +69,14 @@ def test_a_walk_that_is_not_there_is_not_shown(displayed):
     assert panel.player.panels == []
     assert panel.player.layout.display == "none"
     assert panel.curves.value
+
+
+def test_a_training_that_ends_early_is_done_too(displayed):
+    panel = TrainingPanel(lambda model: {})
+    with panel:
+        panel.step(12, 30, 5.0)
+        panel.look(history(1), None)
+    assert panel.text.value == "iteration 12 of 30, done · validation rank-1 10.0%"
 
 
 def test_stop_is_a_ctrl_c_while_training_runs_and_nothing_otherwise(displayed, poses, monkeypatch):
