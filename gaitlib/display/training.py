@@ -60,10 +60,10 @@ class TrainingPanel(Watch, widgets.VBox):
         self.button.disabled = True
         if error is None:
             self.text.value = f"iteration {self.bar.value:,} of {self.bar.max:,}, done{self._score}"
+        elif isinstance(error, Interrupted):
+            self.text.value = f"{error} Run the cell again."
         else:
-            self.text.value = (
-                f"{error} Run the cell again." if isinstance(error, Interrupted) else "Training ended with an error."
-            )
+            self.text.value = "Training ended with an error."
         self.bar.bar_style = "" if error is None else "warning"
 
     def step(self, done: int, iterations: int, left: float) -> None:
@@ -77,6 +77,7 @@ class TrainingPanel(Watch, widgets.VBox):
             self.text.value = f"iteration {done:,} of {iterations:,}, about {tqdm.format_interval(left)} left{self._score}"
 
     def look(self, history: pd.DataFrame, model) -> None:
+        self.bar.value = int(history["iteration"].iloc[-1])  # which `step` may have left out
         self._score = f" · validation rank-1 {history['validation_rank1'].iloc[-1]:.1%}"
         self.curves.value = figures.embedded(figures.training_curves(history.drop(columns="learning_rate")))
         poses = self._example(model)
