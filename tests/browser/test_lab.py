@@ -154,6 +154,7 @@ def opened(lab, browser, small_run):
             page.wait_for_timeout(1000 * seconds)
 
         page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
         page.on("websocket", lambda socket: None if local(socket.url) else outside.append(socket.url))
         page.goto(f"{lab.address}/lab/tree/{chapter}.ipynb?token={lab.token}&reset")
         steady = []
