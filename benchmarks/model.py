@@ -4,7 +4,7 @@
 
 Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, the speed
 of each arm's training on it follows, and the share of the time in which it computes; with --gpu that alone. Takes four
-minutes and 10 GB.
+minutes and 14 GB.
 """
 
 import io
