@@ -119,7 +119,7 @@ def some_batch(config: Config, anchors: int) -> Batch:
     return Batch(
         walk=np.arange((3 if apart else 2) * anchors), offset=np.zeros(anchors, int), mirrored=np.zeros(anchors, bool),
         other_person=np.arange(2 * anchors, 3 * anchors) if apart else np.roll(np.arange(anchors), 1),
-        synchronous=np.ones(anchors, bool), subject=subject if apart else np.tile(subject, 2),
+        synchronous=np.ones(anchors, bool), late=np.arange(anchors) % 2 > 0, subject=subject if apart else np.tile(subject, 2),
     )  # fmt: skip
 
 
@@ -130,10 +130,11 @@ def whole_step(config: Config, anchors: int):
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batch = some_batch(config, anchors)
     x = torch.randn(len(batch.walk), 30, FRAMES)
-    decoded = max(1, round(config.training.exchange_share * anchors))
+    t = config.training
+    decoded = max(1, round(t.exchange_share * anchors)), max(1, round(t.frame_share * FRAMES))
 
     def step() -> None:
-        parts = loss_terms(model, x, x, batch, config.losses, decoded)
+        parts = loss_terms(model, x, x, batch, config.losses, *decoded)
         loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
         optimizer.zero_grad()
         loss.backward()
@@ -155,7 +156,7 @@ def released_steps(config: Config):
     x = torch.randn(len(batch.walk), 30, FRAMES).cumsum(2) / 8
 
     def our_loss() -> Tensor:
-        parts = loss_terms(model, x, x, batch, w, BATCH)
+        parts = loss_terms(model, x, x, batch, w, BATCH, FRAMES)
         return sum(getattr(w, name) * part for name, part in parts.items())
 
     def autoencoder_loss() -> Tensor:

@@ -82,6 +82,7 @@ class Training(_Section):
     walks_per_person: int = Field(ge=1)
     partners: Literal["synchronous", "fixed"]
     exchange_share: float = Field(gt=0, le=1)
+    frame_share: float = Field(gt=0, le=1)
     optimizer: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0)
     betas: tuple[_Share, _Share]

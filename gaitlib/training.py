@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
@@ -140,10 +141,11 @@ def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> No
 
     torch's AveragedModel does the same and waits for the GPU in each step.
     """
-    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+    means, values = (list(side) for side in zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
+    get_ema_multi_avg_fn(decay)(means, values, None)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
             mean.copy_(value)
 
 
@@ -171,6 +173,7 @@ class GraphedStep:
         if self.graph is None:
             self.inputs = {name: values.clone() for name, values in inputs.items()}
             self.graph = torch.cuda.CUDAGraph()
+            torch.cuda.empty_cache()  # the recorded step has memory of its own and uses none of the first calls'
             with torch.cuda.graph(self.graph):
                 self.step(self.inputs)
         for name, values in inputs.items():
@@ -254,7 +257,10 @@ def train(
         split.train.index, train_walks.length, window=config.model.window, people=t.people, shards=t.shards,
         walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
     )  # fmt: skip
-    decoded = t.shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / t.shards))
+    decoded = (
+        t.shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / t.shards)),
+        max(1, round(t.frame_share * config.model.window)),
+    )
     model = GaitModel(people=len(sampler.names), **config.model.model_dump())
     if not (folder / STATE).exists():
         fit_discriminants(model, train_walks, sampler.subject)
@@ -271,7 +277,7 @@ def train(
     kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
 
     first, history, best, spent = 0, [], -1.0, 0.0
-    sums: dict[str, Tensor] = {}  # of the losses since the last look
+    sums = torch.zeros(len(objective.names), device=device)  # of the losses since the last look
     if (folder / STATE).exists():
         state = load_state(folder / STATE)
         model.load_state_dict(state["model"])
@@ -280,7 +286,7 @@ def train(
             group.update(lr=rate, capturable=graphed)
         kept.load_state_dict(state["kept"])
         first, history, best, spent = (state[k] for k in ("iteration", "history", "best", "seconds"))
-        sums = {name: value.to(device) for name, value in state["sums"].items()}
+        sums = state["sums"].to(device)
     frames = torch.from_numpy(train_walks.frames).to(device)
     start, length = (torch.tensor(a, device=device) for a in (train_walks.start, train_walks.length))
     began = time.monotonic() - spent
@@ -297,19 +303,14 @@ def train(
     def step(inputs: dict[str, Tensor]) -> None:
         """One change of the weights; adds the losses to `sums`. inputs: x, target and the rows of a batch."""
         optimizer.zero_grad()
-        parts = wrapped(inputs["x"], inputs["target"], {name: inputs[name] for name in rows_of_batch}, decoded)
-        loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
-        fabric.backward(loss)
+        losses = wrapped(inputs["x"], inputs["target"], {name: inputs[name] for name in rows_of_batch}, *decoded)
+        fabric.backward(losses[-1])
         if t.gradient_clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), t.gradient_clip)
         optimizer.step()
         if t.average:
             follow(kept, model, t.average)
-        for name, part in {**parts, "loss": loss}.items():
-            if name in sums:
-                sums[name] += part.detach()
-            else:
-                sums[name] = part.detach().clone()
+        sums.add_(losses.detach())
 
     steps = {training: GraphedStep(step) if graphed else step for training in (True, False)}  # in train(), in eval()
 
@@ -356,9 +357,8 @@ def train(
                 continue
             since = done - (history[-1]["iteration"] if history else 0)
             row = {"iteration": done, "learning_rate": now}
-            row |= {name: float(fabric.all_reduce(value, reduce_op="mean")) / since for name, value in sums.items()}
-            for value in sums.values():
-                value.zero_()
+            row |= dict(zip(objective.names, (fabric.all_reduce(sums, reduce_op="mean") / since).tolist(), strict=True))
+            sums.zero_()
             if not np.isfinite(row["loss"]):
                 raise InputError(
                     f"Training became unstable before iteration {done}: the loss is {row['loss']}; lower training.learning_rate."

@@ -29,6 +29,10 @@ class Codes(NamedTuple):
             return Codes(*(code[which] for code in self))
         return Codes(*(code.index_select(0, which) for code in self))  # whose gradient adds up in a fixed order
 
+    def split(self, size: int) -> list["Codes"]:
+        """The codes of the first `size` windows, of the next ones, and so on; cheaper in gradients than as many slices."""
+        return [Codes(*parts) for parts in zip(*(code.split(size) for code in self), strict=True)]
+
 
 def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
     """Reflection-padded convolutions of kernel 3, each followed by LeakyReLU(0.2); [B, first, T] -> [B, last, T]."""
@@ -93,6 +97,11 @@ def lean_encoder(width: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(normalized_conv(POSE_FEATURES, width, kernel), nn.Conv1d(width, CODE, 1))
 
 
+@cache
+def _ends(frames: int, device: torch.device) -> Tensor:
+    return torch.tensor([0, frames - 1], device=device)
+
+
 def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """What nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2) compute, at 4/7 of the cost.
 
@@ -104,9 +113,8 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     taps = torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2)
     y = F.conv1d(F.pad(x, (2, 1), mode="replicate"), taps, bias)
     (x0, x1), (x_2, x_1) = x[..., :2].unbind(2), x[..., -2:].unbind(2)
-    y[..., 0] += F.linear(x1 - x0, w[0] + w[1])
-    y[..., -1] += F.linear(x_2 - x_1, w[6])
-    return y
+    instead = torch.stack([F.linear(x1 - x0, w[0] + w[1]), F.linear(x_2 - x_1, w[6])], 2)
+    return y.index_add_(2, _ends(x.shape[2], x.device), instead.to(y.dtype))
 
 
 class BitDropout(nn.Dropout):
@@ -125,7 +133,7 @@ class BitDropout(nn.Dropout):
 
 
 class Decoder(nn.Module):
-    """Three times (up-sample x2, pad 3, Conv1d kernel 7 stride 2), 384-256-128-45, as published; the third coordinate is dropped.
+    """Three times (up-sample x2, pad 3, Conv1d kernel 7 stride 2), 384-256-128-45, as published, without the third coordinate.
 
     The module list carries the published parameter names and is never called as such: `forward` computes the same with
     `upsampled_conv`, and adds the parts of body and view, which do not change over time, after the first convolution.
@@ -148,8 +156,8 @@ class Decoder(nn.Module):
         y = y + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
         y = self.model[4](self.model[3](y))
         y = self.model[9](self.model[8](upsampled_conv(y, second.weight, second.bias)))
-        y = upsampled_conv(y, third.weight, third.bias)
-        return y.unflatten(1, (NUM_JOINTS, 3))[:, :, :2].flatten(1, 2)
+        weight, bias = (values.unflatten(0, (NUM_JOINTS, 3))[:, :2].flatten(0, 1) for values in (third.weight, third.bias))
+        return upsampled_conv(y, weight, bias)
 
 
 class Autoencoder(nn.Module):

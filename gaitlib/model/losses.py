@@ -78,11 +78,11 @@ def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
 
 
 def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
-    """Mean of the numbers [B] where `keep` (bool [B]) holds; 0 where none does -> scalar.
+    """Mean of the numbers [..., B] where `keep` (bool [..., B]) holds; 0 where none does -> [...].
 
     Where several processes share a batch, the average of what each gets is the mean over the whole batch.
     """
-    return processes() * (error * keep).sum() / total(keep.sum()).clamp(min=1)
+    return processes() * (error * keep).sum(-1) / total(keep.sum(-1)).clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) -> Tensor:

@@ -1,5 +1,7 @@
 """What training minimizes: every loss of a batch, each window encoded once."""
 
+from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -13,114 +15,165 @@ from gaitlib.model.autoencoder import Autoencoder, Codes
 from gaitlib.model.recognizer import GaitModel
 
 
-def loss_terms(model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weights: Losses, decoded: int) -> dict[str, Tensor]:
-    """Every loss whose weight is not 0, not yet weighted; those that are only logged come without gradient.
+def loss_terms(
+    model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weights: Losses, anchors: int, frames: int
+) -> dict[str, Tensor]:
+    """Every loss whose weight is not 0, not yet weighted, in the order of TERMS; those that are only logged have no gradient.
 
     x: float32 [N, 30, T], the windows of the batch as the encoders see them; target: the same before noise, what the decoder is
-    to give; decoded: how many anchors (the first ones) the decoder's terms use. Where x_i is itself an anchor of the batch, each
-    exchange between x and x_i is counted once, from the side of x: its other side is that of another anchor.
+    to give; anchors, frames: how many anchors (the first ones) the decoder's terms use, and how many frames of their windows.
+    Where x_i is itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other
+    side is that of another anchor.
     """
+    batch = Batch(**{name: torch.as_tensor(rows, device=x.device) for name, rows in vars(batch).items()})
     codes = model.autoencoder.encode(x)
-    pairs, named = len(batch.synchronous), slice(0, len(batch.subject))
-    synchronous, other, subject = (
-        torch.as_tensor(rows, device=x.device) for rows in (batch.synchronous, batch.other_person, batch.subject)
-    )
-    has_other = other != torch.arange(pairs, device=x.device)
-    triple = _Triple(
-        a=codes.rows(slice(0, pairs)),
-        v=codes.rows(slice(pairs, 2 * pairs)),
-        i=codes.rows(other),
-        together=torch.ones_like(synchronous) if weights.frame_by_frame == "all" else synchronous,
-        has_other=has_other,
-    )
+    triple = _Triple.of(codes, batch, weights)
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
-        result = _decoded_terms(model.autoencoder, triple, target, weights, decoded, wanted)
+        result = _decoded_terms(model.autoencoder, triple, target, weights, anchors, frames, wanted)
         result |= _code_terms(triple, weights, wanted)
         if wanted & {"identity", "center", "contrastive"}:
-            embedding, logits = model.recognize(x[named], codes.rows(named))
-            result |= _identity_terms(model, embedding, logits, subject, weights, wanted)
+            named = codes if len(batch.subject) == len(x) else triple.a
+            embedding, logits = model.recognize(x[: len(batch.subject)], named)
+            result |= _identity_terms(model, embedding, logits, batch.subject, weights, wanted)
         return result
 
-    weighted = {name for name in TERMS if getattr(weights, name)}
-    result = terms_of(weighted)
+    weighted, logged = term_names(weights)
+    result = terms_of(set(weighted))
     with torch.no_grad():
-        return result | terms_of(set(weights.logged) - weighted)
+        result |= terms_of(set(logged))
+    return {name: result[name] for name in TERMS if name in result}
+
+
+def term_names(weights: Losses) -> tuple[list[str], list[str]]:
+    """The terms that have a weight, and those that are only logged."""
+    weighted = [name for name in TERMS if getattr(weights, name)]
+    return weighted, [name for name in TERMS if name in weights.logged and name not in weighted]
+
+
+@cache  # a copy to the GPU in every step would make the program wait for it
+def _tensor(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(numbers, device=device, dtype=dtype)
 
 
 class Objective(nn.Module):
-    """The model with its losses as one module, which several processes can share: forward gives `loss_terms` of a shard.
+    """The model with its losses as one module, which several processes can share.
 
-    batch: a Batch as a dictionary, whose tensors can be converted on the way here.
+    names: of the losses, the last one "loss", their weighted sum. forward: x, target, anchors and frames as in `loss_terms`,
+    batch: a Batch as a dictionary, whose tensors can be converted on the way here -> [len(names)], of which only the last one
+    has a gradient.
     """
 
     def __init__(self, model: GaitModel, weights: Losses):
         super().__init__()
         self.model, self.weights = model, weights
+        terms = [name for name in TERMS if any(name in some for some in term_names(weights))]
+        self.factors = tuple(float(getattr(weights, name)) for name in terms)
+        self.names = [*terms, "loss"]
 
-    def forward(self, x: Tensor, target: Tensor, batch: dict[str, Tensor], decoded: int) -> dict[str, Tensor]:
-        return loss_terms(self.model, x, target, Batch(**batch), self.weights, decoded)
+    def forward(self, x: Tensor, target: Tensor, batch: dict[str, Tensor], anchors: int, frames: int) -> Tensor:
+        terms = loss_terms(self.model, x, target, Batch(**batch), self.weights, anchors, frames)
+        values = torch.stack(list(terms.values()))
+        loss = (values * _tensor(self.factors, values.device, values.dtype)).sum()
+        return torch.cat([values.detach(), loss[None]])
 
 
 class _Triple(NamedTuple):
-    """The codes of x, x_v and x_i, and bool [B]: where x and x_v are compared frame by frame, where there is an x_i."""
+    """The codes of x, x_v and x_i, and bool [B]: where x and x_v are compared frame by frame, where there is an x_i, and where
+    the last frames are decoded."""
 
     a: Codes
     v: Codes
     i: Codes
     together: Tensor
     has_other: Tensor
+    late: Tensor
+
+    @classmethod
+    def of(cls, codes: Codes, batch: Batch, weights: Losses) -> "_Triple":
+        """batch: with tensors."""
+        pairs = len(batch.synchronous)
+        a, v = codes.split(pairs)[:2]
+        return cls(
+            a=a,
+            v=v,
+            i=codes.rows(batch.other_person),
+            together=torch.ones_like(batch.synchronous) if weights.frame_by_frame == "all" else batch.synchronous,
+            has_other=batch.other_person != torch.arange(pairs, device=batch.other_person.device),
+            late=batch.late,
+        )
 
 
 def _decoded_terms(
-    autoencoder: Autoencoder, triple: _Triple, target: Tensor, weights: Losses, decoded: int, wanted: set[str]
+    autoencoder: Autoencoder, triple: _Triple, target: Tensor, weights: Losses, anchors: int, frames: int, wanted: set[str]
 ) -> dict[str, Tensor]:
     """The terms on decoded poses, which are all decoded at once."""
-    pairs, n = len(triple.together), slice(0, decoded)
+    pairs, n = len(triple.together), slice(0, anchors)
     a, v, i = (codes.rows(n) for codes in triple[:3])
     together, has_other = triple.together[n], triple.has_other[n]
     everyone = torch.ones_like(together)
-    x, x_v, x_i = target[n], target[pairs:][n], target[2 * pairs :][n]  # the last one is empty where x_i is an anchor
-    own = torch.arange(decoded, device=target.device)
-    # what to decode: the row of its motion code (those of x, x_v, x_i), body, view, what it is to be, where it counts
-    asked: dict[str, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = {}
+    # what to decode: whose motion it has and whose pose it is to be (0: x, 1: x_v, 2: x_i), body, view, and where it counts
+    asked: dict[str, tuple[int, int, Tensor, Tensor, Tensor]] = {}
     if "reconstruction" in wanted:
-        asked["reconstruction"] = (own, a.body, a.view, x, everyone)
-        asked["reconstruction_v"] = (own + decoded, v.body, v.view, x_v, everyone)
+        asked["reconstruction"] = (0, 0, a.body, a.view, everyone)
+        asked["reconstruction_v"] = (1, 1, v.body, v.view, everyone)
     if wanted & {"view_exchange", "cycle"}:
-        asked["view_exchange"] = (own, a.body, v.view, x_v, together)
+        asked["view_exchange"] = (0, 1, a.body, v.view, together)
     if "view_swap" in wanted:
-        asked["view_swap"] = (own, a.body, i.view, x, has_other)
-        if len(x_i):
-            asked["view_swap_i"] = (own + 2 * decoded, i.body, a.view, x_i, has_other)
+        asked["view_swap"] = (0, 0, a.body, i.view, has_other)
+        if len(target) > 2 * pairs:  # else x_i is itself an anchor
+            asked["view_swap_i"] = (2, 2, i.body, a.view, has_other)
     if not asked:
         return {}
 
-    def error(pose: Tensor, goal: Tensor, keep: Tensor) -> Tensor:
-        if weights.reconstruction_error == "frame":
-            return terms.masked_mse(pose, goal, keep)
-        pose, goal = autoencoder.arrange(pose), autoencoder.arrange(goal)
-        return terms.masked_mean(terms.aligned_error(pose, goal, keep if weights.time_shift == "batch" else None), keep)
+    def part(sides: Iterable[Tensor]) -> Tensor:
+        """The frames to decode, of several [anchors, C, T]."""
+        y = torch.cat(list(sides))
+        if frames == y.shape[2]:
+            return y
+        first = (y.shape[2] - frames) * triple.late[n].repeat(len(y) // anchors)
+        frame = first[:, None] + torch.arange(frames, device=y.device)
+        return y.gather(2, frame[:, None].expand(-1, y.shape[1], -1))
 
-    which, body, view, _, _ = (torch.cat(parts) for parts in zip(*asked.values(), strict=True))
-    sides = 3 if "view_swap_i" in asked else 2 if "reconstruction" in asked else 1
-    motion = torch.cat([a.motion, v.motion, i.motion][:sides])
-    poses = dict(zip(asked, autoencoder.decode(motion, body, view, which).split(decoded), strict=True))
-    counted = {name: ask for name, ask in asked.items() if name != "view_exchange" or name in wanted}
-    result = {name: error(poses[name], goal, keep) for name, (*_, goal, keep) in counted.items()}
+    def rows(side: tuple[int, ...]) -> Tensor:
+        first = _tensor(side, target.device, torch.int64) * anchors
+        return (first[:, None] + torch.arange(anchors, device=target.device)).flatten()
+
+    source, goal, body, view, counts = zip(*asked.values(), strict=True)
+    sides = range(1 + max(source + goal))
+    motion = part((a.motion, v.motion, i.motion)[side] for side in sides)
+    goals = part(target[side * pairs :][n] for side in sides).index_select(0, rows(goal))
+    poses = autoencoder.decode(motion, torch.cat(body), torch.cat(view), rows(source))
+
+    errors, counts = _pose_errors(autoencoder, poses, goals, torch.stack(counts), weights), torch.stack(counts)
+    result = dict(zip(asked, terms.masked_mean(errors, counts).unbind(), strict=True))
     for name, side in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
         if side in result:
             result[name] = (result[name] + result.pop(side)) / 2
     if "cycle" in wanted:
-        again = autoencoder.encode(poses["view_exchange"])
-        goals = (a.motion, a.body, v.view)
+        again = autoencoder.encode(poses.split(anchors)[list(asked).index("view_exchange")])
+        goals = (motion[n], a.body, v.view)
         result["cycle"] = sum(terms.masked_mse(got, goal, together) for got, goal in zip(again[:3], goals, strict=True))
-    return result
+    return {name: term for name, term in result.items() if name in wanted}
+
+
+def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts: Tensor, weights: Losses) -> Tensor:
+    """poses, goals: [kinds * anchors, 30, T]; counts: bool [kinds, anchors], what chooses a time shift for all -> like counts."""
+    if weights.reconstruction_error == "frame":
+        errors = (poses - goals).square().mean((1, 2))
+    else:
+        poses, goals = autoencoder.arrange(poses), autoencoder.arrange(goals)
+        if weights.time_shift == "window":
+            errors = terms.aligned_error(poses, goals)
+        else:
+            kinds = zip(poses.chunk(len(counts)), goals.chunk(len(counts)), counts, strict=True)
+            errors = torch.cat([terms.aligned_error(*kind) for kind in kinds])
+    return errors.view_as(counts)
 
 
 def _code_terms(triple: _Triple, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:
     """The terms on the codes themselves."""
-    a, v, i, together, has_other = triple
+    a, v, i, together, has_other, _ = triple
     result: dict[str, Tensor] = {}
     if "invariance_motion" in wanted:
         result["invariance_motion"] = terms.masked_mse(a.motion, v.motion, together)

@@ -17,6 +17,7 @@ FRAMES, PAIRS, PEOPLE = 36, 3, 4
 SMALL = ["model.recognizer_width=2", "model.embedding=5", f"model.window={FRAMES}"]
 IN_BATCH = {"synchronous": (True, False, True), "other": (1, 0, 2)}  # the last anchor finds no other person
 NONE = {"synchronous": (False, False, False), "other": (0, 1, 2)}
+LATE = (True, False, True)
 EVERYBODY = {"synchronous": (True, True, True), "other": (2, 0, 1)}
 
 
@@ -26,11 +27,13 @@ def batch_of(arm, synchronous=(True, False, True), other=(1, 0, 2)):
     if arm == "as_released":
         return Batch(
             walk=np.arange(3 * PAIRS), offset=np.zeros(3 * PAIRS, int), mirrored=np.zeros(PAIRS, bool),
-            other_person=np.arange(2 * PAIRS, 3 * PAIRS), synchronous=np.zeros(PAIRS, bool), subject=np.array(subject),
+            other_person=np.arange(2 * PAIRS, 3 * PAIRS), synchronous=np.zeros(PAIRS, bool),
+            late=np.array(LATE), subject=np.array(subject),
         )  # fmt: skip
     return Batch(
         walk=np.arange(2 * PAIRS), offset=np.zeros(2 * PAIRS, int), mirrored=np.zeros(PAIRS, bool),
-        other_person=np.array(other), synchronous=np.array(synchronous), subject=np.array(subject * 2),
+        other_person=np.array(other), synchronous=np.array(synchronous),
+        late=np.array(LATE), subject=np.array(subject * 2),
     )  # fmt: skip
 
 
@@ -115,7 +118,7 @@ def contrastive(embeddings, subject, temperature):
     return mean(rows)
 
 
-def slow_terms(model, x, target, batch, losses, decoded):
+def slow_terms(model, x, target, batch, losses, decoded, frames):
     scrambled = model.settings["layout"] == "scrambled"
     codes = [model.autoencoder.encode(window[None]).rows(slice(0, 1)) for window in x]
     m, b, v = ([c[part][0] for c in codes] for part in range(3))
@@ -125,8 +128,15 @@ def slow_terms(model, x, target, batch, losses, decoded):
     together = [k for k in anchors if batch.synchronous[k] or losses.frame_by_frame == "all"]
     with_other = [k for k in anchors if other[k] != k]
 
+    def part(y, k):
+        """The frames of anchor k or of a partner of it that are decoded."""
+        return y[:, FRAMES - frames :] if batch.late[k % PAIRS] else y[:, :frames]
+
     def decode(motion, body, view):
-        return model.autoencoder.decode(m[motion][None], b[body][None], v[view][None])[0]
+        return model.autoencoder.decode(part(m[motion], motion)[None], b[body][None], v[view][None])[0]
+
+    def goal(k):
+        return part(target[k], k)
 
     def error(pairs):
         return pose_error(pairs, losses, scrambled)
@@ -136,18 +146,18 @@ def slow_terms(model, x, target, batch, losses, decoded):
 
     result = {}
     result["reconstruction"] = (
-        error([(decode(k, k, k), target[k]) for k in first(anchors)]) / 2
-        + error([(decode(PAIRS + k, PAIRS + k, PAIRS + k), target[PAIRS + k]) for k in first(anchors)]) / 2
+        error([(decode(k, k, k), goal(k)) for k in first(anchors)]) / 2
+        + error([(decode(PAIRS + k, PAIRS + k, PAIRS + k), goal(PAIRS + k)) for k in first(anchors)]) / 2
     )
     exchanged = {k: decode(k, k, PAIRS + k) for k in first(together)}
-    result["view_exchange"] = error([(pose, target[PAIRS + k]) for k, pose in exchanged.items()])
-    result["view_swap"] = error([(decode(k, k, other[k]), target[k]) for k in first(with_other)])
+    result["view_exchange"] = error([(pose, goal(PAIRS + k)) for k, pose in exchanged.items()])
+    result["view_swap"] = error([(decode(k, k, other[k]), goal(k)) for k in first(with_other)])
     if len(x) == 3 * PAIRS:
-        back = error([(decode(other[k], other[k], k), target[other[k]]) for k in first(with_other)])
+        back = error([(decode(other[k], other[k], k), goal(other[k])) for k in first(with_other)])
         result["view_swap"] = (result["view_swap"] + back) / 2
     again = {k: model.autoencoder.encode(pose[None]) for k, pose in exchanged.items()}
     result["cycle"] = mean(
-        [mse(c.motion[0], m[k]) + mse(c.body[0], b[k]) + mse(c.view[0], v[PAIRS + k]) for k, c in again.items()]
+        [mse(c.motion[0], part(m[k], k)) + mse(c.body[0], b[k]) + mse(c.view[0], v[PAIRS + k]) for k, c in again.items()]
     )
     result["invariance_motion"] = mean([mse(m[k], m[PAIRS + k]) for k in together])
     result["invariance_body"] = mean([mse(b[k], b[PAIRS + k]) for k in anchors])
@@ -201,28 +211,30 @@ def assert_same(model, ours, wanted):
 
 
 @pytest.mark.parametrize(
-    ("arm", "changes", "masks", "decoded"),
+    ("arm", "changes", "masks", "decoded", "frames"),
     [
-        ("as_published", ["losses.contrastive=1"], IN_BATCH, PAIRS),
-        ("as_published", ["losses.contrastive=1"], EVERYBODY, PAIRS),
-        ("as_published", ["losses.time_shift=batch", "losses.smoothing_over=all"], IN_BATCH, 2),
-        ("as_published", ["losses.triplet_distance=scalar", "losses.body_over_time_rewards=change"], IN_BATCH, PAIRS),
-        ("as_published", ["losses.reconstruction_error=frame", "losses.frame_by_frame=all"], IN_BATCH, PAIRS),
-        ("as_published", ["model.layout=scrambled"], EVERYBODY, PAIRS),
-        ("as_released", [], {}, PAIRS),
-        ("as_released", ["losses.cycle=1", "losses.view_exchange=1", "losses.time_shift=window"], {}, 2),
+        ("as_published", ["losses.contrastive=1"], IN_BATCH, PAIRS, FRAMES),
+        ("as_published", ["losses.contrastive=1"], EVERYBODY, PAIRS, FRAMES),
+        ("as_published", ["losses.time_shift=batch", "losses.smoothing_over=all"], IN_BATCH, 2, FRAMES),
+        ("as_published", ["losses.triplet_distance=scalar", "losses.body_over_time_rewards=change"], IN_BATCH, PAIRS, FRAMES),
+        ("as_published", ["losses.reconstruction_error=frame", "losses.frame_by_frame=all"], IN_BATCH, PAIRS, FRAMES),
+        ("as_published", ["losses.reconstruction_error=frame"], EVERYBODY, 2, 13),
+        ("as_published", ["model.layout=scrambled"], EVERYBODY, PAIRS, FRAMES),
+        ("as_released", [], {}, PAIRS, FRAMES),
+        ("as_released", ["losses.cycle=1", "losses.view_exchange=1", "losses.time_shift=window"], {}, 2, FRAMES),
+        ("as_released", ["losses.reconstruction_error=frame", "losses.cycle=1", "model.layout=trajectories"], {}, 2, 20),
     ],
 )
-def test_every_term_is_that_of_the_method(arm, changes, masks, decoded):
+def test_every_term_is_that_of_the_method(arm, changes, masks, decoded, frames):
     losses, model, x = setting(arm, *changes)
     if arm == "as_released":
         x = x.clone()
         x[-1] = 0  # a partner that does not exist
     target = x + 0.05 * torch.randn_like(x)
     batch = batch_of(arm, **masks)
-    ours = loss_terms(model, x, target, batch, losses, decoded)
+    ours = loss_terms(model, x, target, batch, losses, decoded, frames)
     assert set(ours) == {name for name in TERMS if getattr(losses, name)} | set(losses.logged)
-    assert_same(model, ours, slow_terms(model, x, target, batch, losses, decoded))
+    assert_same(model, ours, slow_terms(model, x, target, batch, losses, decoded, frames))
 
 
 @pytest.mark.parametrize("shift", ["window", "batch"])
@@ -230,17 +242,17 @@ def test_every_term_is_that_of_the_method(arm, changes, masks, decoded):
 def test_where_nobody_counts_a_term_is_zero_and_so_is_its_gradient(shift, error):
     losses, model, x = setting("as_published", f"losses.time_shift={shift}", f"losses.reconstruction_error={error}")
     batch = batch_of("as_published", **NONE)
-    ours = loss_terms(model, x, x, batch, losses, PAIRS)
+    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)
     for name in ("view_exchange", "view_swap", "invariance_motion", "invariance_view", "triplet", "cycle"):
         assert ours[name].item() == 0, name
-    assert_same(model, ours, slow_terms(model, x, x, batch, losses, PAIRS))
+    assert_same(model, ours, slow_terms(model, x, x, batch, losses, PAIRS, FRAMES))
 
 
 def test_each_side_of_the_view_swap_counts_half():
     """Where the anchors are each other's x_i, what is counted once is the published half of x and half of x_i."""
     losses, model, x = setting("as_published")
     batch = batch_of("as_published", other=(1, 0, 2))
-    ours = loss_terms(model, x, x, batch, losses, PAIRS)["view_swap"]
+    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)["view_swap"]
     c = model.autoencoder.encode(x)
     both = []
     for k, i in ((0, 1), (1, 0)):
@@ -253,9 +265,9 @@ def test_each_side_of_the_view_swap_counts_half():
 def test_what_is_only_logged_has_no_gradient_and_no_effect_on_the_others():
     losses, model, x = setting("as_released")
     batch = batch_of("as_released")
-    ours = loss_terms(model, x, x, batch, losses, PAIRS)
+    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)
     assert not ours.pop("cycle").requires_grad
-    silent = loss_terms(model, x, x, batch, losses.model_copy(update={"logged": []}), PAIRS)
+    silent = loss_terms(model, x, x, batch, losses.model_copy(update={"logged": []}), PAIRS, FRAMES)
     assert_same(model, ours, silent)
     assert ours.keys() == silent.keys()
 
