@@ -1,5 +1,6 @@
 """Disentanglement: three encoders take a walk apart into motion, body and view codes, a decoder puts codes together."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,23 +16,32 @@ ROWS = 2 * NUM_JOINTS
 
 
 class Codes(NamedTuple):
-    """The codes of B windows of T frames, float32."""
+    """The codes of B windows of T frames, float32. The lean encoders give the sequences where they are asked for, else None."""
 
     motion: Tensor  # [B, 128, T]
     body: Tensor  # [B, 128]
     view: Tensor  # [B, 128]
-    body_sequence: Tensor  # [B, 128, T]
-    view_sequence: Tensor  # [B, 128, T]
+    body_sequence: Tensor | None  # [B, 128, T]
+    view_sequence: Tensor | None  # [B, 128, T]
 
-    def rows(self, which) -> "Codes":
-        """The codes of some of the windows: an index tensor or a slice over B."""
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Codes":
+        """The same codes, each of them changed."""
+        return Codes(*(None if code is None else change(code) for code in self))
+
+    def rows(self, which: Tensor | slice) -> "Codes":
+        """The codes of some of the windows."""
         if isinstance(which, slice):
-            return Codes(*(code[which] for code in self))
-        return Codes(*(code.index_select(0, which) for code in self))  # whose gradient adds up in a fixed order
+            return self.each(lambda code: code[which])
+        return self.each(lambda code: code.index_select(0, which))  # whose gradient adds up in a fixed order
 
-    def split(self, size: int) -> list["Codes"]:
-        """The codes of the first `size` windows, of the next ones, and so on; cheaper in gradients than as many slices."""
-        return [Codes(*parts) for parts in zip(*(code.split(size) for code in self), strict=True)]
+    def halves(self, size: int) -> tuple["Codes", "Codes"]:
+        """The codes of the first `size` windows and of the `size` windows that follow.
+
+        The gradient takes one copy, where that of two slices takes two sums over all windows.
+        """
+        parts = [None if code is None else code.split(size)[:2] for code in self]
+        first, second = (Codes(*(part and part[side] for part in parts)) for side in (0, 1))
+        return first, second
 
 
 def paper_encoder(channels: tuple[int, ...]) -> nn.Sequential:
@@ -195,13 +205,21 @@ class Autoencoder(nn.Module):
         """The rows of a pose as this network sees and makes them: [B, 30, T] -> [B, 30, T]."""
         return scramble(x) if self.scrambled else x
 
-    def encode(self, x: Tensor) -> Codes:
-        """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""
-        features = self.arrange(x) if self.paper else self.norm(pose_features(x))
-        motion, body, view = self.motion_encoder(features), self.body_encoder(features), self.view_encoder(features)
+    def encode(self, x: Tensor, sequences: bool = False) -> Codes:
+        """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ...
+
+        sequences: whether the lean encoders, too, give the body and view codes frame by frame. They do not need them: what a
+        layer of kernel 1 makes of the mean over time is the mean of what it makes of each frame.
+        """
         if self.paper:
+            x = self.arrange(x)
+            motion, body, view = self.motion_encoder(x), self.body_encoder(x), self.view_encoder(x)
             return Codes(motion, body.amax(2), view.amax(2), body, view)
-        return Codes(motion, body.mean(2), view.mean(2), body, view)
+        x = self.norm(pose_features(x))
+        static = [(last, hidden(x)) for hidden, last in (self.body_encoder, self.view_encoder)]
+        codes = (last(y.mean(2, keepdim=True)).squeeze(2) for last, y in static)
+        over_time = (last(y) if sequences else None for last, y in static)
+        return Codes(self.motion_encoder(x), *codes, *over_time)
 
     def decode(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
         """Codes of the same or of different walks to a pose: [B,128,T], [B,128], [B,128] -> float32 [B, 30, T].

@@ -26,7 +26,8 @@ def loss_terms(
     side is that of another anchor.
     """
     batch = Batch(**{name: torch.as_tensor(rows, device=x.device) for name, rows in vars(batch).items()})
-    codes = model.autoencoder.encode(x)
+    weighted, logged = term_names(weights)
+    codes = model.autoencoder.encode(x, model.sees_sequences or "body_over_time" in {*weighted, *logged})
     triple = _Triple.of(codes, batch, weights)
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
@@ -38,7 +39,6 @@ def loss_terms(
             result |= _identity_terms(model, embedding, logits, batch.subject, weights, wanted)
         return result
 
-    weighted, logged = term_names(weights)
     result = terms_of(set(weighted))
     with torch.no_grad():
         result |= terms_of(set(logged))
@@ -93,7 +93,7 @@ class _Triple(NamedTuple):
     def of(cls, codes: Codes, batch: Batch, weights: Losses) -> "_Triple":
         """batch: with tensors."""
         pairs = len(batch.synchronous)
-        a, v = codes.split(pairs)[:2]
+        a, v = codes.halves(pairs)
         return cls(
             a=a,
             v=v,

@@ -147,20 +147,25 @@ class GaitModel(nn.Module):
         self.discriminants = Discriminants(people) if discriminants else None
 
     @property
+    def sees_sequences(self) -> bool:
+        """Whether the recognizer sees the body and view codes frame by frame."""
+        return isinstance(self.recognizer, PaperRecognizer)
+
+    @property
     def embedding_size(self) -> int:
         """How many numbers `embed` gives."""
         return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
-        codes = self.autoencoder.encode(x)
+        codes = self.autoencoder.encode(x, self.sees_sequences)
         return codes, *self.recognize(x, codes)
 
     def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
         if self.recognizer is None:
             raise InputError("This checkpoint is an autoencoder alone, which recognizes nobody; give the recognizer's file too.")
-        seen = codes if self.end_to_end else Codes(*(code.detach() for code in codes))
+        seen = codes if self.end_to_end else codes.each(torch.Tensor.detach)
         return self.recognizer(self.autoencoder.arrange(x), seen)
 
     @torch.no_grad()

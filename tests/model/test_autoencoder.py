@@ -113,20 +113,34 @@ def test_published_parameter_names_and_shapes(network):
 def test_code_shapes(encoder, frames):
     model = Autoencoder(encoder, width=12).eval()
     x = torch.randn(3, 30, frames)
-    codes = model.encode(x)
+    codes = model.encode(x, sequences=True)
     assert codes.motion.shape == codes.body_sequence.shape == codes.view_sequence.shape == (3, 128, frames)
     assert codes.body.shape == codes.view.shape == (3, 128)
     assert model(x).shape == x.shape
     assert [c.shape[0] for c in codes.rows(torch.tensor([2, 0]))] == [2] * 5
     assert torch.equal(codes.rows(torch.tensor([2, 0])).body[1], codes.body[0])
+    first, second = codes.halves(1)
+    assert torch.equal(first.motion, codes.motion[:1])
+    assert torch.equal(second.view_sequence, codes.view_sequence[1:2])
+
+
+def test_the_lean_encoders_give_sequences_where_asked():
+    lean, paper = Autoencoder("lean", width=12).eval(), Autoencoder("paper").eval()
+    x = torch.randn(3, 30, 20)
+    for codes in (lean.encode(x), lean.encode(x).rows(torch.tensor([0])), *lean.encode(x).halves(1)):
+        assert codes.body_sequence is codes.view_sequence is None
+    for ours, asked in zip(lean.encode(x)[:3], lean.encode(x, sequences=True)[:3], strict=True):
+        assert torch.equal(ours, asked)
+    for ours, asked in zip(paper.encode(x), paper.encode(x, sequences=True), strict=True):
+        assert torch.equal(ours, asked)
 
 
 def test_static_codes_are_the_maximum_in_paper_and_the_mean_in_lean():
     x = torch.randn(2, 30, 20)
     for encoder, pool in (("paper", lambda c: c.max(2).values), ("lean", lambda c: c.mean(2))):
-        codes = Autoencoder(encoder, width=12).eval().encode(x)
-        assert torch.equal(codes.body, pool(codes.body_sequence))
-        assert torch.equal(codes.view, pool(codes.view_sequence))
+        codes = Autoencoder(encoder, width=12).double().eval().encode(x.double(), sequences=True)
+        torch.testing.assert_close(codes.body, pool(codes.body_sequence), rtol=0, atol=1e-12)
+        torch.testing.assert_close(codes.view, pool(codes.view_sequence), rtol=0, atol=1e-12)
 
 
 def test_static_codes_of_a_still_or_reversed_walk():
