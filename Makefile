@@ -31,7 +31,7 @@ report: $(INSTALLED)
 	$(BIN)/gaitlib run configs/quick.yaml --name quick --resume
 
 test: $(INSTALLED_DEV)
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export GAITLIB_SMALL_RUN="$$folder" && \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export GAITLIB_SMALL_RUN="$${GAITLIB_SMALL_RUN:-$$folder}" && \
 	  $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser && $(BIN)/python -m pytest tests/browser
 
 lab: $(INSTALLED)

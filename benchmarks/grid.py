@@ -2,7 +2,7 @@
 
 python benchmarks/grid.py [--points 200]
 
-Both on two cores, in temporary folders; the first takes about six minutes, 200 points about eight.
+Both on two cores, in temporary folders; the first takes about six minutes, 200 points about fifteen.
 """
 
 import argparse

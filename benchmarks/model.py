@@ -209,7 +209,7 @@ def there_and_back(function, *inputs: Tensor):
 
 
 def medians(*functions, repeats: int) -> list[float]:
-    """Milliseconds of each, timed in turns after a warm-up: once, or as often as fits in TURN seconds, which a training repeats."""
+    """Milliseconds of each, timed in turns after a warm-up, in each turn as often as TURN seconds allow, at least once."""
     times = [[] for _ in functions]
     for turn in range(1 + repeats):
         for function, kept in zip(functions, times, strict=True):

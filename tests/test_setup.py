@@ -51,7 +51,8 @@ def test_conda_brings_python_and_pip_only():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
     *conda, pip = environment["dependencies"]
     assert [re.match(r"[\w-]+", name)[0] for name in conda] == ["python", "pip"]
-    torch, project = pip["pip"]
+    versions, torch, project = pip["pip"]
+    assert versions == "-c constraints.txt"
     assert re.fullmatch(r"torch==[\d.]+", torch)
     assert project == "-e ."
 

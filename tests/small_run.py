@@ -1,0 +1,40 @@
+"""One small run of all four notebooks, a few iterations on 44 walkers: a real report with its cache, which many tests look at.
+
+python tests/small_run.py FOLDER makes it there. `make test` looks for it in the folder that the environment variable
+GAITLIB_SMALL_RUN names.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "training.iterations=4", "training.validate_every=2", "walkers.subjects=44", "training.people=4",
+    "training.walks_per_person=2", "evaluation.bootstrap=100", "evaluation.stride=64", "evaluation.mirrored=false",
+]  # fmt: skip
+
+
+def small_run(folder: Path) -> Path:
+    """The run folder, folder/small/reports/small, made where it is not there; its cache is folder/small/cache."""
+    from gaitlib.experiment import run_experiment
+
+    folder = folder / "small"
+    made = folder / "reports" / "small"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "complete").exists():
+            before = Path.cwd()
+            os.chdir(ROOT)
+            try:
+                run_experiment("configs/quick.yaml", SMALL, name="small", reports=made.parent, cache=folder / "cache")
+            finally:
+                os.chdir(before)
+            (folder / "complete").touch()
+    return made.resolve()
+
+
+if __name__ == "__main__":
+    print(small_run(Path(sys.argv[1]).resolve()))
