@@ -180,6 +180,14 @@ def test_a_value_that_does_not_fit_is_named(change, key):
     assert len(str(error.value)) < 400  # the longest names all twelve losses
 
 
+def test_a_training_needs_a_loss():
+    changes = [f"losses.{name}=0" for name in TERMS]
+    with pytest.raises(InputError) as error:
+        load_config(DEFAULT, [*changes, "losses.logged=[cycle]"])
+    assert str(error.value) == f"{DEFAULT}: all weights in losses are 0, so there is nothing to train."
+    assert load_config(DEFAULT, changes[1:]).losses.reconstruction == 10
+
+
 def test_the_paper_recognizer_needs_even_windows():
     changes = ["model.recognizer=paper", "model.window=65"]
     with pytest.raises(InputError) as error:

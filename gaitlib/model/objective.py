@@ -145,7 +145,8 @@ def _decoded_terms(
     goals = part(target[side * pairs :][n] for side in sides).index_select(0, rows(goal))
     poses = autoencoder.decode(motion, torch.cat(body), torch.cat(view), rows(source))
 
-    errors, counts = _pose_errors(autoencoder, poses, goals, torch.stack(counts), weights), torch.stack(counts)
+    counts = torch.stack(counts)
+    errors = _pose_errors(autoencoder, poses, goals, counts, weights)
     result = dict(zip(asked, terms.masked_mean(errors, counts).unbind(), strict=True))
     for name, side in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
         if side in result:
