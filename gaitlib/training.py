@@ -277,7 +277,7 @@ def train(
     kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
 
     first, history, best, spent = 0, [], -1.0, 0.0
-    sums = torch.zeros(len(objective.names), device=device)  # of the losses since the last look
+    sums = torch.zeros(len(objective.names), device=device, dtype=next(model.parameters()).dtype)  # of losses since the last look
     if (folder / STATE).exists():
         state = load_state(folder / STATE)
         model.load_state_dict(state["model"])

@@ -272,7 +272,7 @@ def test_a_step_never_asks_what_a_tensor_holds(arm):
         if arm == "as_released":
             x = torch.randn(12, 30, 64)
             batch |= {"other_person": torch.arange(8, 12), "subject": torch.arange(4) % 3}
-        module(x, x, batch, 4, 64)[-1].backward()
+        module(x, x, batch, 4, 32 if arm == "default" else 64)[-1].backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
         follow(average, module, 0.9)
         return x

@@ -77,10 +77,19 @@ def unscramble(x: Tensor) -> Tensor:
     return x.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
 
 
-@cache  # a copy to the GPU in every step would make the program wait for it
+@cache
+def constant(numbers: tuple, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+    """A small tensor that is kept: a copy to the GPU in every step would make the program wait for it.
+
+    numbers: of any nesting. Where it is first asked for makes no difference: it can be used in training after inference.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device, dtype=dtype)
+
+
 def bone_ends(device: torch.device) -> Tensor:
     """The joints at the two ends of each bone, int64 [14, 2]."""
-    return torch.tensor(BONES, device=device)
+    return constant(BONES, device)
 
 
 def pose_features(x: Tensor) -> Tensor:
@@ -107,11 +116,6 @@ def lean_encoder(width: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(normalized_conv(POSE_FEATURES, width, kernel), nn.Conv1d(width, CODE, 1))
 
 
-@cache
-def _ends(frames: int, device: torch.device) -> Tensor:
-    return torch.tensor([0, frames - 1], device=device)
-
-
 def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """What nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2) compute, at 4/7 of the cost.
 
@@ -124,7 +128,7 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     y = F.conv1d(F.pad(x, (2, 1), mode="replicate"), taps, bias)
     (x0, x1), (x_2, x_1) = x[..., :2].unbind(2), x[..., -2:].unbind(2)
     instead = torch.stack([F.linear(x1 - x0, w[0] + w[1]), F.linear(x_2 - x_1, w[6])], 2)
-    return y.index_add_(2, _ends(x.shape[2], x.device), instead.to(y.dtype))
+    return y.index_add_(2, constant((0, x.shape[2] - 1), x.device), instead.to(y.dtype))
 
 
 class BitDropout(nn.Dropout):

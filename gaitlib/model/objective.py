@@ -1,7 +1,6 @@
 """What training minimizes: every loss of a batch, each window encoded once."""
 
 from collections.abc import Iterable
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 from gaitlib.config import TERMS, Losses
 from gaitlib.data.sampling import Batch
 from gaitlib.model import losses as terms
-from gaitlib.model.autoencoder import Autoencoder, Codes
+from gaitlib.model.autoencoder import Autoencoder, Codes, constant
 from gaitlib.model.recognizer import GaitModel
 
 
@@ -51,11 +50,6 @@ def term_names(weights: Losses) -> tuple[list[str], list[str]]:
     return weighted, [name for name in TERMS if name in weights.logged and name not in weighted]
 
 
-@cache  # a copy to the GPU in every step would make the program wait for it
-def _tensor(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(numbers, device=device, dtype=dtype)
-
-
 class Objective(nn.Module):
     """The model with its losses as one module, which several processes can share.
 
@@ -74,7 +68,7 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, target: Tensor, batch: dict[str, Tensor], anchors: int, frames: int) -> Tensor:
         terms = loss_terms(self.model, x, target, Batch(**batch), self.weights, anchors, frames)
         values = torch.stack(list(terms.values()))
-        loss = (values * _tensor(self.factors, values.device, values.dtype)).sum()
+        loss = (values * constant(self.factors, values.device, values.dtype)).sum()
         return torch.cat([values.detach(), loss[None]])
 
 
@@ -136,7 +130,7 @@ def _decoded_terms(
         return y.gather(2, frame[:, None].expand(-1, y.shape[1], -1))
 
     def rows(side: tuple[int, ...]) -> Tensor:
-        first = _tensor(side, target.device, torch.int64) * anchors
+        first = constant(side, target.device) * anchors
         return (first[:, None] + torch.arange(anchors, device=target.device)).flatten()
 
     source, goal, body, view, counts = zip(*asked.values(), strict=True)

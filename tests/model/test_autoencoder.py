@@ -124,6 +124,15 @@ def test_code_shapes(encoder, frames):
     assert torch.equal(second.view_sequence, codes.view_sequence[1:2])
 
 
+def test_a_network_can_be_trained_after_it_was_looked_at():
+    """Nothing that is kept between calls, here for a length that no other test has, is bound to inference."""
+    model, x = Autoencoder("lean", width=12), torch.randn(2, 30, 41)
+    with torch.inference_mode():
+        model.eval()(x)
+    model.train()(model(x)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_the_lean_encoders_give_sequences_where_asked():
     lean, paper = Autoencoder("lean", width=12).eval(), Autoencoder("paper").eval()
     x = torch.randn(3, 30, 20)
