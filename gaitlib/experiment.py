@@ -520,7 +520,6 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         )
 
     start, seconds = datetime.now().astimezone(), {}
-    _settle_kernels()
     for number, (name, path) in enumerate(notebooks.items(), 1):
         print(f"[{number}/{len(notebooks)}] {name}", flush=True)
         began = time.monotonic()
@@ -530,7 +529,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         if "02_training" in seconds and "checkpoint" in taken[name]:
             given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
-            with _sockets() as kernels:
+            with _settled_kernels(), _sockets() as kernels:
                 papermill.execute_notebook(
                     path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
                     stdout_file=sys.stdout, config=kernels,
@@ -581,17 +580,27 @@ def _sockets() -> Iterator:
         yield Configuration({**quiet, "KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
-def _settle_kernels() -> None:
-    """Environment of the kernels started from here, where the user has not set it.
+@contextmanager
+def _settled_kernels() -> Iterator[None]:
+    """Environment of the kernels that are started meanwhile, where the user has not set it.
 
     Freed memory is kept (see training.keep_freed_memory). OpenMP threads that wait spin for some ten microseconds and then sleep:
     spinning on, they take the processor from other programs, which on a busy machine of two cores made a training step three
     times as long; sleeping at once, they wake too late for the second core to be of use.
     """
-    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
-    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-    os.environ.setdefault("GAITLIB_HEADLESS", "1")  # nobody watches: no curves while it trains
+    settings = {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+        "GOMP_SPINCOUNT": "5000",
+        "GAITLIB_HEADLESS": "1",  # nobody watches: no curves while it trains
+    }
+    ours = settings.keys() - os.environ.keys()
+    os.environ.update({name: settings[name] for name in ours})
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def run_experiment(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shlex
 import shutil
@@ -262,6 +263,21 @@ def test_a_parameter_of_one_notebook_reaches_it(workbook, small_run):
     run_notebooks(run, given, ("04_visualization",))
     assert [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"] == ["090 \n"]
     assert (run / "index.html").is_file()
+
+
+def test_kernels_get_settings_that_do_not_stay_behind(workbook, small_run, monkeypatch):
+    """A JupyterLab that is started from the same process later would show no panel while it trains."""
+    monkeypatch.delenv("GAITLIB_HEADLESS", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "77")
+    before = dict(os.environ)
+    code = "import os\nprint(os.environ['GAITLIB_HEADLESS'], os.environ['GOMP_SPINCOUNT'])"
+    shorten(workbook / "notebooks" / "04_visualization.ipynb", code)
+    run = workbook / "reports" / "settings"
+    run.mkdir(parents=True)
+    given = {"config": str(small_run / "config.yaml"), "run": "reports/settings", "cache": "cache"}
+    run_notebooks(run, given, ("04_visualization",))
+    assert [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"] == ["1 77\n"]
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize(
