@@ -142,11 +142,11 @@ def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> No
     torch's AveragedModel does the same and waits for the GPU in each step.
     """
     pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
-    means, values = (list(side) for side in zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
-    get_ema_multi_avg_fn(decay)(means, values, None)
-    for mean, value in pairs:
-        if not mean.is_floating_point():
-            mean.copy_(value)
+    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+    averages = [pair for pair in pairs if pair[0].is_floating_point()]
+    get_ema_multi_avg_fn(decay)(*map(list, zip(*averages, strict=True)), None)
+    if counters:
+        torch._foreach_copy_(*map(list, zip(*counters, strict=True)))
 
 
 class GraphedStep:

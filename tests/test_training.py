@@ -284,6 +284,31 @@ def test_a_step_never_asks_what_a_tensor_holds(arm):
             x.sum().item()
 
 
+def test_nothing_is_copied_to_the_device_in_a_way_that_waits_for_it(split, tmp_path, monkeypatch):
+    """Numbers and arrays that become tensors on a GPU wait for all that it still has to do; the third step makes none."""
+    watch, made, done = Watch(), [], 0
+
+    def count(now, iterations, left):
+        nonlocal done
+        done = now
+
+    def telling(function):
+        def call(numbers, *args, **kwargs):
+            if done == 2 and not isinstance(numbers, torch.Tensor):
+                made.append(numbers)
+            return function(numbers, *args, **kwargs)
+
+        return call
+
+    watch.step = count
+
+    for name in ("tensor", "as_tensor"):
+        monkeypatch.setattr(torch, name, telling(getattr(torch, name)))
+    train(config("training.iterations=4", "training.validate_every=4"), split, tmp_path, watch=watch)
+    assert done == 4
+    assert made == []
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 @pytest.mark.parametrize("settings", [[], ["training.stay_in_eval=true", "training.gradient_clip=0"]])
 def test_the_recorded_step_is_the_step(split, tmp_path, settings):

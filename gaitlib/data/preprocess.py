@@ -1,6 +1,7 @@
 """From raw poses to what the networks see: gaps filled, neck at the origin, torso of length one."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,16 @@ def torso_length(centered: np.ndarray, start: np.ndarray, length: np.ndarray) ->
     return (1 / np.maximum(fitted, 0.25 / median)).astype(np.float32)
 
 
+@cache
+def constant(numbers: tuple, device: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """A small tensor that is kept: a copy to the GPU in every step would make the program wait for it.
+
+    numbers: of any nesting. Where it is first asked for makes no difference: it can be used in training after inference.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device, dtype=dtype)
+
+
 def cut_windows(frames: torch.Tensor, start, length, offset, window: int) -> torch.Tensor:
     """Gather windows by index; a walk shorter than the window is looped.
 
@@ -142,5 +153,5 @@ def as_poses(x: torch.Tensor) -> np.ndarray:
 
 def mirror(x: torch.Tensor) -> torch.Tensor:
     """The walk in a mirror: x negated, left and right joints exchanged. [B, 30, T] -> [B, 30, T]."""
-    pose = x.unflatten(1, (NUM_JOINTS, 2))[:, torch.as_tensor(MIRROR, device=x.device)]
+    pose = x.unflatten(1, (NUM_JOINTS, 2)).index_select(1, constant(tuple(MIRROR.tolist()), x.device))
     return torch.stack([-pose[:, :, 0], pose[:, :, 1]], 2).flatten(1, 2)

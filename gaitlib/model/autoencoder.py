@@ -1,7 +1,6 @@
 """Disentanglement: three encoders take a walk apart into motion, body and view codes, a decoder puts codes together."""
 
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaitlib.data.preprocess import constant
 from gaitlib.skeleton import BONES, NUM_JOINTS
 
 CODE = 128
@@ -77,16 +77,6 @@ def unscramble(x: Tensor) -> Tensor:
     return x.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
 
 
-@cache
-def constant(numbers: tuple, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
-    """A small tensor that is kept: a copy to the GPU in every step would make the program wait for it.
-
-    numbers: of any nesting. Where it is first asked for makes no difference: it can be used in training after inference.
-    """
-    with torch.inference_mode(False):
-        return torch.tensor(numbers, device=device, dtype=dtype)
-
-
 def bone_ends(device: torch.device) -> Tensor:
     """The joints at the two ends of each bone, int64 [14, 2]."""
     return constant(BONES, device)
@@ -116,6 +106,12 @@ def lean_encoder(width: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(normalized_conv(POSE_FEATURES, width, kernel), nn.Conv1d(width, CODE, 1))
 
 
+#: Of a kernel of 7 on frames shown twice: which of 4 frames each tap meets, and which taps are to see another frame than the
+#: nearest one, before the first frame and after the last.
+TAPS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1))
+ENDS = ((1, 0), (1, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 1))
+
+
 def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """What nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2) compute, at 4/7 of the cost.
 
@@ -123,12 +119,12 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     leaves a kernel of 4 over frames t-2..t+1. Beyond the ends it sees the end frame again; what reflection would have shown to
     the first and the last frame instead is added to them.
     """
-    w = weight.unbind(2)
-    taps = torch.stack([w[0], w[1] + w[2], w[3] + w[4], w[5] + w[6]], 2)
+    last = x.shape[2] - 1
+    taps, ends = (weight @ constant(sums, x.device, weight.dtype) for sums in (TAPS, ENDS))
     y = F.conv1d(F.pad(x, (2, 1), mode="replicate"), taps, bias)
-    (x0, x1), (x_2, x_1) = x[..., :2].unbind(2), x[..., -2:].unbind(2)
-    instead = torch.stack([F.linear(x1 - x0, w[0] + w[1]), F.linear(x_2 - x_1, w[6])], 2)
-    return y.index_add_(2, constant((0, x.shape[2] - 1), x.device), instead.to(y.dtype))
+    reflected, seen = x.index_select(2, constant((1, last - 1, 0, last), x.device)).chunk(2, 2)
+    instead = torch.einsum("bae,oae->boe", reflected - seen, ends)
+    return y.index_add_(2, constant((0, last), x.device), instead.to(y.dtype))
 
 
 class BitDropout(nn.Dropout):
@@ -221,7 +217,7 @@ class Autoencoder(nn.Module):
             return Codes(motion, body.amax(2), view.amax(2), body, view)
         x = self.norm(pose_features(x))
         static = [(last, hidden(x)) for hidden, last in (self.body_encoder, self.view_encoder)]
-        codes = (last(y.mean(2, keepdim=True)).squeeze(2) for last, y in static)
+        codes = (F.linear(y.mean(2), last.weight.squeeze(2), last.bias) for last, y in static)
         over_time = (last(y) if sequences else None for last, y in static)
         return Codes(self.motion_encoder(x), *codes, *over_time)
 

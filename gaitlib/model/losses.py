@@ -72,9 +72,9 @@ def scalar_triplet(anchor: Tensor, positive: Tensor, negative: Tensor, keep: Ten
     return masked_mean(F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).mean(1), keep)
 
 
-def masked_mse(a: Tensor, b: Tensor, keep: Tensor) -> Tensor:
-    """Mean squared difference of the rows where `keep` (bool [B]) holds; 0 where none does. a, b: [B, ...] -> scalar."""
-    return masked_mean((a - b).square().flatten(1).mean(1), keep)
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """The mean squared difference of each row; a, b: [B, ...] -> [B]."""
+    return F.mse_loss(a, b, reduction="none").flatten(1).mean(1)
 
 
 def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
@@ -104,9 +104,8 @@ def supervised_contrastive(embedding: Tensor, subject: Tensor, temperature: floa
     its own rows; it counts as often as there are processes, because they average their gradients.
     """
     z, who = F.normalize(gathered(embedding)), gathered(subject)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    positive = (who[:, None] == who) & ~itself
-    likeness = (z @ z.T / temperature).masked_fill(itself, float("-inf"))
+    positive = (who[:, None] == who).fill_diagonal_(False)
+    likeness = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
     surprise = likeness.logsumexp(1, keepdim=True) - likeness
     count = positive.sum(1)
     loss = masked_mean(torch.where(positive, surprise, 0).sum(1) / count.clamp(min=1), count > 0)

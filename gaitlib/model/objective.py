@@ -1,16 +1,15 @@
 """What training minimizes: every loss of a batch, each window encoded once."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gaitlib.config import TERMS, Losses
+from gaitlib.data.preprocess import constant
 from gaitlib.data.sampling import Batch
 from gaitlib.model import losses as terms
-from gaitlib.model.autoencoder import Autoencoder, Codes, constant
+from gaitlib.model.autoencoder import Autoencoder, Codes
 from gaitlib.model.recognizer import GaitModel
 
 
@@ -25,22 +24,24 @@ def loss_terms(
     side is that of another anchor.
     """
     batch = Batch(**{name: torch.as_tensor(rows, device=x.device) for name, rows in vars(batch).items()})
+    if weights.frame_by_frame == "all":
+        batch = replace(batch, synchronous=torch.ones_like(batch.synchronous))
     weighted, logged = term_names(weights)
     codes = model.autoencoder.encode(x, model.sees_sequences or "body_over_time" in {*weighted, *logged})
-    triple = _Triple.of(codes, batch, weights)
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
-        result = _decoded_terms(model.autoencoder, triple, target, weights, anchors, frames, wanted)
-        result |= _code_terms(triple, weights, wanted)
+        result = _decoded_terms(model.autoencoder, codes, target, batch, weights, anchors, frames, wanted)
+        result |= _code_terms(codes, batch, weights, wanted)
         if wanted & {"identity", "center", "contrastive"}:
-            named = codes if len(batch.subject) == len(x) else triple.a
+            named = codes if len(batch.subject) == len(x) else codes.rows(slice(0, len(batch.subject)))
             embedding, logits = model.recognize(x[: len(batch.subject)], named)
             result |= _identity_terms(model, embedding, logits, batch.subject, weights, wanted)
         return result
 
     result = terms_of(set(weighted))
-    with torch.no_grad():
-        result |= terms_of(set(logged))
+    if logged:
+        with torch.no_grad():
+            result |= terms_of(set(logged))
     return {name: result[name] for name in TERMS if name in result}
 
 
@@ -72,90 +73,72 @@ class Objective(nn.Module):
         return torch.cat([values.detach(), loss[None]])
 
 
-class _Triple(NamedTuple):
-    """The codes of x, x_v and x_i, and bool [B]: where x and x_v are compared frame by frame, where there is an x_i, and where
-    the last frames are decoded."""
-
-    a: Codes
-    v: Codes
-    i: Codes
-    together: Tensor
-    has_other: Tensor
-    late: Tensor
-
-    @classmethod
-    def of(cls, codes: Codes, batch: Batch, weights: Losses) -> "_Triple":
-        """batch: with tensors."""
-        pairs = len(batch.synchronous)
-        a, v = codes.halves(pairs)
-        return cls(
-            a=a,
-            v=v,
-            i=codes.rows(batch.other_person),
-            together=torch.ones_like(batch.synchronous) if weights.frame_by_frame == "all" else batch.synchronous,
-            has_other=batch.other_person != torch.arange(pairs, device=batch.other_person.device),
-            late=batch.late,
-        )
+def _has_other(batch: Batch) -> Tensor:
+    """bool [B], where there is an x_i."""
+    return batch.other_person != torch.arange(len(batch.other_person), device=batch.other_person.device)
 
 
 def _decoded_terms(
-    autoencoder: Autoencoder, triple: _Triple, target: Tensor, weights: Losses, anchors: int, frames: int, wanted: set[str]
-) -> dict[str, Tensor]:
+    autoencoder: Autoencoder, codes: Codes, target: Tensor, batch: Batch, weights: Losses, anchors: int, frames: int,
+    wanted: set[str],
+) -> dict[str, Tensor]:  # fmt: skip
     """The terms on decoded poses, which are all decoded at once."""
-    pairs, n = len(triple.together), slice(0, anchors)
-    a, v, i = (codes.rows(n) for codes in triple[:3])
-    together, has_other = triple.together[n], triple.has_other[n]
+    together, has_other = batch.synchronous[:anchors], _has_other(batch)[:anchors]
     everyone = torch.ones_like(together)
-    # what to decode: whose motion it has and whose pose it is to be (0: x, 1: x_v, 2: x_i), body, view, and where it counts
-    asked: dict[str, tuple[int, int, Tensor, Tensor, Tensor]] = {}
+    # what to decode: whose motion, body and view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
+    asked: dict[str, tuple[int, int, int, int, Tensor]] = {}
     if "reconstruction" in wanted:
-        asked["reconstruction"] = (0, 0, a.body, a.view, everyone)
-        asked["reconstruction_v"] = (1, 1, v.body, v.view, everyone)
+        asked["reconstruction"] = (0, 0, 0, 0, everyone)
+        asked["reconstruction_v"] = (1, 1, 1, 1, everyone)
     if wanted & {"view_exchange", "cycle"}:
-        asked["view_exchange"] = (0, 1, a.body, v.view, together)
+        asked["view_exchange"] = (0, 0, 1, 1, together)
     if "view_swap" in wanted:
-        asked["view_swap"] = (0, 0, a.body, i.view, has_other)
-        if len(target) > 2 * pairs:  # else x_i is itself an anchor
-            asked["view_swap_i"] = (2, 2, i.body, a.view, has_other)
+        asked["view_swap"] = (0, 0, 2, 0, has_other)
+        if len(target) > 2 * len(batch.synchronous):  # else x_i is itself an anchor
+            asked["view_swap_i"] = (2, 2, 0, 2, has_other)
     if not asked:
         return {}
 
-    def part(sides: Iterable[Tensor]) -> Tensor:
-        """The frames to decode, of several [anchors, C, T]."""
-        y = torch.cat(list(sides))
+    motion, body, view, goal, counts = zip(*asked.values(), strict=True)
+    anchor = torch.arange(anchors, device=target.device)
+    side = torch.stack([anchor, anchor + len(batch.synchronous), batch.other_person[:anchors]])  # rows of x, x_v and x_i
+    frame = (target.shape[2] - frames) * batch.late[:anchors, None] + torch.arange(frames, device=target.device)
+
+    def of(y: Tensor, sides: tuple[int, ...]) -> Tensor:
+        """The rows of y, of all windows, for each anchor: [sides * anchors, ...]."""
+        return y.index_select(0, side.index_select(0, constant(sides, y.device)).flatten())
+
+    def part(y: Tensor) -> Tensor:
+        """The frames to decode: [... * anchors, C, T] -> [... * anchors, C, frames]."""
         if frames == y.shape[2]:
             return y
-        first = (y.shape[2] - frames) * triple.late[n].repeat(len(y) // anchors)
-        frame = first[:, None] + torch.arange(frames, device=y.device)
-        return y.gather(2, frame[:, None].expand(-1, y.shape[1], -1))
+        each = frame[:, None].expand(len(y) // anchors, -1, y.shape[1], -1)
+        return y.unflatten(0, (-1, anchors)).gather(3, each).flatten(0, 1)
 
-    def rows(side: tuple[int, ...]) -> Tensor:
-        first = constant(side, target.device) * anchors
-        return (first[:, None] + torch.arange(anchors, device=target.device)).flatten()
-
-    source, goal, body, view, counts = zip(*asked.values(), strict=True)
-    sides = range(1 + max(source + goal))
-    motion = part((a.motion, v.motion, i.motion)[side] for side in sides)
-    goals = part(target[side * pairs :][n] for side in sides).index_select(0, rows(goal))
-    poses = autoencoder.decode(motion, torch.cat(body), torch.cat(view), rows(source))
+    moving = part(of(codes.motion, tuple(range(1 + max(motion)))))  # each once: several poses share a motion code
+    shared = (constant(motion, target.device)[:, None] * anchors + anchor).flatten()
+    body, view = of(codes.body, body), of(codes.view, view)
+    poses, goals = autoencoder.decode(moving, body, view, shared), part(of(target, goal))
 
     counts = torch.stack(counts)
     errors = _pose_errors(autoencoder, poses, goals, counts, weights)
     result = dict(zip(asked, terms.masked_mean(errors, counts).unbind(), strict=True))
-    for name, side in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
-        if side in result:
-            result[name] = (result[name] + result.pop(side)) / 2
+    for name, other in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
+        if other in result:
+            result[name] = (result[name] + result.pop(other)) / 2
     if "cycle" in wanted:
-        again = autoencoder.encode(poses.split(anchors)[list(asked).index("view_exchange")])
-        goals = (motion[n], a.body, v.view)
-        result["cycle"] = sum(terms.masked_mse(got, goal, together) for got, goal in zip(again[:3], goals, strict=True))
+        exchanged = list(asked).index("view_exchange")
+        again = autoencoder.encode(poses.split(anchors)[exchanged])
+        given = (moving[:anchors], *(code.split(anchors)[exchanged] for code in (body, view)))
+        errors = sum(terms.squared_error(got, code) for got, code in zip(again[:3], given, strict=True))
+        result["cycle"] = terms.masked_mean(errors, together)
     return {name: term for name, term in result.items() if name in wanted}
 
 
 def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts: Tensor, weights: Losses) -> Tensor:
     """poses, goals: [kinds * anchors, 30, T]; counts: bool [kinds, anchors], what chooses a time shift for all -> like counts."""
     if weights.reconstruction_error == "frame":
-        errors = (poses - goals).square().mean((1, 2))
+        errors = terms.squared_error(poses, goals)
     else:
         poses, goals = autoencoder.arrange(poses), autoencoder.arrange(goals)
         if weights.time_shift == "window":
@@ -166,20 +149,27 @@ def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts:
     return errors.view_as(counts)
 
 
-def _code_terms(triple: _Triple, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:
+def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:
     """The terms on the codes themselves."""
-    a, v, i, together, has_other, _ = triple
-    result: dict[str, Tensor] = {}
+    a, v = codes.halves(len(batch.synchronous))
+    together, has_other = batch.synchronous, _has_other(batch)
+    compared: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     if "invariance_motion" in wanted:
-        result["invariance_motion"] = terms.masked_mse(a.motion, v.motion, together)
+        compared["invariance_motion"] = (a.motion, v.motion, together)
     if "invariance_body" in wanted:
-        result["invariance_body"] = F.mse_loss(a.body, v.body)
+        compared["invariance_body"] = (a.body, v.body, torch.ones_like(together))
     if "invariance_view" in wanted:
-        result["invariance_view"] = terms.masked_mse(a.view, i.view, has_other)
+        compared["invariance_view"] = (a.view, codes.view.index_select(0, batch.other_person), has_other)
+    result: dict[str, Tensor] = {}
+    if compared:
+        errors = torch.stack([terms.squared_error(one, other) for one, other, _ in compared.values()])
+        counts = torch.stack([counts for _, _, counts in compared.values()])
+        result |= dict(zip(compared, terms.masked_mean(errors, counts).unbind(), strict=True))
     if "body_over_time" in wanted:
         measure = terms.change_over_time if weights.body_over_time_rewards == "constancy" else terms.sameness_over_time
         result["body_over_time"] = measure(a.body_sequence) + measure(v.body_sequence)
     if "triplet" in wanted:
+        i = codes.rows(batch.other_person)
         static = terms.triplet if weights.triplet_distance == "code" else terms.scalar_triplet
         result["triplet"] = (
             static(a.body, v.body, i.body, has_other)

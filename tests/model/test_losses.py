@@ -11,9 +11,10 @@ from gaitlib.model.losses import (
     aligned_error,
     change_over_time,
     cross_entropy,
-    masked_mse,
+    masked_mean,
     sameness_over_time,
     scalar_triplet,
+    squared_error,
     supervised_contrastive,
     triplet,
 )
@@ -196,19 +197,19 @@ def test_triplet_by_hand():
     assert triplet(anchor, positive, negative, everyone).item() == pytest.approx((2 + 0 + 1) / 3, abs=1e-4)
 
 
-def test_masked_mse_ignores_the_other_rows():
+def test_the_mean_over_some_rows_ignores_the_others():
     a, b = double(3, 4, 5), double(3, 4, 5, seed=1)
     keep = torch.tensor([True, False, True])
     wanted = F.mse_loss(a[keep], b[keep])
-    torch.testing.assert_close(masked_mse(a, b, keep), wanted)
+    torch.testing.assert_close(masked_mean(squared_error(a, b), keep), wanted)
     moved = a.clone().requires_grad_()
     moved.data[1] += 100
-    error = masked_mse(moved, b, keep)
+    error = masked_mean(squared_error(moved, b), keep)
     torch.testing.assert_close(error, wanted)
     error.backward()
     assert moved.grad[1].abs().max() == 0
     assert moved.grad[0].abs().max() > 0
-    assert masked_mse(a, b, torch.zeros(3, dtype=torch.bool)).item() == 0
+    assert masked_mean(squared_error(a, b), torch.zeros(3, dtype=torch.bool)).item() == 0
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
