@@ -63,7 +63,7 @@ _name = click.option("--name", default="", callback=_checked_name, help="The run
 @_data
 @_name
 @click.option("--resume", is_flag=True, help="Finish or refresh an existing run; finished stages are used again.")
-@click.option("--force", is_flag=True, help="Replace an existing run and make every stage anew.")
+@click.option("--force", is_flag=True, help="Replace an existing run and train anew.")
 def run(config, overrides, data, name, resume, force):
     """Run notebooks 01-04 on CONFIG and write the report into reports/NAME/."""
     from gaitlib.experiment import run_experiment
@@ -150,13 +150,14 @@ def inspect_folder(folder, window, protocol, findings):
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.inspect import inspect
     from gaitlib.data.protocol import Protocol
+    from gaitlib.reports.excel import safe_text
 
     dataset = GaitDataset.open(folder)
     chosen = Protocol.load(config_folder() / "protocols" / f"{protocol}.yaml") if protocol else None
     found = inspect(dataset, window=window, protocol=chosen)
     click.echo(found.to_text())
     if findings:
-        found.findings.to_csv(findings, index=False)
+        found.findings.map(lambda cell: safe_text(str(cell))).to_csv(findings, index=False)
         click.echo(f"\n{findings}: {len(found.findings)} lines")
 
 

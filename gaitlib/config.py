@@ -127,6 +127,8 @@ class Config(_Section):
             raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
+        if self.model.layout == "scrambled" and self.training.frame_share < 1:
+            raise ValueError("training.frame_share must be 1 where the pose is scrambled: its columns are no frames")
         if not any(getattr(self.losses, name) for name in TERMS):
             raise ValueError("all weights in losses are 0, so there is nothing to train")
         return self

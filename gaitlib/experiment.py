@@ -182,7 +182,7 @@ class Experiment:
             return self._converted or self.checkpoint
         from gaitlib.training import train
 
-        facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint}
+        facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
         return self._stage(
             "training",
             self._training_key,
@@ -214,7 +214,8 @@ class Experiment:
         from gaitlib.data.preprocess import opening_windows
         from gaitlib.data.sampling import example_triplet
 
-        walks, views = self.split.validation.walks, self.dataset.views
+        walks = self.split.validation.walks
+        views = walks.views
         view, other = views[len(views) // 3], views[0]
         index = walks.index
         try:
@@ -252,15 +253,21 @@ class Experiment:
     @cached_property
     def _training_key(self) -> list:
         settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
-        parts = (self.split.train, self.split.validation.walks)
-        people = [sorted(part.index["subject"].unique()) for part in parts]
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation", "training.py"])
-        return [settings, self.dataset.fingerprint, people, code]
+        return [settings, self.dataset.fingerprint, self._people, self.protocol.gallery, self.protocol.probes, code]
+
+    @property
+    def _people(self) -> dict[str, list[str]]:
+        """Who trains, and who chooses the checkpoint."""
+        parts = {"train": self.split.train, "validation": self.split.validation.walks}
+        return {name: sorted(part.index["subject"].unique()) for name, part in parts.items()}
 
     def forget_training(self) -> None:
-        """Delete the training of this configuration from the cache, finished or not."""
-        for folder in self._folders("training", self._training_key):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Delete the training of this configuration from the cache, finished or not; one that is running is waited for."""
+        folders = self._folders("training", self._training_key)
+        with self._alone(folders[0].name):
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def history(self) -> pd.DataFrame | None:
         """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
@@ -307,8 +314,8 @@ class Experiment:
     def _evaluation_key(self) -> list:
         """All that decides what is measured on the test people."""
         code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
-        people = sorted(self.split.test.walks.index["subject"].unique())
-        settings = [self.config.evaluation.model_dump(), self.config.protocol, self.config.seed]
+        people = [self._people, sorted(self.split.test.walks.index["subject"].unique())]
+        settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
         return [settings, self.dataset.fingerprint, people, code, _file_fingerprint(self._weights)]
 
     def embeddings(self) -> Embeddings:
@@ -323,19 +330,31 @@ class Experiment:
         return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
 
     def evaluate(self) -> Evaluation:
-        """Rank the test walks and compute every number of metrics.json that embeddings alone decide."""
+        """Rank the test walks and compute every number of metrics.json that embeddings alone decide.
+
+        Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
+        """
         settings, test = self.config.evaluation, self.split.test
+        facts = self._loaded[1]
+        learned = facts.get("people", self._people)  # a released checkpoint does not say; then those whom the protocol means
+        seen = set(test.walks.index["subject"]) & {*learned["train"], *learned["validation"]}
+        if seen and facts.get("data") == self.dataset.fingerprint:
+            raise InputError(
+                f"Protocol {self.config.protocol} tests {len(seen)} people on whom this checkpoint was trained or chosen, "
+                f"such as {', '.join(sorted(seen)[:3])}; choose a protocol or data whose test people it has not seen."
+            )
         embeddings = self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
         evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, repeats=settings.bootstrap, seed=self.config.seed)
         evaluation.metrics["counts"] = {
             "people": int(test.walks.index["subject"].nunique()),
-            "training_people": int(self.split.train.index["subject"].nunique()),
-            "validation_people": int(self.split.validation.walks.index["subject"].nunique()),
+            "training_people": len(learned["train"]),
+            "validation_people": len(learned["validation"]),
             "gallery": int(test.gallery.sum()),
             "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
         }
-        evaluation.metrics["iterations"] = self._loaded[1]["config"]["training"]["iterations"]
+        history = self.history()
+        evaluation.metrics["iterations"] = facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
 
     @cached_property
@@ -344,17 +363,21 @@ class Experiment:
         from gaitlib.evaluation.ablations import code_features
 
         stride = self.config.evaluation.stride
-        return tuple(code_features(self.model, normalize(walks), stride=stride) for walks in self._few)
+        return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
 
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
         """The walks of MOST_PEOPLE training and test people."""
         return tuple(walks.select(subject=_some_people(walks)) for walks in (self.split.train, self.split.test.walks))
 
+    @cached_property
+    def _few_normalized(self) -> tuple[NormalizedWalks, NormalizedWalks]:
+        return tuple(normalize(walks) for walks in self._few)
+
     def _roles_of_few(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Gallery and probes among the test people of `_few`."""
         test = self.split.test
-        few = test.walks.index["subject"].isin(_some_people(test.walks)).to_numpy()
+        few = test.walks.index["subject"].isin(self._few[1].index["subject"]).to_numpy()
         return test.gallery[few], {name: rows[few] for name, rows in test.probes.items()}
 
     def ablations(self) -> pd.DataFrame:
@@ -369,9 +392,8 @@ class Experiment:
             return pd.DataFrame()
 
         def make(folder: Path) -> None:
-            train, test = self._few
             rows = ablations(
-                self.model, normalize(train), test, *self._roles_of_few(), self._codes, stride=settings.stride,
+                self.model, self._few_normalized[0], self._few[1], *self._roles_of_few(), self._codes, stride=settings.stride,
                 mirrored=settings.mirrored, seed=seed, device=_device(),
             )  # fmt: skip
             rows = list(tqdm(rows, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ))
@@ -391,7 +413,7 @@ class Experiment:
         def make(folder: Path) -> None:
             gallery, probes = self._roles_of_few()
             found = scorecard(
-                self.model, *(normalize(walks) for walks in self._few), gallery, np.any(list(probes.values()), axis=0),
+                self.model, *self._few_normalized, gallery, np.any(list(probes.values()), axis=0),
                 self._codes, repeats=self.config.evaluation.bootstrap, seed=self.config.seed,
             )  # fmt: skip
             _write(folder / "scorecard.json", json.dumps(_no_nan([asdict(measure) for measure in found])))
@@ -405,12 +427,12 @@ class Experiment:
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
         Raises InputError where no two cameras saw the same moment.
         """
-        train, test = self._few
-        walks = truth = normalize(test)
+        train, walks = self._few_normalized
+        truth = walks
         if not self.data:
-            truth = normalize(self._walkers(faults=False).select(sequence=test.index["sequence"].tolist()))
+            truth = normalize(self._walkers(faults=False).select(sequence=walks.index["sequence"].tolist()))
         side = min(self.dataset.views, key=lambda view: abs(float(view) - 90) if view.isdigit() else 0)
-        return exchange_errors(self.model, walks, truth, mean_walks(normalize(train), side, self.model.window))
+        return exchange_errors(self.model, walks, truth, mean_walks(train, side, self.model.window))
 
     def keep_results(
         self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
@@ -626,6 +648,7 @@ def run_experiment(
         experiment.forget_training()
     shutil.rmtree(run / "figures", ignore_errors=True)  # none stays that this run does not draw
     run.mkdir(parents=True, exist_ok=True)
+    (run / "index.html").unlink(missing_ok=True)  # written last: until then what lies here is not a finished run
     _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
     def place(path: str | Path) -> str:

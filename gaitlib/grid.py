@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, config_folder, load_config, read_yaml
+from gaitlib.data.dataset import GaitDataset
 from gaitlib.experiment import CHAPTERS, Experiment, root, run_experiment
 from gaitlib.files import replacing
 from gaitlib.reports.provenance import fingerprint
@@ -427,22 +428,26 @@ def run_grid(
         experiment.protocol  # noqa: B018 (a protocol or data set that does not fit is said before anything starts)
         if grid.data:
             experiment.split  # noqa: B018
+    data = GaitDataset.open(grid.data).fingerprint if grid.data else ""
+    if resume and folder.is_dir() and json.loads((folder / "grid.json").read_text()).get("data_fingerprint", data) != data:
+        raise InputError(f"The points in {Path(reports) / folder.name} are of other data than {path} names; give another --name.")
     pool = _Cluster(scheduler, base, folder) if scheduler else _Machine(workers, base, folder)
     with closing(pool), _owned(folder):
-        _write_json(folder / "grid.json", _record(grid, Path(cache).resolve()))
+        _write_json(folder / "grid.json", _record(grid, data, Path(cache).resolve()))
         found = _work(grid, folder, pool, show or live_table(), workers)
     return folder, found
 
 
-def _record(grid: Grid, cache: Path) -> dict:
-    """What grid.json holds."""
+def _record(grid: Grid, data: str, cache: Path) -> dict:
+    """What grid.json holds. data: the fingerprint of the data set; empty for the embedded walkers."""
     points = {
         p.name: {"labels": p.labels, "fingerprint": p.fingerprint, "config": p.config.model_dump(mode="json")}
         for p in grid.points
     }  # fmt: skip
     return {
         "axes": grid.axes, "baseline": grid.baseline, "notebooks": grid.notebooks,
-        "data": str(Path(grid.data).resolve()) if grid.data else "", "cache": str(cache), "points": points,
+        "data": str(Path(grid.data).resolve()) if grid.data else "", "data_fingerprint": data,
+        "cache": str(cache), "points": points,
     }  # fmt: skip
 
 
@@ -506,7 +511,8 @@ def seconds_left(points: list[Status], workers: int) -> float | None:
         return None
     mean = sum(took) / len(took)
     rest = [max(mean - (p.seconds or 0), 0) for p in points if p.state in (WAITING, RUNNING)]
-    return max(max(rest, default=0.0), sum(rest) / workers)
+    at_once = max(workers, sum(point.state == RUNNING for point in points))  # on a cluster, as many as it runs
+    return max(max(rest, default=0.0), sum(rest) / at_once)
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from gaitlib import InputError
 from gaitlib.reports.headline import flat
 
-_STAGE = re.compile(r"(walkers|truth|training|released|embeddings)-[0-9a-f]{16}(\.partial)?")
+_STAGE = re.compile(r"[a-z]+-[0-9a-f]{16}(\.partial)?")
 
 
 @dataclass(frozen=True)

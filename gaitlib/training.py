@@ -236,7 +236,7 @@ def train(
 
     A state.pt that is already there is continued; the result is then the same as without the interruption. What is random depends
     on (seed, iteration, process) alone, so nothing has to be remembered of it. Processes that torchrun started share each batch;
-    the first of them validates and writes.
+    the first of them validates and writes. Batch normalization is over all of them on GPUs, over each part by itself on CPUs.
     watch: is told of each iteration and of each look at the validation people.
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
@@ -320,7 +320,7 @@ def train(
         x = torch.where((batch.walk < 0)[:, None, None], 0, x)
         mirrored = batch.mirrored.repeat(len(x) // len(batch.mirrored))[:, None, None]
         target = torch.where(mirrored, mirror(x), x)
-        generator = torch.Generator(device).manual_seed(_seed(config.seed, iteration))
+        generator = torch.Generator(device).manual_seed(_seed(config.seed, iteration, 0))
         return disturb(target, config.augmentation, generator, rank, processes), target
 
     with (
@@ -332,7 +332,7 @@ def train(
         for iteration in range(first, t.iterations):
             if t.patience and looks_since_best(history) >= t.patience:
                 break
-            torch.manual_seed(_seed(config.seed, iteration, rank))  # of dropout
+            torch.manual_seed(_seed(config.seed, iteration, 1 + rank))  # of dropout; 0 is noise
             batch = sampler.batch(iteration).shard(rank, processes)
             batch = Batch(**{name: _on(device, rows) for name, rows in vars(batch).items()})
             x, target = windows(batch)

@@ -269,7 +269,7 @@ def fabricated(tmp_path):
     content = {"base": "configs/quick.yaml", "axes": {"losses.contrastive": [0.0, 1.0], "seed": [0, 1, 2]}}
     grid, folder = Grid.load(write_grid(tmp_path / "g.yaml", content)), tmp_path / "reports" / "g"
     (folder / "logs").mkdir(parents=True)
-    (folder / "grid.json").write_text(json.dumps(_record(grid, tmp_path / "cache")))
+    (folder / "grid.json").write_text(json.dumps(_record(grid, "", tmp_path / "cache")))
     for i, point in enumerate(grid.points[:-1]):
         run = folder / point.name
         (run / "checkpoint").mkdir(parents=True)

@@ -56,7 +56,7 @@ class Protocol:
         """Apply to a data set.
 
         Raises InputError where a named person is not in the data set, where train and test share people, where too few are
-        left to train on, or where a gallery or probe selection is empty.
+        left to train on, where a gallery or probe selection is empty, or where a walk would be both.
         """
         people = sorted(dataset.index["subject"].unique())
         train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
@@ -91,6 +91,12 @@ class Protocol:
                     f"{', '.join(sorted(walks.index['condition'].unique()))} and runs "
                     f"{', '.join(map(str, sorted(walks.index['run'].unique())))}."
                 )
+        for name, rows in probes.items():
+            if (both := rows & gallery).any():
+                raise InputError(
+                    f"Protocol {self.name}: {int(both.sum())} walks are both gallery and {name}, such as "
+                    f"{walks.index['sequence'][both].iloc[0]}, and would find themselves; choose other runs for one of the two."
+                )
         used = gallery | np.any(list(probes.values()), axis=0)
         chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)
         return Roles(chosen, gallery[used], {name: rows[used] for name, rows in probes.items()})
@@ -121,6 +127,11 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
         unknown = [w for w in chosen if w not in known]
     else:
         numbers = {int(p): p for p in people if p.isdigit()}
+        if alike := [p for p in people if p.isdigit() and numbers[int(p)] != p]:
+            raise InputError(
+                f"{where}: the data set has people {alike[0]} and {numbers[int(alike[0])]}, which are the same number; "
+                "name people in a list, or rename one of the two."
+            )
         found, unknown = set(), []
         for part in str(wanted).split(","):
             span, _, step = part.strip().partition(":")

@@ -120,7 +120,6 @@ class BatchSampler:
         alike = _Groups(group, 2 * self.walks_per_person * self.shards)
         other = alike.draw_other(group, row, rng.random(len(row)))
         fits = self.view[anchor[other]] == self.view[anchor]
-        fits &= self.subject[anchor[other]] != subject
         return Batch(
             walk=np.concatenate([anchor, partner]),
             offset=np.concatenate([offset, partner_offset]),

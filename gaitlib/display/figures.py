@@ -8,6 +8,7 @@ import base64
 import functools
 import html
 import io
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -21,6 +22,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogFormatter
 from scipy.special import ndtri
 
 from gaitlib import InputError
@@ -65,7 +67,7 @@ def alt(fig: Figure, text: str) -> Figure:
 def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
     """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
 
-    folder: where NAME.png and NAME.svg are saved as well, created when missing.
+    folder: where NAME.png and NAME.svg are saved as well, created when missing; what cannot stand in a file name becomes "-".
     """
     from IPython.display import HTML, display
 
@@ -73,6 +75,7 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure"):
     if folder is not None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.+-]+", "-", name)  # a probe set may be called A/B
         (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
     display(HTML(embedded(fig, png)))
@@ -751,6 +754,8 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
         above.plot(known["iteration"], known[part], color=colors[k], ls=styles[k % 4], lw=1.7, label=ax_label)
     if (history[parts] > 0).any().any():
         above.set_yscale("log")
+        above.yaxis.set_major_formatter("{x:g}")  # without mathematical text, which is off: a name may hold a $
+        above.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     above.set_ylabel("loss")
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)

@@ -84,6 +84,7 @@ def paired_differences(
     (ours, people), (theirs, _) = (_drawn_means({n: m[n] for n in common}, metric, repeats, seed) for m in (a, b))
     result = {}
     for name in (*common, "mean"):
-        first, second = (np.mean([m[n].mean(metric) for n in (common if name == "mean" else [name])]) for m in (a, b))
+        wanted = common if name == "mean" else [name]
+        first, second = (finite_mean(np.array([m[n].mean(metric) for n in wanted]), True, 0) for m in (a, b))
         result[name] = [float(first - second), *interval(ours[name] - theirs[name], people[name])]
     return result

@@ -89,8 +89,8 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int) -> np.ndarray:
-    """Mean of the kept, finite cells along an axis; NaN where there is none."""
+def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Mean of the kept, finite cells along an axis or several; NaN where there is none."""
     keep = keep & np.isfinite(values)
     count = keep.sum(axis)
     return np.where(count > 0, np.where(keep, values, 0).sum(axis) / np.maximum(count, 1), np.nan)

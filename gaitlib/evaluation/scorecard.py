@@ -9,6 +9,7 @@ import torch
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
 from gaitlib.evaluation.bootstrap import mean_interval
+from gaitlib.evaluation.ranking import finite_mean
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
 
@@ -31,14 +32,7 @@ def torso_errors(pose: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """`torso_error` of each of B pairs: float [B, T, 15, 2] each (or what broadcasts to it) -> float [B]."""
     distance = np.linalg.norm(pose - truth, axis=-1)
     torso = np.linalg.norm(truth[..., NECK, :] - truth[..., MID_HIP, :], axis=-1)
-    return 100 * _mean(distance, (-2, -1)) / _mean(torso, -1)
-
-
-def _mean(values: np.ndarray, axis) -> np.ndarray:
-    """The mean of what is finite; NaN where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(axis)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+    return 100 * finite_mean(distance, True, (-2, -1)) / finite_mean(torso, True, -1)
 
 
 @torch.no_grad()
@@ -67,11 +61,11 @@ class ExchangeErrors:
     def to_frame(self, guess: str = "exchange") -> pd.DataFrame:
         """The mean over people of one of the guesses: a row a source view, a column a target view."""
         names = {"index": pd.Index(self.views, name="source"), "columns": pd.Index(self.views, name="target")}
-        return pd.DataFrame(_mean(getattr(self, guess), 0), **names)
+        return pd.DataFrame(finite_mean(getattr(self, guess), True, 0), **names)
 
     def per_person(self) -> pd.DataFrame:
         """The mean over view pairs: a row a person, columns exchange, copy, mean_walk."""
-        guesses = {name: _mean(getattr(self, name), (1, 2)) for name in ("exchange", "copy", "mean_walk")}
+        guesses = {name: finite_mean(getattr(self, name), True, (1, 2)) for name in ("exchange", "copy", "mean_walk")}
         return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
 
     def summary(self, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:

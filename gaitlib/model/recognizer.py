@@ -173,8 +173,8 @@ class GaitModel(nn.Module):
         """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size].
 
         The learned embedding and, beside it, the discriminants, each of length one before they are weighted, together of length
-        one. mirrored: the learned part is the mean of that of the window and of its mirror image; the discriminants see no
-        difference between the two.
+        one. mirrored: the learned part is the mean of that of the window and of its mirror image, and the shorter the less they
+        agree; the discriminants see no difference between the two.
         """
         learned = F.normalize(self(x)[1])
         if mirrored:

@@ -1,6 +1,7 @@
 """Runs against each other on one page: differences for the same people, curves, and what was set differently."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,6 +56,12 @@ class Run:
         return json.loads((self.folders[0] / "provenance.json").read_text())
 
     @cached_property
+    def data(self) -> set[str]:
+        """Fingerprints of the data sets it was measured on."""
+        known = (json.loads((folder / "provenance.json").read_text()) for folder in self.folders)
+        return {facts["data_fingerprint"] for facts in known}
+
+    @cached_property
     def matrices(self) -> dict[str, RankMatrix]:
         """Probe set -> what each person scored, all seeds together, from embeddings.npz."""
         protocol = Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
@@ -75,13 +82,17 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     """Write the page OUT/index.html that compares runs with the first of them.
 
     texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, one is not
-    finished, or they were measured on other people.
+    finished, or they were measured on other data or other people.
     """
     runs = [Run.open(text) for text in texts]
     if len(runs) < 2:
         raise InputError("Give two runs or more to compare.")
     if len({run.name for run in runs}) < len(runs):
         raise InputError("The runs to compare must have different names.")
+    if len(set().union(*(run.data for run in runs))) > 1:
+        raise InputError(
+            "The runs were measured on different data sets, so that there are no people in common to compare them by."
+        )
     first, *others = runs
     drawn = {"repeats": first.config.evaluation.bootstrap, "seed": first.config.seed}
     differences = {run.name: paired_differences(run.matrices, first.matrices, **drawn) for run in others}
@@ -128,7 +139,7 @@ def _means(run: Run, sets: list[str]) -> dict[str, float]:
 
 
 def _mean_of(values) -> float:
-    values = [v for v in values if v is not None]
+    values = [v for v in values if v is not None and math.isfinite(v)]
     return sum(values) / len(values) if values else float("nan")
 
 

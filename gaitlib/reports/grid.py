@@ -123,11 +123,13 @@ def recognized(folders: tuple[Path, ...]) -> compare.Run:
 def over_people(setting: Setting, baseline: Setting, opened: Callable[[tuple[Path, ...]], compare.Run] = recognized) -> Mean:
     """The same difference with its 95 % interval over people, by a bootstrap of the people whom both recognized in common seeds.
 
-    NaN where a run has no embeddings.npz, or was measured on other people. opened: `recognized`, which may remember.
+    NaN where a run has no embeddings.npz, or was measured on other data or people. opened: `recognized`, which may remember.
     """
     seeds = [seed for seed in setting.rank1() if seed in baseline.rank1()]
     runs = [opened(tuple(run.folder for run in s.done if run.labels.get("seed", "") in seeds)) for s in (setting, baseline)]
     if not seeds or not all((folder / "embeddings.npz").is_file() for run in runs for folder in run.folders):
+        return Mean.of([])
+    if len(runs[0].data | runs[1].data) > 1:
         return Mean.of([])
     drawn = {"repeats": runs[1].config.evaluation.bootstrap, "seed": runs[1].config.seed}
     try:
