@@ -1,5 +1,6 @@
 """The command: one sentence and an exit code for what goes wrong, and nothing heavy loaded for --help."""
 
+import csv
 import errno
 import json
 import re
@@ -282,6 +283,17 @@ def test_a_data_set_is_inspected(call, refused, tmp_path):
     assert "What does not fit the protocol, 1: walkers (protocol walkers, train: the data set of 2 people has no 003" in out
     assert "shorter than" not in out
     assert "no protocol" in refused("inspect", "d", "--protocol", "walker")
+
+
+def test_findings_hold_no_formulas(call, tmp_path):
+    write_dataset(tmp_path / "d", people("=HYPERLINK(1)", "@x"), name="few", left_out=[{"source": "+1.json", "reason": "-1"}])
+    assert call("inspect", "d", "--findings", "look_at.csv")[0] == 0
+    with (tmp_path / "look_at.csv").open(newline="") as file:
+        found = [cell for row in csv.reader(file) for cell in row]
+    assert "'+1.json" in found
+    assert "'-1" in found
+    assert any(cell.startswith("'=HYPERLINK(1)") for cell in found)
+    assert not [cell for cell in found if cell.startswith(("=", "+", "-", "@"))]
 
 
 def test_what_was_left_out_is_said(call, tmp_path, monkeypatch):

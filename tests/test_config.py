@@ -188,6 +188,11 @@ def test_a_training_needs_a_loss():
     assert load_config(DEFAULT, changes[1:]).losses.reconstruction == 10
 
 
+def test_scrambled_poses_are_decoded_whole(file):
+    with pytest.raises(InputError, match=r"training\.frame_share must be 1 where the pose is scrambled"):
+        load_config("configs/as_released.yaml", ["training.frame_share=0.5"])
+
+
 def test_the_paper_recognizer_needs_even_windows():
     changes = ["model.recognizer=paper", "model.window=65"]
     with pytest.raises(InputError) as error:

@@ -1,6 +1,7 @@
 """Grids: what is refused, what is shared, and that killing anything changes no result."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ import pytest
 import yaml
 
 from gaitlib import InputError
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.bootstrap import mean_interval
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
@@ -212,6 +215,20 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
     assert [p.name for p in (clone / "reports").rglob("*")] == ["g", "thesis.tex"]
 
 
+def test_points_of_other_data_do_not_count_as_done(clone):
+    for name in ("one", "two"):
+        write_dataset(clone / "data" / name, make_walkers(6, seed=ord(name[0]), views=[90]), name=name)
+        write_grid(clone / f"{name}.yaml", {**GRID, "data": f"data/{name}"})
+    write_grid(clone / "none.yaml", GRID)
+    (clone / "reports/g/logs").mkdir(parents=True)
+    known = GaitDataset.open(clone / "data" / "one").fingerprint
+    (clone / "reports/g/grid.json").write_text(json.dumps({"data_fingerprint": known}))
+    for name in ("two", "none"):
+        with pytest.raises(InputError, match=f"The points in reports/g are of other data than {name}.yaml names"):
+            run_grid(f"{name}.yaml", name="g", resume=True)
+    assert json.loads((clone / "reports/g/grid.json").read_text()) == {"data_fingerprint": known}
+
+
 def test_the_grids_that_come_with_it_can_be_read():
     points = {path.stem: Grid.load(path).points for path in (ROOT / "configs" / "grids").glob("*.yaml")}
     assert {name: len(found) for name, found in points.items()} == {"arms": 9, "feature_types": 18, "smoke": 2}
@@ -345,6 +362,9 @@ def test_a_difference_has_an_interval_over_the_people_of_the_seeds_in_common(fab
     rows = list(openpyxl.load_workbook(folder / "grid.xlsx")["Settings"].iter_rows(min_row=5, values_only=True))
     assert rows[1][-3:-1] == pytest.approx((mean.low, mean.high))
     assert rows[0][-3:-1] == (None, None)
+    known = second.done[0].folder / "provenance.json"
+    known.write_text(known.read_text().replace('"data_fingerprint": "d"', '"data_fingerprint": "e"'))
+    assert math.isnan(over_people(second, first).value)  # people of the same names in other data
 
 
 def test_the_table_says_where_points_stand(fabricated):
@@ -362,6 +382,8 @@ def test_the_table_says_where_points_stand(fabricated):
     assert seconds_left([waiting], 2) is None
     assert seconds_left([done, waiting, waiting], 2) == 60
     assert seconds_left([done, waiting, waiting], 1) == 120
+    running = [Status(name, "running", seconds=30.0) for name in "cde"]  # on a cluster, which is one worker here
+    assert seconds_left([done, *running, waiting, waiting, waiting], 1) == (3 * 30 + 3 * 60) / 3
 
 
 # -------------------------------------------------------------------------------------------------------- housekeeping
@@ -386,7 +408,7 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
     assert "g/contrastive-0.0_seed-0  2026-01-01 00:00  walkers        0       20.0%   80.0%" in out
     assert 'href="g/contrastive-0.0_seed-0/index.html"' in (base / "reports" / "index.html").read_text()
 
-    for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "mine"):
+    for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "ablations-0123456789abcdef", "mine"):
         (base / "cache" / name).mkdir(parents=True)
     (base / "cache" / "locks").mkdir()
     with FileLock(base / "cache" / "locks" / "training-0123456789abcdee.lock"):  # somebody makes it

@@ -233,6 +233,32 @@ def looking(told):
     return watch
 
 
+def test_gradients_are_clipped_before_the_step(split, tmp_path, monkeypatch):
+    asked = []
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda weights, limit: asked.append(limit) or clip(weights, limit))
+    short = ["training.iterations=2", "training.validate_every=2"]
+    train(config(*short, "training.gradient_clip=0.25"), split, tmp_path / "clipped")
+    assert asked == [0.25, 0.25]
+    train(config(*short, "training.gradient_clip=0"), split, tmp_path / "free")
+    assert len(asked) == 2
+    clipped, free = (load_state(tmp_path / name / "state.pt")["model"] for name in ("clipped", "free"))
+    assert not same(clipped, free)
+
+
+def test_noise_is_new_in_every_step_and_has_no_numbers_in_common_with_dropout(split, tmp_path, monkeypatch):
+    seeds = []
+
+    def telling(x, settings, generator, *args):
+        seeds.append((generator.initial_seed(), torch.initial_seed()))
+        return disturb(x, settings, generator, *args)
+
+    monkeypatch.setattr(training, "disturb", telling)
+    train(config("training.iterations=4", "training.validate_every=4"), split, tmp_path)
+    assert len(seeds) == 4
+    assert len({seed for pair in seeds for seed in pair}) == 8
+
+
 @pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2)])
 def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks):
     def stop(table):

@@ -169,6 +169,14 @@ def test_names_and_frame_rates(people):
     assert findings.query("kind == 'one recording'")["sequence"].tolist() == ["5"]
 
 
+def test_a_protocol_names_who_is_in_no_part_of_it(people):
+    chosen = Protocol("p", "1-4", ["005"], 2, {"condition": "nm", "run": "1-4"}, {"BG": {"condition": "bg"}})
+    walks = [*people, replace(people[0], subject="bob", pose=people[0].pose + 1)]
+    found = inspect(dataset_of(walks), protocol=chosen).findings.query("kind == 'protocol'")
+    assert found["sequence"].tolist() == ["bob"]
+    assert found["detail"].tolist() == ["this person is in no part of the protocol"]
+
+
 def test_a_protocol_names_who_has_no_gallery(people):
     chosen = Protocol("small", "1-4", "5-", 2, {"condition": "nm", "run": "1-4"}, {"BG": {"condition": "bg"}})
     assert len(inspect(dataset_of(people), protocol=chosen).findings) == 0

@@ -55,6 +55,20 @@ def test_people_by_range_and_by_list(train, test, training, testing):
     assert people(split.test) == testing
 
 
+def test_a_walk_is_not_both_gallery_and_probe():
+    """It would find itself."""
+    overlapping = protocol(probes={"NM": {"condition": "nm", "run": "4-6"}})
+    with pytest.raises(InputError, match=r"small: 4 walks are both gallery and NM, such as 003-nm-04-000, and would find"):
+        overlapping.split(dataset_of(numbered(1, 12)))
+
+
+def test_names_that_are_the_same_number_are_not_chosen_by_number():
+    data = dataset_of([*numbered(1, 12), "12"])
+    with pytest.raises(InputError, match=r"protocol small, train: the data set has people 012 and 12, which are the same number"):
+        protocol().split(data)
+    assert people(protocol(train=numbered(1, 8), test=["12"]).split(data).test) == ["12"]
+
+
 def test_a_list_may_name_people_without_numbers():
     split = protocol(train=["ann", "bob", "eve", "7"], test=["joe"]).split(dataset_of(["ann", "bob", "eve", "joe", "7"]))
     assert len(people(split.train)) == len(people(split.validation)) == 2

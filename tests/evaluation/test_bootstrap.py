@@ -143,6 +143,14 @@ def test_a_difference_is_seen_through_the_same_people():
     np.testing.assert_allclose(paired_differences(worse, better)["NM"], [-difference, -high, -low])
 
 
+def test_a_probe_set_of_one_view_leaves_the_mean_of_the_others():
+    alone = matrix(np.ones((12, 1, 1)), np.ones((12, 1, 1), int), views=["000"])
+    better, worse = random_matrix(12, 1), random_matrix(12, 2)
+    found = paired_differences({"NM": better, "ONE": alone}, {"NM": worse, "ONE": alone})
+    assert found["mean"] == pytest.approx(found["NM"])
+    assert np.isnan(found["ONE"]).all()
+
+
 def test_differences_of_other_people_are_refused():
     with pytest.raises(InputError, match="other people"):
         paired_differences({"NM": random_matrix(5)}, {"NM": random_matrix(6)})

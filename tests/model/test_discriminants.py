@@ -10,7 +10,15 @@ from torch.nn import functional as F
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import mirror, normalize, opening_windows
 from gaitlib.data.walkers import make_walkers
-from gaitlib.model.discriminants import SHRINKAGE, STATISTICS, Discriminants, facing_right, forward_bend, window_statistics
+from gaitlib.model.discriminants import (
+    SHRINKAGE,
+    STATISTICS,
+    Discriminants,
+    facing_right,
+    fisher,
+    forward_bend,
+    window_statistics,
+)
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import BONES
 
@@ -87,6 +95,22 @@ def test_the_directions_are_those_of_scikit_learn():
     found = (ours._standardized(statistics) @ ours.projection - ours.origin).numpy()[:, ::-1]
     np.testing.assert_allclose(np.abs(found), np.abs(theirs), rtol=1e-3, atol=1e-2)
     assert ours.size == 6
+
+
+def test_a_direction_counts_by_its_share_between_people():
+    """With few dimensions the shares are far from one."""
+    g = np.random.default_rng(0)
+    subject = np.repeat(np.arange(9), 30)
+    values = (g.normal(size=(9, 6)) * [2, 1, 0.5, 0.3, 0.2, 0.1])[subject] + g.normal(size=(270, 6))
+    values -= values.mean(0)
+    origin, projection = fisher(values, subject, 4)
+    theirs = (
+        LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE, n_components=4).fit(values, subject).transform(values)
+    )
+    spread = np.stack([theirs[subject == p].mean(0) for p in range(9)]).var(0)
+    share = spread / (1 + spread)
+    assert share[0] > 0.7 > 0.3 > share[-1]
+    np.testing.assert_allclose(np.abs(values @ projection - origin)[:, ::-1], np.abs(theirs) * np.sqrt(share), rtol=1e-6)
 
 
 def test_every_person_counts_alike_in_the_spread_between_people():

@@ -19,7 +19,7 @@ from gaitlib.reports.compare import Run, compare
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make_run(name, noise, seed=0, people=range(41, 53), **settings):
+    def make_run(name, noise, seed=0, people=range(41, 53), data="x", **settings):
         """A finished run on invented embeddings; the more noise, the worse."""
         rows = [
             (f"{p:03d}", c, r, v)
@@ -40,7 +40,7 @@ def make_run(tmp_path):
         config["training"] |= settings
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         (folder / "metrics.json").write_text(json.dumps({k: {"mean": 0.5} for k in ("rank1_same_view", "map", "eer")}))
-        (folder / "provenance.json").write_text(json.dumps({"commit": name, "data_fingerprint": "x"}))
+        (folder / "provenance.json").write_text(json.dumps({"commit": name, "data_fingerprint": data}))
         return folder
 
     return make_run
@@ -81,8 +81,11 @@ def test_names_are_text(make_run, tmp_path):
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(make_run, tmp_path, monkeypatch):
     a, other = make_run("a", 1.0), make_run("other", 1.0, people=range(45, 57))
+    elsewhere = make_run("elsewhere", 1.0, data="y")  # people of the same names
     monkeypatch.chdir(tmp_path)
     for runs, said in (
+        ([a, elsewhere], "different data sets"),
+        ([f"{a},{elsewhere}", other], "different data sets"),
         ([a], "two runs or more"),
         ([a, a], "different names"),
         ([a, tmp_path / "nothing"], "no finished run"),

@@ -1,0 +1,94 @@
+"""What stages are kept by, and what a run folder is while it is made."""
+
+import json
+import threading
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from gaitlib import InputError, experiment
+from gaitlib.data.dataset import write_dataset
+from gaitlib.data.walkers import make_walkers
+from gaitlib.experiment import Experiment, run_experiment
+
+
+@pytest.fixture
+def make(workbook):
+    """An experiment on nine walkers, by a protocol that is written anew with some changes."""
+    walks = (w for w in make_walkers(9, seed=3, views=[0, 90]) if w.condition == "nm" and w.run <= 4)
+    write_dataset(workbook / "data" / "nine", walks, name="nine")
+
+    def make(overrides="", **changes):
+        protocol = {
+            "name": "mine", "train": "1-5", "test": "6-8", "validation": 2,
+            "gallery": {"run": 1}, "probes": {"LATER": {"run": 2}},
+        }  # fmt: skip
+        (workbook / "configs" / "protocols" / "mine.yaml").write_text(yaml.safe_dump(protocol | changes))
+        return Experiment.open("configs/quick.yaml", f"protocol=mine {overrides}", data="data/nine")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("change", "trains_anew"),
+    [
+        ({"probes": {"LATER": {"run": 3}}}, True),
+        ({"probes": {"LATER": {"run": 2}, "LAST": {"run": 3}}}, True),
+        ({"gallery": {"run": [1, 4]}}, True),
+        ({"validation": 3}, True),
+        ({"test": "6-9"}, False),
+        ({"summary": "the same"}, None),
+    ],
+)
+def test_stages_are_kept_by_what_the_protocol_says_not_by_its_name(make, monkeypatch, change, trains_anew):
+    monkeypatch.setattr(experiment, "_file_fingerprint", lambda path: "")
+    monkeypatch.setattr(Experiment, "_weights", None)
+
+    def keys(tested):
+        return tested._training_key, tested._evaluation_key
+
+    before = keys(make())
+    trained, evaluated = (one == other for one, other in zip(before, keys(make(**change)), strict=True))
+    assert (trained, evaluated) == (trains_anew is not True, trains_anew is None)
+
+
+def test_people_whom_the_checkpoint_knows_are_no_test(make, monkeypatch):
+    tested = make()
+    facts = {"data": tested.dataset.fingerprint, "people": {"train": ["001", "007"], "validation": ["008"]}}
+    monkeypatch.setattr(Experiment, "_loaded", (None, facts))
+    monkeypatch.setattr(Experiment, "embeddings", lambda self: pytest.fail("it is said before anything is measured"))
+    with pytest.raises(InputError, match=r"mine tests 2 people on whom this checkpoint was trained or chosen, such as 007, 008;"):
+        tested.evaluate()
+
+
+def test_a_training_is_not_deleted_while_another_run_makes_it(make):
+    mine = make()
+    folder, partial = mine._folders("training", mine._training_key)
+    partial.mkdir(parents=True)
+    (mine.cache / "locks").mkdir(exist_ok=True)
+    with FileLock(mine.cache / "locks" / f"{folder.name}.lock"):
+        deleting = threading.Thread(target=mine.forget_training)
+        deleting.start()
+        deleting.join(1.0)
+        assert deleting.is_alive()
+        assert partial.is_dir()
+    deleting.join(30)
+    assert not partial.exists()
+
+
+def test_a_run_that_is_made_again_is_not_finished_meanwhile(workbook, monkeypatch):
+    """Its old pages and numbers would pass for those of the new configuration."""
+    run = workbook / "reports" / "again"
+    run.mkdir(parents=True)
+    (run / "index.html").write_text("old")
+    (run / "metrics.json").write_text(json.dumps({"rank1": {"mean": 0.5}}))
+
+    def interrupted(folder, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "run_notebooks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment("configs/quick.yaml", ["seed=5"], name="again", resume=True)
+    assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == 5
+    assert not (run / "index.html").exists()
