@@ -4,9 +4,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-#: Keys of metrics["counts"] that say how many people were recognized, most explicit first.
-_PEOPLE = ("test_people", "people", "test_subjects", "subjects")
-
 
 @dataclass(frozen=True)
 class HeadlineRow:
@@ -61,19 +58,12 @@ def headline(metrics: Mapping) -> list[HeadlineRow]:
 
 def totals(metrics: Mapping) -> dict[str, int]:
     """The counts that belong to no single probe set: {"people": 20, "gallery": 80}."""
-    counts = metrics.get("counts") or {}
-    sets = metrics.get("rank1") or {}
-    return {key: n for key, n in counts.items() if key not in sets and _number(n) is not None}
+    return {key: n for key, n in (metrics.get("counts") or {}).items() if _number(n) is not None}
 
 
 def people(metrics: Mapping) -> int | None:
     """How many people were to be recognized, where the counts say so."""
-    counts = totals(metrics)
-    for key in _PEOPLE:
-        if key in counts:
-            return counts[key]
-    shares = [row.counts[key] for row in headline(metrics) for key in _PEOPLE if key in row.counts]
-    return max(shares, default=None)
+    return totals(metrics).get("people")
 
 
 def flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
@@ -94,12 +84,7 @@ def flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
 
 def _counts(metrics: Mapping, name: str) -> dict[str, int]:
     counts = metrics.get("counts") or {}
-    here = counts.get(name)
-    found = {"probes": here} if _number(here) is not None else dict(here or {}) if isinstance(here, Mapping) else {}
-    for key, by_set in counts.items():  # {"probes": {"NM": 60}} as well as {"NM": {"probes": 60}}
-        if isinstance(by_set, Mapping) and key not in (metrics.get("rank1") or {}) and name in by_set:
-            found[key] = by_set[name]
-    return {key: n for key, n in found.items() if _number(n) is not None}
+    return {key: by_set[name] for key, by_set in counts.items() if isinstance(by_set, Mapping) and name in by_set}
 
 
 def _entry(metrics: Mapping, key: str, name: str) -> float | None:

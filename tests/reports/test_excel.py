@@ -50,7 +50,7 @@ METRICS = {
     "ci95": {"NM": [0.123456789012345678, 0.4], "CL": [0.2, 0.5], "mean": [0.6, 0.7]},
     "map": {"NM": 0.55, "CL": float("nan"), "mean": None},
     "eer": {"NM": 0.07, "CL": 0.2, "mean": 0.1},
-    "counts": {"NM": {"probes": 12}, "CL": {"probes": 11}, "people": 4},
+    "counts": {"probes": {"NM": 12, "CL": 11}, "people": 4},
     "iterations": 300,
     "baseline": {
         "rank1": {"NM": 0.2, "CL": 0.1, "mean": 0.15},

@@ -22,7 +22,7 @@ METRICS = {
     "ci95": {"NM": [0.78, 0.902], "CL": [0.4, 0.6], "mean": [0.6, 0.7]},
     "map": {"NM": 0.7, "CL": 0.4, "mean": 0.55},
     "eer": {"NM": 0.1, "CL": float("nan"), "mean": None},
-    "counts": {"NM": 40, "CL": 41, "people": 20},
+    "counts": {"probes": {"NM": 40, "CL": 41}, "people": 20},
     "iterations": 100,
     "baseline": {"rank1": {"NM": 0.25, "CL": 0.25, "mean": 0.25}, "rank1_same_view": {"NM": 0.5}},
 }
