@@ -20,7 +20,7 @@ class _Group(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as error:
-            click.echo(f"gaitlib: {error or 'Stopped.'}", err=True)
+            click.echo(f"gaitlib: {str(error) or 'Stopped.'}", err=True)
             sys.exit(130)  # as shells have it
         except InputError as error:
             self._fail(context, error, 2)
@@ -150,8 +150,11 @@ def inspect_folder(folder, window, protocol, findings):
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.inspect import inspect
     from gaitlib.data.protocol import Protocol
+    from gaitlib.files import check_writable
     from gaitlib.reports.excel import safe_text
 
+    if findings:
+        check_writable(findings)
     dataset = GaitDataset.open(folder)
     chosen = Protocol.load(config_folder() / "protocols" / f"{protocol}.yaml") if protocol else None
     found = inspect(dataset, window=window, protocol=chosen)
@@ -215,8 +218,10 @@ def embed(run, data, out):
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.preprocess import normalize
     from gaitlib.evaluation.embedding import embed_walks
+    from gaitlib.files import check_writable
     from gaitlib.model.checkpoint import load_model
 
+    check_writable(out)
     model, facts = load_model(run)
     dataset = GaitDataset.open(data)
     settings = facts["config"]["evaluation"]
@@ -227,22 +232,29 @@ def embed(run, data, out):
 
 
 def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...]):
-    from gaitlib.experiment import run_notebooks
+    import shutil
+
+    from gaitlib import Interrupted
+    from gaitlib.experiment import Experiment, run_notebooks
+    from gaitlib.model.checkpoint import load_model, released_files
 
     run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if run.exists() and any(run.iterdir()):
         raise InputError(f"{run} exists; give another --name.")
-    from gaitlib.model.checkpoint import load_model, released_files
-
-    load_model(checkpoint)  # what is wrong with it is said before anything is written
+    load_model(checkpoint)  # what is wrong is said before anything is written
     checkpoint = ",".join(str(path.resolve()) for path in released_files(checkpoint) or [Path(checkpoint)])
-    run.mkdir(parents=True, exist_ok=True)
-    parameters = {"config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else ""}
-    run_notebooks(
-        run.resolve(),
-        {**parameters, "run": str(run.resolve()), "checkpoint": checkpoint},
-        (chapter,),
-    )
+    parameters = {
+        "config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else "",
+        "run": str(run.resolve()), "checkpoint": checkpoint,
+    }  # fmt: skip
+    made = run.resolve()  # before the next line goes to the root of the repository
+    Experiment.open(**parameters).check()
+    made.mkdir(parents=True, exist_ok=True)
+    try:
+        run_notebooks(made, parameters, (chapter,), "begins again, with what it has computed")
+    except Interrupted:
+        shutil.rmtree(made)
+        raise
     click.echo(f"The report is {run / 'index.html'}")
 
 

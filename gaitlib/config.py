@@ -1,8 +1,9 @@
 """The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import yaml
@@ -153,6 +154,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Ite
     known = dict(_flat(content))
     for where, changes in [(str(path), read_yaml(Path(path))), *layers]:
         _merge(content, changes, known, where)
+    sources: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
@@ -167,11 +169,15 @@ def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Ite
         except yaml.YAMLError:
             raise InputError(f"--set {text}: the value is not valid YAML.") from None
         _merge(content, nested, known, f"--set {text}")
-    return resolve(content, str(path))
+        sources |= dict.fromkeys((name for name, _ in _flat(nested)), f"--set {text}")
+    return resolve(content, str(path), sources)
 
 
-def resolve(content: dict, where: str) -> Config:
-    """Check a complete configuration; InputError names the first key whose value does not fit."""
+def resolve(content: dict, where: str, sources: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """Check a complete configuration; InputError names the first key whose value does not fit.
+
+    where: what to call it in the error. sources: the same for keys that came from elsewhere.
+    """
     try:
         return Config(**content)
     except ValidationError as error:
@@ -179,6 +185,7 @@ def resolve(content: dict, where: str) -> Config:
         if not first["loc"]:
             raise InputError(f"{where}: {first['ctx']['error']}.") from None
         key = ".".join(str(part) for part in first["loc"])
+        where = sources.get(key, where)
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 

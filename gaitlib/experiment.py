@@ -92,9 +92,7 @@ class Experiment:
                     settings = load_config(path, changes)
         else:
             settings = load_config(config or "configs/quick.yaml", changes)
-        experiment = cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
-        experiment.run.mkdir(parents=True, exist_ok=True)
-        return experiment
+        return cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
 
     # -- stages
 
@@ -166,8 +164,14 @@ class Experiment:
 
     @cached_property
     def split(self) -> Split:
-        """Who trains, validates and tests."""
-        return self.protocol.split(self.dataset)
+        """Who trains, validates and tests. Raises InputError where the test people are seen from one view only."""
+        split = self.protocol.split(self.dataset)
+        if len(views := split.test.walks.views) < 2:
+            raise InputError(
+                f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
+                "recognition is measured across views, which needs a second one."
+            )
+        return split
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
@@ -284,7 +288,7 @@ class Experiment:
         target = self.run / "checkpoint"
         if weights.parent.resolve() == target.resolve():
             return
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         for name in ("model.safetensors", "state.pt", "history.csv"):
             if (weights.parent / name).is_file():
                 _copy(weights.parent / name, target / name)
@@ -318,6 +322,30 @@ class Experiment:
         settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
         return [settings, self.dataset.fingerprint, people, code, _file_fingerprint(self._weights)]
 
+    def _learned(self) -> dict[str, list[str]]:
+        """On whom the checkpoint was trained and chosen, as far as it says so; else those whom the protocol means.
+
+        Raises InputError where they are to be tested on.
+        """
+        facts = self._loaded[1]
+        learned = facts.get("people", self._people)
+        seen = set(self.split.test.walks.index["subject"]) & {*learned["train"], *learned["validation"]}
+        if seen and facts.get("data") == self.dataset.fingerprint:
+            raise InputError(
+                f"Protocol {self.config.protocol} tests {len(seen)} people on whom this checkpoint was trained or chosen, "
+                f"such as {', '.join(sorted(seen)[:3])}; choose a protocol or data whose test people it has not seen."
+            )
+        return learned
+
+    def check(self) -> None:
+        """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
+        if self.data or self.checkpoint:
+            self.split  # noqa: B018
+        else:  # the walkers are not made for it
+            self.protocol.people([f"{n:03d}" for n in range(1, self.config.walkers.subjects + 1)])
+        if self.checkpoint:
+            self._learned()
+
     def embeddings(self) -> Embeddings:
         """The embedding of each test walk; each is encoded once."""
         settings = self.config.evaluation
@@ -335,14 +363,7 @@ class Experiment:
         Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
         """
         settings, test = self.config.evaluation, self.split.test
-        facts = self._loaded[1]
-        learned = facts.get("people", self._people)  # a released checkpoint does not say; then those whom the protocol means
-        seen = set(test.walks.index["subject"]) & {*learned["train"], *learned["validation"]}
-        if seen and facts.get("data") == self.dataset.fingerprint:
-            raise InputError(
-                f"Protocol {self.config.protocol} tests {len(seen)} people on whom this checkpoint was trained or chosen, "
-                f"such as {', '.join(sorted(seen)[:3])}; choose a protocol or data whose test people it has not seen."
-            )
+        facts, learned = self._loaded[1], self._learned()
         embeddings = self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
         evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, repeats=settings.bootstrap, seed=self.config.seed)
@@ -445,6 +466,7 @@ class Experiment:
             "scorecard": scorecard.to_dict("records"),
             "exchange": exchange.summary(repeats=self.config.evaluation.bootstrap, seed=self.config.seed) if exchange else {},
         }
+        self.run.mkdir(parents=True, exist_ok=True)
         evaluation.embeddings.save(self.run / "embeddings.npz")
         _write(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
         config = self.config.model_dump(mode="json")
@@ -462,8 +484,8 @@ class Experiment:
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
         return provenance(
-            config=self.config.model_dump(mode="json"), data_fingerprint=self.dataset.fingerprint, seed=self.config.seed,
-            stage_seconds=stage_seconds, start=start,
+            config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed,
+            data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,
         )  # fmt: skip
 
 
@@ -518,10 +540,13 @@ def _without(module: str) -> Iterator[None]:
             del sys.modules[module]
 
 
-def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS) -> None:
+def run_notebooks(
+    run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS, again: str = "with --resume goes on from there"
+) -> None:
     """Execute notebooks with papermill into the run folder and write its pages.
 
-    run: reports/NAME. parameters: for all of the notebooks; each takes those it has.
+    run: reports/NAME. parameters: for all of the notebooks; each takes those it has. again: what the same command does after an
+    interruption.
     Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops,
     Interrupted after Ctrl-C.
     """
@@ -547,7 +572,7 @@ def run_notebooks(run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPT
         began = time.monotonic()
         executed = run / f"{name}.ipynb"
         given = {k: v for k, v in parameters.items() if k in taken[name]}
-        stopped = f"Stopped in notebook {name}; the same command with --resume goes on from there."
+        stopped = f"Stopped in notebook {name}; the same command {again}."
         if "02_training" in seconds and "checkpoint" in taken[name]:
             given["checkpoint"] = given["run"]  # what was trained a moment ago
         try:
@@ -640,9 +665,7 @@ def run_experiment(
     if run.exists() and any(run.iterdir()) and not (resume or force):
         raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
     experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
-    experiment.protocol  # noqa: B018
-    if data:
-        experiment.split  # noqa: B018 (a data set or protocol that does not fit is said before anything is written)
+    experiment.check()
     if force:
         shutil.rmtree(run, ignore_errors=True)
         experiment.forget_training()

@@ -425,9 +425,7 @@ def run_grid(
         raise InputError(f"{Path(reports) / folder.name} is no grid's folder; give another --name.")
     for config in {point.config.protocol: point.config for point in grid.points}.values():
         experiment = Experiment(config, Path(grid.data) if grid.data else None, Path(cache), Path())
-        experiment.protocol  # noqa: B018 (a protocol or data set that does not fit is said before anything starts)
-        if grid.data:
-            experiment.split  # noqa: B018
+        experiment.check()
     data = GaitDataset.open(grid.data).fingerprint if grid.data else ""
     if resume and folder.is_dir() and json.loads((folder / "grid.json").read_text()).get("data_fingerprint", data) != data:
         raise InputError(f"The points in {Path(reports) / folder.name} are of other data than {path} names; give another --name.")

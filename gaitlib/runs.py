@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -145,7 +145,8 @@ def rerun(
 
     data: the data set folder, where the run was not of the embedded walkers and no folder in data/ has its fingerprint.
     The number of threads is that of the first time: sums in another order differ in the last digit.
-    Raises InputError where the folder holds no whole run, or the data set is another one.
+    Raises InputError where the folder holds no whole run, or the data set is another one, or
+    the protocol's file has changed.
     """
     import torch
 
@@ -169,7 +170,12 @@ def rerun(
     Path(cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rerun-", dir=cache) as fresh:
         settings = load_config(folder / "config.yaml")
-        found = Experiment(settings, Path(data) if data else None, Path(fresh), Path()).dataset.fingerprint
+        experiment = Experiment(settings, Path(data) if data else None, Path(fresh), Path())
+        if changed := differences(facts.get("protocol", {}), asdict(experiment.protocol) if "protocol" in facts else {}):
+            raise InputError(
+                f"The protocol {settings.protocol} has changed since {folder} was made ({'; '.join(changed)}); change it back."
+            )
+        found = experiment.dataset.fingerprint
         if found != wanted:
             which = data or "the embedded walkers of this version"
             raise InputError(
@@ -187,7 +193,7 @@ def differences(before: dict, after: dict) -> list[str]:
 
 def circumstances(before: dict, after: dict) -> list[str]:
     """What was not the same around two runs, from their provenance.json: code, versions, processor, threads."""
-    told = ("commit", "dirty", "versions", "hardware")
+    told = ("commit", "dirty", "protocol", "versions", "hardware")
     return differences({k: before.get(k) for k in told}, {k: after.get(k) for k in told})
 
 

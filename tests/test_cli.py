@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,8 @@ def other_schema():
     [
         (["run", "none.yaml"], "configuration none.yaml cannot be read"),
         (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
-        (["run", QUICK, "--set", "training.iterations=few"], "training.iterations = 'few'"),
+        (["run", QUICK, "--set", "training.iterations=few"], "--set training.iterations=few: training.iterations = 'few'"),
+        (["run", QUICK, "--set", "walkers.subjects=10"], "protocol walkers, train: the data set of 10 people has no 011"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
         (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
@@ -372,3 +374,19 @@ def test_ctrl_c_has_a_sentence_and_the_exit_code_of_shells(refused, monkeypatch)
 
     monkeypatch.setattr(experiment, "run_experiment", stopped)
     assert "the same command with --resume goes on" in refused("run", QUICK, code=130)
+    monkeypatch.setattr(experiment, "run_experiment", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert refused("run", QUICK, code=130) == "gaitlib: Stopped.\n"
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(refused, tmp_path, monkeypatch):
+    import gaitlib.data.inspect as inspect
+    import gaitlib.model.checkpoint as checkpoint
+
+    write_dataset(tmp_path / "d", people("001", "002"), name="few")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(checkpoint, "load_model", None)
+    monkeypatch.setattr(inspect, "inspect", None)
+    for out, said in (("no/x", "no/x cannot be written; make the folder no"), ("d", "d is a folder")):
+        assert said in refused("embed", "any", "d", "--out", out)
+        assert said in refused("inspect", "d", "--findings", out)
+    assert "file/x cannot be made, because file is no folder" in refused("walkers", "--subjects", "4", "--out", "file/x")

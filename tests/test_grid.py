@@ -217,7 +217,7 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
 
 def test_points_of_other_data_do_not_count_as_done(clone):
     for name in ("one", "two"):
-        write_dataset(clone / "data" / name, make_walkers(6, seed=ord(name[0]), views=[90]), name=name)
+        write_dataset(clone / "data" / name, make_walkers(6, seed=ord(name[0]), views=[0, 90]), name=name)
         write_grid(clone / f"{name}.yaml", {**GRID, "data": f"data/{name}"})
     write_grid(clone / "none.yaml", GRID)
     (clone / "reports/g/logs").mkdir(parents=True)
@@ -442,6 +442,9 @@ def test_what_cannot_be_repeated_is_refused(clone):
     facts = {"stage_seconds": {"02_training": 1.0}, "data_fingerprint": "f" * 64, "hardware": {}}
     (run / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
+        rerun(run)
+    (run / "provenance.json").write_text(json.dumps(facts | {"protocol": {"name": "tiny", "gallery": {"run": 9}}}))
+    with pytest.raises(InputError, match=r"The protocol tiny has changed since \S+old was made \(.*gallery.run: 9 -> "):
         rerun(run)
     assert not (clone / "reports" / "old-again").exists()
     assert list((clone / "cache").iterdir()) == []

@@ -35,7 +35,10 @@ class Draft:
         if folder.exists() and not (folder / "dataset.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and is not a data set folder; choose another --out, nothing was written.")
         self.folder, self.key = folder, key
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"{folder} cannot be made, because {folder.parent} is no folder; choose another --out.") from None
         if key:
             self.path = folder.parent / f".{folder.name}.unfinished"
             self.path.mkdir(exist_ok=True)

@@ -55,13 +55,26 @@ class Protocol:
     def split(self, dataset: GaitDataset) -> "Split":
         """Apply to a data set.
 
-        Raises InputError where a named person is not in the data set, where train and test share people, where too few are
-        left to train on, where a gallery or probe selection is empty, or where a walk would be both.
+        Raises InputError as `people` does, where a gallery or probe selection is empty, or where a walk would be both.
         """
-        people = sorted(dataset.index["subject"].unique())
+        train, validation, test = self.people(sorted(dataset.index["subject"].unique()))
+        return Split(
+            train=dataset.select(subject=train), validation=self._roles(dataset, validation), test=self._roles(dataset, test)
+        )
+
+    def people(self, people: list[str]) -> tuple[list[str], list[str], list[str]]:
+        """Who of these people trains, validates and tests.
+
+        Raises InputError where a named person is not among them, where train and test share people, or where too few are left to
+        train on.
+        """
         train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
         if both := sorted(set(train) & set(test)):
             raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
+        if len(train) < 4:
+            raise InputError(
+                f"Protocol {self.name}: {len(train)} training people are too few; at least 4 are needed, of whom 2 validate."
+            )
         if not 2 <= self.validation <= len(train) - 2:
             raise InputError(
                 f"Protocol {self.name}: validation must hold out between 2 and {len(train) - 2} of the {len(train)} training "
@@ -69,12 +82,7 @@ class Protocol:
             )
         held = np.unique(np.linspace(0, len(train) - 1, self.validation + 2).round().astype(int)[1:-1])
         validation = [train[i] for i in held]
-        split = Split(
-            train=dataset.select(subject=[p for p in train if p not in set(validation)]),
-            validation=self._roles(dataset, validation),
-            test=self._roles(dataset, test),
-        )
-        return split
+        return [p for p in train if p not in set(validation)], validation, test
 
     def roles(self, index: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Which walks are gallery, and which are in each probe set: bool [len(index)] each."""
@@ -126,8 +134,8 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
         chosen, known = [str(w) for w in wanted], set(people)
         unknown = [w for w in chosen if w not in known]
     else:
-        numbers = {int(p): p for p in people if p.isdigit()}
-        if alike := [p for p in people if p.isdigit() and numbers[int(p)] != p]:
+        numbers = {int(p): p for p in people if p.isdecimal()}
+        if alike := [p for p in people if p.isdecimal() and numbers[int(p)] != p]:
             raise InputError(
                 f"{where}: the data set has people {alike[0]} and {numbers[int(alike[0])]}, which are the same number; "
                 "name people in a list, or rename one of the two."

@@ -408,7 +408,10 @@ def gait_cycles(walks: Mapping[str, np.ndarray], *, axes: Sequence[Axes] | None 
         ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in the image (degrees)", xlim=(0, 100))
         ax.grid(axis="y")
     if lengths:
-        fig.legend(*knee.get_legend_handles_labels(), loc="outside lower center", ncols=len(lengths))
+        fig.legend(
+            *knee.get_legend_handles_labels(), loc="outside lower center", ncols=len(lengths),
+            title="right side solid, left dashed; thin: single cycles", title_fontsize=9,
+        )  # fmt: skip
     frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
     text = title or f"Gait cycles in frames: {frames}"
     fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
@@ -563,7 +566,7 @@ def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str 
     first, among = 100 * curve[0], 100 * curve[k - 1]
     text = _title(
         ax,
-        title or f"{name[:1].upper()}{name[1:]} finds the person first in {first:.0f} %, among {k} in {among:.0f} %",
+        title or f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %",
     )
     return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {100 * c[0]:.1f} %" for n, c in curves.items()) + ".")
 
@@ -600,7 +603,10 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
     if errors:
         ax.legend(loc="lower left")
     best = min(errors, key=errors.get) if errors else ""
-    text = f"{best} has the lowest equal error rate, {100 * errors[best]:.1f} %" if best else "Nothing to verify"
+    text = "Nothing to verify"
+    if best:
+        text = f"{best} has the lowest equal error rate, {100 * errors[best]:.1f} %"
+        text = text if len(errors) > 1 else f"The equal error rate of {best} is {100 * errors[best]:.1f} %"
     text = _title(ax, title or text, 56)
     return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {100 * e:.1f} %" for n, e in errors.items()) + ".")
 
@@ -627,7 +633,11 @@ def score_histograms(scores: Mapping[str, Scores], *, axes: Sequence[Axes] | Non
         ax.tick_params(labelbottom=ax is axes[-1])
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
-    text = title or "Walks of one person lie closer together than walks of different people"
+    most = max(overlaps, key=overlaps.get)
+    text = "Walks of one person lie closer together than walks of different people"
+    if overlaps[most] > 0.5:
+        text = f"Walks of one person lie hardly closer together than walks of different people in {most}"
+    text = title or text
     fig.suptitle(textwrap.fill(text, 74), weight="bold")
     return alt(
         fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {100 * o:.0f} %" for n, o in overlaps.items()) + "."

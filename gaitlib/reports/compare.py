@@ -64,7 +64,8 @@ class Run:
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:
         """Probe set -> what each person scored, all seeds together, from embeddings.npz."""
-        protocol = Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        known = self.provenance.get("protocol")  # the file may have changed since
+        protocol = Protocol(**known) if known else Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
         found = []
         for folder in self.folders:
             embeddings = Embeddings.load(folder / "embeddings.npz")

@@ -18,10 +18,12 @@ _PACKAGE = Path(gaitlib.__file__).resolve().parent
 _SOURCES = (".py", ".js", ".css", ".j2", ".mplstyle")
 
 
-def provenance(*, config: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None) -> dict:
+def provenance(
+    *, config: dict, protocol: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None
+) -> dict:
     """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
-    config: the fully resolved configuration; only its fingerprint is kept.
+    config: the fully resolved configuration; only its fingerprint is kept. protocol: what the protocol's file says.
     data_fingerprint: SHA-256 of the data set, see `GaitDataset.fingerprint`.
     stage_seconds: seconds of each stage, in the order they ran.
     start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.
@@ -33,6 +35,7 @@ def provenance(*, config: dict, data_fingerprint: str, seed: int, stage_seconds:
         "dirty": dirty,
         "config_fingerprint": fingerprint(config),
         "data_fingerprint": data_fingerprint,
+        "protocol": protocol,
         "seed": seed,
         "start": start.astimezone().isoformat(timespec="seconds"),
         "stage_seconds": {stage: round(float(seconds), 3) for stage, seconds in stage_seconds.items()},

@@ -193,7 +193,7 @@ def test_unreadable_files_are_unusable(tmp_path):
     ("names", "frames"),
     [
         (["10.jpg", "9.jpg"], [1, 0]),
-        (["a_0004_k2.json", "a_0002_k2.json", "a_0006_k2.json"], [1, 0, 2]),
+        (["a_0004_k2.json", "a_0002_k2.json", "a_0007_k2.json"], [2, 0, 5]),
         (["7"], [0]),
         (["frame"], [0]),
         (["5", "5", "6"], [0, 1]),
@@ -203,6 +203,12 @@ def test_frames_by_number(names, frames):
     frame_of, remarks = number_frames(names)
     assert [frame_of[n] for n in dict.fromkeys(names)] == frames
     assert not remarks
+
+
+def test_every_second_image_is_a_frame_and_that_is_said():
+    frame_of, remarks = number_frames(["a_0004_k2.json", "a_0002_k2.json", "a_0006_k2.json"])
+    assert list(frame_of.values()) == [1, 0, 2]
+    assert remarks == ("only every 2. image is there; they were taken as consecutive",)
 
 
 def test_wild_numbers_only_give_the_order():

@@ -106,6 +106,7 @@ def test_a_table(tmp_path):
         names("z")
     assert names.unused() == ["c/d"]
     assert Table(table(tmp_path, "subject,path\np9,q\n"))("q") == Name("p9")
+    assert Table(table(tmp_path, "subject,path,age,view,views\np9,q,41,090,all\n"))("q") == Name("p9", view="090")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,9 @@ def test_a_table(tmp_path):
     [
         ("", "lacks the column path"),
         ("path,person\na,b\n", "lacks the column subject"),
+        ("Path,subject\na,b\n", "has the column 'Path' and none called path; rename it"),
+        ("path,subject,Condition\na,b,bg\n", "has the column 'Condition' and none called condition"),
+        ("path,subject,kondition\na,b,bg\n", "has the column 'kondition' and none called condition"),
         ("path,subject\n", "lists no walk"),
         ("path,subject,run\na,p,x\n", "line 2: run 'x' is no whole number"),
         ("path,subject\na,../p\n", r"line 2: subject '../p' is no plain name"),

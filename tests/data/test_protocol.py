@@ -55,6 +55,13 @@ def test_people_by_range_and_by_list(train, test, training, testing):
     assert people(split.test) == testing
 
 
+def test_too_few_to_train():
+    with pytest.raises(
+        InputError, match="Protocol small: 3 training people are too few; at least 4 are needed, of whom 2 validate"
+    ):
+        protocol(train="1-3", test="4-").split(dataset_of([*numbered(1, 6), "²"]))
+
+
 def test_a_walk_is_not_both_gallery_and_probe():
     """It would find itself."""
     overlapping = protocol(probes={"NM": {"condition": "nm", "run": "4-6"}})

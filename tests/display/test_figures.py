@@ -144,7 +144,7 @@ def test_missing_joints_by_view(tmp_path, walker):
 
 def test_cmc_and_bars():
     fig = labeled(figures.cmc({"baseline": [0.2, 0.4, 0.6], "model": [0.8, 0.9, 1.0]}))
-    assert fig.alt.startswith("Model finds the person first in 80 %, among 3 in 100 %")
+    assert fig.alt.startswith("Model finds the person first in 80.0 %, among 3 in 100.0 %")
     rows = [("NM", "model", 0.9, 0.8, 0.95), ("CL", "model", 0.5, 0.4, 0.6), ("NM", "baseline", 0.3, np.nan, np.nan)]
     fig = labeled(figures.rank1_bars(pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])))
     assert texts(fig) == ["90", "50", "30"]
@@ -213,6 +213,8 @@ def test_det_curves_and_histograms_tell_good_scores_from_bad():
     overlap = [float(share) for share in re.findall(r"(?:NM|CL) (\d+) %", histograms.alt)]
     assert overlap[0] < 20 < 70 < overlap[1] < 100
     assert figures.score_histograms({"NM": scores["NM"]}).axes  # one panel alone
+    assert histograms.alt.startswith("Walks of one person lie hardly closer together than walks of different people in CL.")
+    assert figures.score_histograms({"NM": scores["NM"]}).alt.startswith("Walks of one person lie closer together than")
     assert figures.det({"NM": detection_error(scores["NM"].score, np.zeros(4000, bool))}).axes  # nothing to verify
 
 

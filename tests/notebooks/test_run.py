@@ -16,7 +16,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gaitlib import InputError
+from gaitlib import InputError, Interrupted, experiment
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
 from gaitlib.experiment import CHAPTERS, StageFailed, run_experiment, run_notebooks
@@ -174,6 +174,7 @@ def test_the_provenance_says_what_ran(small_run):
         "dirty",
         "config_fingerprint",
         "data_fingerprint",
+        "protocol",
         "seed",
         "start",
         "stage_seconds",
@@ -305,13 +306,42 @@ def test_a_notebook_that_fails_is_named_and_what_finished_is_kept(workbook, code
         assert failed.execution_count == 4
 
 
-def test_bad_input_that_a_notebook_finds_exits_with_2(workbook, small_run):
-    result = CliRunner().invoke(
-        main, ["evaluate", "--checkpoint", str(small_run), "--name", "bad", "--set", "protocol=elsewhere"]
-    )
-    assert result.exit_code == 2
-    assert re.search(r"gaitlib: Notebook 03_evaluation, cell \d+: There is no protocol .*elsewhere.*walkers", result.output)
-    assert "Traceback" not in result.output
+def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook, small_run):
+    protocols = workbook / "configs" / "protocols"
+    known = yaml.safe_load((protocols / "walkers.yaml").read_text())
+    for name, change in (
+        ("trained", {"train": "5-44", "test": "1-4"}), ("side", {"gallery": {"run": "1-4", "view": "090"}}),
+        ("many", {"test": "41-99"}),
+    ):  # fmt: skip
+        changed = known | change
+        if name == "side":
+            changed["gallery"]["condition"] = "nm"
+            changed["probes"] = {key: {**wanted, "view": "090"} for key, wanted in known["probes"].items()}
+        (protocols / f"{name}.yaml").write_text(yaml.safe_dump(changed))
+    for protocol, said in (
+        ("elsewhere", r"There is no protocol .*elsewhere.*walkers"),
+        ("trained", r"tests 4 people on whom this checkpoint was trained or chosen, such as 001, 002, 003"),
+        ("side", r"are all seen from view 090; recognition is measured across views"),
+        ("many", r"the data set of 44 people has no 045"),
+    ):
+        given = ["evaluate", "--checkpoint", str(small_run), "--name", "bad", "--set", f"protocol={protocol}"]
+        result = CliRunner().invoke(main, given)
+        assert result.exit_code == 2
+        assert re.search(f"^gaitlib: [^\n]*{said}", result.output), result.output
+        assert "Traceback" not in result.output
+        assert not (workbook / "reports").exists()
+
+
+def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, monkeypatch):
+    def stopped(run, parameters, chapters, again):
+        (run / f"{chapters[0]}.ipynb").write_text("half")
+        raise Interrupted(f"Stopped; the same command {again}.")
+
+    monkeypatch.setattr(experiment, "run_notebooks", stopped)
+    result = CliRunner().invoke(main, ["evaluate", "--checkpoint", str(small_run), "--name", "half"])
+    assert result.exit_code == 130
+    assert "the same command begins again" in result.output
+    assert list((workbook / "reports").iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------- notebooks alone

@@ -45,6 +45,7 @@ def test_a_part_that_does_not_exist_is_an_error():
 def test_provenance_says_what_ran_but_not_who_or_where():
     found = provenance(
         config={"data": "/somewhere/private"},
+        protocol={"name": "p"},
         data_fingerprint="f" * 64,
         seed=7,
         stage_seconds={"train": 60, "evaluate": 30},

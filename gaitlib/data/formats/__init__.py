@@ -216,5 +216,11 @@ def guess(source: str | Path) -> tuple[str, str]:
     if reasons:
         candidates = "; ".join(f"{name} ({why})" for name, why in reasons.items())
         raise InputError(f"{source} may be in more than one format: {candidates}; name one with --format.")
-    looked_for = "; ".join(f"{known.sign} ({name})" for name, known in FORMATS.items())
-    raise InputError(f"{source} is in no format that is recognized; looked for {looked_for}; name one with --format.")
+    first = source if source.is_file() else next((path for path in source.rglob("*") if path.is_file()), None)
+    if not first:
+        raise InputError(f"{source} holds no files; give the file or folder with the poses.")
+    example = "" if source.is_file() else f" (a file in it: {first.relative_to(source)})"
+    raise InputError(
+        f"{source} is in no format that is recognized{example}; name its --format to hear what does not fit: "
+        f"{', '.join(FORMATS)} (`gaitlib formats` shows how each lies in files)."
+    )

@@ -176,7 +176,7 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """The frame of each image by the numbers in its name, from 0, and remarks.
 
     The number is the last one in the names that is not the same in all of them. Where every second image was taken, every
-    second number is a frame. Numbers that jump wildly are only used for the order.
+    second number is a frame, which is remarked. Numbers that jump wildly are only used for the order.
     """
     distinct = list(dict.fromkeys(names))
     numbers = list(map(int, _changing(distinct)))
@@ -188,11 +188,13 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
             return dict(zip(ranked, range(len(ranked)), strict=True)), ("its images have no numbers of their own",)
         return dict.fromkeys(distinct, 0), ()
     frame = np.array(numbers) - min(numbers)
-    frame //= max(np.gcd.reduce(frame), 1)
+    stride = max(int(np.gcd.reduce(frame)), 1)
+    frame //= stride
     if frame.max() > LONGEST_JUMP * len(frame):
         frame = np.argsort(np.argsort(frame))
         return dict(zip(distinct, frame.tolist(), strict=True)), ("the numbers of its images jump, so they only give the order",)
-    return dict(zip(distinct, frame.tolist(), strict=True)), ()
+    remarks = (f"only every {stride}. image is there; they were taken as consecutive",) if stride > 1 else ()
+    return dict(zip(distinct, frame.tolist(), strict=True)), remarks
 
 
 def _changing(names: list[str]) -> list[str]:

@@ -124,6 +124,7 @@ class Pattern:
 
 class Table:
     """A CSV file that lists the walks: columns path and subject, and condition, run and view where they are not "nm", 1, "000".
+    Other columns are not looked at, but one that is nearly called as one of these is refused.
 
     A path is the one below the source, with or without the suffix of the file. Raises InputError, with the line, for a table
     that cannot be used. `unused()` lists paths that nobody asked for.
@@ -141,6 +142,11 @@ class Table:
 
     def _read(self, rows: csv.DictReader) -> None:
         columns = [c for c in rows.fieldnames or () if c]
+        known = ("path", *FIELDS)
+        for column in columns:
+            near = difflib.get_close_matches(column.strip().lower(), known, 1, 0.75)
+            if column not in known and near and near[0] not in columns:
+                raise InputError(f"--names {self.file} has the column {column!r} and none called {near[0]}; rename it.")
         for column in ("path", "subject"):
             if column not in columns:
                 raise InputError(f"--names {self.file} lacks the column {column}; it needs path, {', '.join(FIELDS)}.")

@@ -60,7 +60,10 @@ def first_row(path: Path) -> list[str]:
         raise Unusable("is empty" if not line else "starts with an empty line")
     if len(line) == LONGEST_LINE:
         raise Unusable("is no table: its first line does not end")
-    return [field.strip() for field in _text(line).split(",")]
+    fields = [field.strip() for field in _text(line).split(",")]
+    if len(fields) == 1 and (other := next((sign for sign in ";\t" if sign in fields[0]), "")):
+        raise Unusable(f"has columns separated by {other!r}; save it with commas")
+    return fields
 
 
 def _text(data: bytes) -> str:
