@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -423,28 +423,34 @@ def run_grid(
         raise InputError(f"{Path(reports) / folder.name} exists; give --resume to do what is missing, or another --name.")
     if resume and folder.is_dir() and not (folder / "grid.json").is_file():
         raise InputError(f"{Path(reports) / folder.name} is no grid's folder; give another --name.")
+    made_of = {"data": GaitDataset.open(grid.data).fingerprint if grid.data else "", "protocols": {}}
     for config in {point.config.protocol: point.config for point in grid.points}.values():
         experiment = Experiment(config, Path(grid.data) if grid.data else None, Path(cache), Path())
         experiment.check()
-    data = GaitDataset.open(grid.data).fingerprint if grid.data else ""
-    if resume and folder.is_dir() and json.loads((folder / "grid.json").read_text()).get("data_fingerprint", data) != data:
-        raise InputError(f"The points in {Path(reports) / folder.name} are of other data than {path} names; give another --name.")
+        made_of["protocols"][config.protocol] = fingerprint(asdict(experiment.protocol))
+    if resume and folder.is_dir():
+        before = json.loads((folder / "grid.json").read_text()).get("made_of", made_of)
+        if other := [what for what in made_of if before[what] != made_of[what]]:
+            raise InputError(
+                f"The points in {Path(reports) / folder.name} were made of other {' and '.join(other)} than {path} means now; "
+                "give another --name."
+            )
     pool = _Cluster(scheduler, base, folder) if scheduler else _Machine(workers, base, folder)
     with closing(pool), _owned(folder):
-        _write_json(folder / "grid.json", _record(grid, data, Path(cache).resolve()))
+        _write_json(folder / "grid.json", _record(grid, made_of, Path(cache).resolve()))
         found = _work(grid, folder, pool, show or live_table(), workers)
     return folder, found
 
 
-def _record(grid: Grid, data: str, cache: Path) -> dict:
-    """What grid.json holds. data: the fingerprint of the data set; empty for the embedded walkers."""
+def _record(grid: Grid, made_of: dict, cache: Path) -> dict:
+    """What grid.json holds. made_of: fingerprints of the data set ("" for the embedded walkers) and of the protocols."""
     points = {
         p.name: {"labels": p.labels, "fingerprint": p.fingerprint, "config": p.config.model_dump(mode="json")}
         for p in grid.points
     }  # fmt: skip
     return {
         "axes": grid.axes, "baseline": grid.baseline, "notebooks": grid.notebooks,
-        "data": str(Path(grid.data).resolve()) if grid.data else "", "data_fingerprint": data,
+        "data": str(Path(grid.data).resolve()) if grid.data else "", "made_of": made_of,
         "cache": str(cache), "points": points,
     }  # fmt: skip
 

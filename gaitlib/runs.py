@@ -145,8 +145,7 @@ def rerun(
 
     data: the data set folder, where the run was not of the embedded walkers and no folder in data/ has its fingerprint.
     The number of threads is that of the first time: sums in another order differ in the last digit.
-    Raises InputError where the folder holds no whole run, or the data set is another one, or
-    the protocol's file has changed.
+    Raises InputError where the folder holds no whole run, the data set is another one, or the protocol has changed.
     """
     import torch
 

@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,11 +25,13 @@ import yaml
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.bootstrap import mean_interval
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
 from gaitlib.reports.grid import Mean, best_setting, difference, over_people, read_settings, write_report
+from gaitlib.reports.provenance import fingerprint
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -215,18 +218,24 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
     assert [p.name for p in (clone / "reports").rglob("*")] == ["g", "thesis.tex"]
 
 
-def test_points_of_other_data_do_not_count_as_done(clone):
+def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone):
     for name in ("one", "two"):
         write_dataset(clone / "data" / name, make_walkers(6, seed=ord(name[0]), views=[0, 90]), name=name)
         write_grid(clone / f"{name}.yaml", {**GRID, "data": f"data/{name}"})
     write_grid(clone / "none.yaml", GRID)
     (clone / "reports/g/logs").mkdir(parents=True)
     known = GaitDataset.open(clone / "data" / "one").fingerprint
-    (clone / "reports/g/grid.json").write_text(json.dumps({"data_fingerprint": known}))
+    protocol = clone / "configs/protocols/tiny.yaml"
+    before = {"made_of": {"data": known, "protocols": {"tiny": fingerprint(asdict(Protocol.load(protocol)))}}}
+    (clone / "reports/g/grid.json").write_text(json.dumps(before))
     for name in ("two", "none"):
-        with pytest.raises(InputError, match=f"The points in reports/g are of other data than {name}.yaml names"):
+        with pytest.raises(InputError, match=f"The points in reports/g were made of other data than {name}.yaml means now"):
             run_grid(f"{name}.yaml", name="g", resume=True)
-    assert json.loads((clone / "reports/g/grid.json").read_text()) == {"data_fingerprint": known}
+    content = yaml.safe_load(protocol.read_text())
+    write_grid(protocol, content | {"gallery": content["gallery"] | {"run": "1-3"}})
+    with pytest.raises(InputError, match=r"were made of other protocols than one\.yaml means now"):
+        run_grid("one.yaml", name="g", resume=True)
+    assert json.loads((clone / "reports/g/grid.json").read_text()) == before
 
 
 def test_the_grids_that_come_with_it_can_be_read():
@@ -286,7 +295,7 @@ def fabricated(tmp_path):
     content = {"base": "configs/quick.yaml", "axes": {"losses.contrastive": [0.0, 1.0], "seed": [0, 1, 2]}}
     grid, folder = Grid.load(write_grid(tmp_path / "g.yaml", content)), tmp_path / "reports" / "g"
     (folder / "logs").mkdir(parents=True)
-    (folder / "grid.json").write_text(json.dumps(_record(grid, "", tmp_path / "cache")))
+    (folder / "grid.json").write_text(json.dumps(_record(grid, {}, tmp_path / "cache")))
     for i, point in enumerate(grid.points[:-1]):
         run = folder / point.name
         (run / "checkpoint").mkdir(parents=True)
