@@ -385,7 +385,7 @@ def gait_cycles(walks: Mapping[str, np.ndarray], *, axes: Sequence[Axes] | None 
     its side; angles are those in the image, degrees: of the knee from straight, of the thigh from the vertical. Right limbs
     solid, left dashed, the mean thick. Walks without two such moments are named as left out.
     """
-    fig, (knee, hip) = _pair(axes, (8, 3.8))
+    fig, (knee, hip) = _pair(axes, (8, 4.2))
     at = np.linspace(0, 1, 101)
     lengths, left_out = {}, []
     for k, (name, pose) in enumerate(walks.items()):
@@ -405,7 +405,7 @@ def gait_cycles(walks: Mapping[str, np.ndarray], *, axes: Sequence[Axes] | None 
                     ax.plot(100 * at, curve, color=color, ls=side, lw=0.7, alpha=0.35)
                 ax.plot(100 * at, np.mean(curves, axis=0), color=color, ls=side, lw=2, label=name if side == "-" else None)
     for ax, what in ((knee, "knee"), (hip, "thigh")):
-        ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in the image (degrees)", xlim=(0, 100))
+        ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in image (degrees)", xlim=(0, 100))
         ax.grid(axis="y")
     if lengths:
         fig.legend(
