@@ -232,11 +232,9 @@ def embed(run, data, out):
 
 
 def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...]):
-    import shutil
-
-    from gaitlib import Interrupted
     from gaitlib.experiment import Experiment, run_notebooks
     from gaitlib.model.checkpoint import load_model, released_files
+    from gaitlib.runs import delete
 
     run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if run.exists() and any(run.iterdir()):
@@ -247,13 +245,16 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
         "config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else "",
         "run": str(run.resolve()), "checkpoint": checkpoint,
     }  # fmt: skip
-    made = run.resolve()  # before the next line goes to the root of the repository
+    made, existed = run.resolve(), run.exists()  # before the next line goes to the root of the repository
     Experiment.open(**parameters).check()
     made.mkdir(parents=True, exist_ok=True)
     try:
         run_notebooks(made, parameters, (chapter,), "begins again, with what it has computed")
-    except Interrupted:
-        shutil.rmtree(made)
+    except KeyboardInterrupt:
+        for path in made.iterdir():  # the folder was empty
+            delete(path)
+        if not existed:
+            made.rmdir()
         raise
     click.echo(f"The report is {run / 'index.html'}")
 

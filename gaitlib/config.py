@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -128,8 +129,6 @@ class Config(_Section):
             raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
-        if self.model.layout == "scrambled" and self.training.frame_share < 1:
-            raise ValueError("training.frame_share must be 1 where the pose is scrambled: its columns are no frames")
         if not any(getattr(self.losses, name) for name in TERMS):
             raise ValueError("all weights in losses are 0, so there is nothing to train")
         return self
@@ -184,8 +183,8 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] = MappingProxy
         first = error.errors()[0]
         if not first["loc"]:
             raise InputError(f"{where}: {first['ctx']['error']}.") from None
-        key = ".".join(str(part) for part in first["loc"])
-        where = sources.get(key, where)
+        *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
+        where = next((sources[name] for name in (key, *outer) if name in sources), where)
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 

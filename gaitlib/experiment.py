@@ -164,14 +164,8 @@ class Experiment:
 
     @cached_property
     def split(self) -> Split:
-        """Who trains, validates and tests. Raises InputError where the test people are seen from one view only."""
-        split = self.protocol.split(self.dataset)
-        if len(views := split.test.walks.views) < 2:
-            raise InputError(
-                f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
-                "recognition is measured across views, which needs a second one."
-            )
-        return split
+        """Who trains, validates and tests."""
+        return self.protocol.split(self.dataset)
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
@@ -275,10 +269,8 @@ class Experiment:
 
     def history(self) -> pd.DataFrame | None:
         """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
-        for folder in (self.trained(), self.trained() / "checkpoint"):
-            if (folder / "history.csv").is_file():
-                return pd.read_csv(folder / "history.csv")
-        return None
+        path = self._weights.parent / "history.csv"
+        return pd.read_csv(path) if path.is_file() else None
 
     def keep_training(self) -> None:
         """Copy the checkpoint and the logs into the run folder."""
@@ -337,10 +329,18 @@ class Experiment:
             )
         return learned
 
+    def _check_views(self) -> None:
+        """Raise InputError where the test people are seen from one view only."""
+        if len(views := self.split.test.walks.views) < 2:
+            raise InputError(
+                f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
+                "recognition is measured across views, which needs a second one."
+            )
+
     def check(self) -> None:
         """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
         if self.data or self.checkpoint:
-            self.split  # noqa: B018
+            self._check_views()
         else:  # the walkers are not made for it
             self.protocol.people([f"{n:03d}" for n in range(1, self.config.walkers.subjects + 1)])
         if self.checkpoint:
@@ -363,6 +363,7 @@ class Experiment:
         Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
         """
         settings, test = self.config.evaluation, self.split.test
+        self._check_views()
         facts, learned = self._loaded[1], self._learned()
         embeddings = self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
@@ -667,11 +668,12 @@ def run_experiment(
     experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
     experiment.check()
     if force:
+        experiment.forget_training()  # may have to wait for another run
         shutil.rmtree(run, ignore_errors=True)
-        experiment.forget_training()
     shutil.rmtree(run / "figures", ignore_errors=True)  # none stays that this run does not draw
     run.mkdir(parents=True, exist_ok=True)
-    (run / "index.html").unlink(missing_ok=True)  # written last: until then what lies here is not a finished run
+    for name in ("index.html", "metrics.json", "results.xlsx", "embeddings.npz", "provenance.json"):
+        (run / name).unlink(missing_ok=True)  # those of the configuration before
     _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
     def place(path: str | Path) -> str:

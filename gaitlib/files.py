@@ -15,8 +15,10 @@ def check_writable(path: Path) -> None:
     """Raise InputError where a file cannot be put at `path`: before the work for it, not after."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file in it.")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written; make the folder {path.parent}, or choose another.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written, for want of permission; choose another.")
 
 
 @contextmanager

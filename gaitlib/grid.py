@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -427,12 +427,15 @@ def run_grid(
     for config in {point.config.protocol: point.config for point in grid.points}.values():
         experiment = Experiment(config, Path(grid.data) if grid.data else None, Path(cache), Path())
         experiment.check()
-        made_of["protocols"][config.protocol] = fingerprint(asdict(experiment.protocol))
+        made_of["protocols"][config.protocol] = fingerprint(experiment.protocol.content)
     if resume and folder.is_dir():
         before = json.loads((folder / "grid.json").read_text()).get("made_of", made_of)
-        if other := [what for what in made_of if before[what] != made_of[what]]:
+        made_of["protocols"] = before["protocols"] | made_of["protocols"]  # the grid may have grown by some
+        changed = [name for name, known in before["protocols"].items() if known != made_of["protocols"][name]]
+        other = "data" if before["data"] != made_of["data"] else f"contents of the protocol {changed[0]}" if changed else ""
+        if other:
             raise InputError(
-                f"The points in {Path(reports) / folder.name} were made of other {' and '.join(other)} than {path} means now; "
+                f"The points in {Path(reports) / folder.name} were made of other {other} than {path} means now; "
                 "give another --name."
             )
     pool = _Cluster(scheduler, base, folder) if scheduler else _Machine(workers, base, folder)

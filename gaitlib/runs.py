@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -150,6 +150,7 @@ def rerun(
     import torch
 
     from gaitlib.config import load_config
+    from gaitlib.data.protocol import Protocol
     from gaitlib.experiment import CHAPTERS, Experiment, run_experiment
 
     folder = Path(run)
@@ -170,7 +171,8 @@ def rerun(
     with tempfile.TemporaryDirectory(prefix="rerun-", dir=cache) as fresh:
         settings = load_config(folder / "config.yaml")
         experiment = Experiment(settings, Path(data) if data else None, Path(fresh), Path())
-        if changed := differences(facts.get("protocol", {}), asdict(experiment.protocol) if "protocol" in facts else {}):
+        known = facts.get("protocol")
+        if known and (changed := differences(Protocol(**known).content, experiment.protocol.content)):
             raise InputError(
                 f"The protocol {settings.protocol} has changed since {folder} was made ({'; '.join(changed)}); change it back."
             )

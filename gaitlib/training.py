@@ -251,6 +251,10 @@ def train(
     device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
     if t.shards % processes:
         raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
+    if config.model.layout == "scrambled" and t.frame_share < 1:
+        raise InputError(
+            "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames."
+        )
     torch.manual_seed(config.seed)
     train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
     sampler = BatchSampler(

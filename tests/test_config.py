@@ -154,7 +154,7 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("training.betas=[0.9]", "training.betas"),
         ("training.betas=[0.9, 1.5]", "training.betas.1 = 1.5"),
         ("training.optimizer=sgd", "training.optimizer = 'sgd'"),
-        ("model.features=[pose, color]", "model.features.1 = 'color'"),
+        ("model.features=[pose, color]", "--set model.features=[pose, color]: model.features.1 = 'color'"),
         ("model.features=[]", "model.features = []"),
         ("model.end_to_end=perhaps", "model.end_to_end = 'perhaps'"),
         ("model.window=15", "model.window = 15"),
@@ -186,11 +186,6 @@ def test_a_training_needs_a_loss():
         load_config(DEFAULT, [*changes, "losses.logged=[cycle]"])
     assert str(error.value) == f"{DEFAULT}: all weights in losses are 0, so there is nothing to train."
     assert load_config(DEFAULT, changes[1:]).losses.reconstruction == 10
-
-
-def test_scrambled_poses_are_decoded_whole(file):
-    with pytest.raises(InputError, match=r"training\.frame_share must be 1 where the pose is scrambled"):
-        load_config("configs/as_released.yaml", ["training.frame_share=0.5"])
 
 
 def test_the_paper_recognizer_needs_even_windows():

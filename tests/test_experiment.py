@@ -91,4 +91,4 @@ def test_a_run_that_is_made_again_is_not_finished_meanwhile(workbook, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run_experiment("configs/quick.yaml", ["seed=5"], name="again", resume=True)
     assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == 5
-    assert not (run / "index.html").exists()
+    assert [p.name for p in run.iterdir()] == ["config.yaml"]

@@ -11,7 +11,6 @@ import sys
 import time
 import zipfile
 from collections import Counter
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
@@ -226,14 +225,14 @@ def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone)
     (clone / "reports/g/logs").mkdir(parents=True)
     known = GaitDataset.open(clone / "data" / "one").fingerprint
     protocol = clone / "configs/protocols/tiny.yaml"
-    before = {"made_of": {"data": known, "protocols": {"tiny": fingerprint(asdict(Protocol.load(protocol)))}}}
+    before = {"made_of": {"data": known, "protocols": {"tiny": fingerprint(Protocol.load(protocol).content)}}}
     (clone / "reports/g/grid.json").write_text(json.dumps(before))
     for name in ("two", "none"):
         with pytest.raises(InputError, match=f"The points in reports/g were made of other data than {name}.yaml means now"):
             run_grid(f"{name}.yaml", name="g", resume=True)
     content = yaml.safe_load(protocol.read_text())
-    write_grid(protocol, content | {"gallery": content["gallery"] | {"run": "1-3"}})
-    with pytest.raises(InputError, match=r"were made of other protocols than one\.yaml means now"):
+    write_grid(protocol, content | {"gallery": content["gallery"] | {"run": "1-3"}, "summary": "words"})
+    with pytest.raises(InputError, match=r"were made of other contents of the protocol tiny than one\.yaml means now"):
         run_grid("one.yaml", name="g", resume=True)
     assert json.loads((clone / "reports/g/grid.json").read_text()) == before
 
@@ -452,7 +451,8 @@ def test_what_cannot_be_repeated_is_refused(clone):
     (run / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
         rerun(run)
-    (run / "provenance.json").write_text(json.dumps(facts | {"protocol": {"name": "tiny", "gallery": {"run": 9}}}))
+    known = vars(Protocol.load(clone / "configs/protocols/tiny.yaml")) | {"summary": "other words", "gallery": {"run": 9}}
+    (run / "provenance.json").write_text(json.dumps(facts | {"protocol": known}))
     with pytest.raises(InputError, match=r"The protocol tiny has changed since \S+old was made \(.*gallery.run: 9 -> "):
         rerun(run)
     assert not (clone / "reports" / "old-again").exists()

@@ -233,6 +233,13 @@ def looking(told):
     return watch
 
 
+def test_scrambled_poses_are_decoded_whole(split, tmp_path):
+    settings = load_config("configs/as_released.yaml", ["training.frame_share=0.5"])
+    with pytest.raises(InputError, match=r"training\.frame_share must be 1 where model\.layout is scrambled"):
+        train(settings, split, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_gradients_are_clipped_before_the_step(split, tmp_path, monkeypatch):
     asked = []
     clip = torch.nn.utils.clip_grad_norm_

@@ -361,9 +361,11 @@ def _of_protocol(dataset: GaitDataset, protocol: Protocol) -> Iterator[tuple]:
     except InputError as error:
         yield "protocol", protocol.name, "", str(error)
         return
-    named = {*split.train.index["subject"], *split.validation.walks.index["subject"], *split.test.walks.index["subject"]}
-    for subject in sorted(set(dataset.index["subject"]) - named):
-        yield "protocol", subject, "", "this person is in no part of the protocol"
+    everyone = sorted(dataset.index["subject"].unique())
+    train, validation, test = protocol.people(everyone)
+    for subject in everyone:
+        if subject not in {*train, *validation, *test}:
+            yield "protocol", subject, "", "this person is in no part of the protocol"
     for part, roles in (("validation", split.validation), ("test", split.test)):
         people = roles.walks.index["subject"]
         for name, rows in (("gallery", roles.gallery), *roles.probes.items()):

@@ -52,6 +52,11 @@ class Protocol:
             raise InputError(f"{path}: validation is a number of people, not {content['validation']!r}.")
         return cls(**content)
 
+    @property
+    def content(self) -> dict:
+        """All that decides who trains and what is measured: without name and summary."""
+        return {key: value for key, value in vars(self).items() if key not in ("name", "summary")}
+
     def split(self, dataset: GaitDataset) -> "Split":
         """Apply to a data set.
 

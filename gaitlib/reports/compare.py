@@ -92,7 +92,7 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
         raise InputError("The runs to compare must have different names.")
     if len(set().union(*(run.data for run in runs))) > 1:
         raise InputError(
-            "The runs were measured on different data sets, so that there are no people in common to compare them by."
+            "The runs were measured on different data sets, in which people of the same name may be others; compare runs on one."
         )
     first, *others = runs
     drawn = {"repeats": first.config.evaluation.bootstrap, "seed": first.config.seed}

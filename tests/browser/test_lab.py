@@ -79,6 +79,7 @@ def lab(browser, tmp_path_factory):
     token = secrets.token_hex(16)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_"))}
     environment |= {
+        "OMP_NUM_THREADS": "1",  # as in the small run, whose numbers are to be found again
         "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),

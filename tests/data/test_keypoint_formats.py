@@ -208,7 +208,7 @@ def test_frames_by_number(names, frames):
 def test_every_second_image_is_a_frame_and_that_is_said():
     frame_of, remarks = number_frames(["a_0004_k2.json", "a_0002_k2.json", "a_0006_k2.json"])
     assert list(frame_of.values()) == [1, 0, 2]
-    assert remarks == ("only every 2. image is there; they were taken as consecutive",)
+    assert remarks == ("the numbers of its images rise by 2; they were taken as consecutive",)
 
 
 def test_wild_numbers_only_give_the_order():

@@ -114,7 +114,7 @@ def test_a_table(tmp_path):
     [
         ("", "lacks the column path"),
         ("path,person\na,b\n", "lacks the column subject"),
-        ("Path,subject\na,b\n", "has the column 'Path' and none called path; rename it"),
+        ("Path,subject\na,b\n", "has the column 'Path' and none called path; rename or remove it"),
         ("path,subject,Condition\na,b,bg\n", "has the column 'Condition' and none called condition"),
         ("path,subject,kondition\na,b,bg\n", "has the column 'kondition' and none called condition"),
         ("path,subject\n", "lists no walk"),

@@ -335,6 +335,7 @@ def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook,
 def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, monkeypatch):
     def stopped(run, parameters, chapters, again):
         (run / f"{chapters[0]}.ipynb").write_text("half")
+        (run / "figures").mkdir()
         raise Interrupted(f"Stopped; the same command {again}.")
 
     monkeypatch.setattr(experiment, "run_notebooks", stopped)
@@ -342,6 +343,9 @@ def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, 
     assert result.exit_code == 130
     assert "the same command begins again" in result.output
     assert list((workbook / "reports").iterdir()) == []
+    (workbook / "reports" / "half").mkdir()
+    assert CliRunner().invoke(main, ["evaluate", "--checkpoint", str(small_run), "--name", "half"]).exit_code == 130
+    assert [p.name for p in (workbook / "reports").rglob("*")] == ["half"]
 
 
 # ------------------------------------------------------------------------------------------------------- notebooks alone

@@ -193,7 +193,7 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     if frame.max() > LONGEST_JUMP * len(frame):
         frame = np.argsort(np.argsort(frame))
         return dict(zip(distinct, frame.tolist(), strict=True)), ("the numbers of its images jump, so they only give the order",)
-    remarks = (f"only every {stride}. image is there; they were taken as consecutive",) if stride > 1 else ()
+    remarks = (f"the numbers of its images rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
     return dict(zip(distinct, frame.tolist(), strict=True)), remarks
 
 

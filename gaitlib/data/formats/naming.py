@@ -146,7 +146,7 @@ class Table:
         for column in columns:
             near = difflib.get_close_matches(column.strip().lower(), known, 1, 0.75)
             if column not in known and near and near[0] not in columns:
-                raise InputError(f"--names {self.file} has the column {column!r} and none called {near[0]}; rename it.")
+                raise InputError(f"--names {self.file} has the column {column!r} and none called {near[0]}; rename or remove it.")
         for column in ("path", "subject"):
             if column not in columns:
                 raise InputError(f"--names {self.file} lacks the column {column}; it needs path, {', '.join(FIELDS)}.")
