@@ -225,7 +225,7 @@ def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone)
     (clone / "reports/g/logs").mkdir(parents=True)
     known = GaitDataset.open(clone / "data" / "one").fingerprint
     protocol = clone / "configs/protocols/tiny.yaml"
-    before = {"made_of": {"data": known, "protocols": {"tiny": fingerprint(Protocol.load(protocol).content)}}}
+    before = {"made_of": {"data": known, "protocols": {"gone": "f", "tiny": fingerprint(Protocol.load(protocol).content)}}}
     (clone / "reports/g/grid.json").write_text(json.dumps(before))
     for name in ("two", "none"):
         with pytest.raises(InputError, match=f"The points in reports/g were made of other data than {name}.yaml means now"):
