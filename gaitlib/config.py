@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 import yaml
@@ -172,7 +171,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Ite
     return resolve(content, str(path), sources)
 
 
-def resolve(content: dict, where: str, sources: Mapping[str, str] = MappingProxyType({})) -> Config:
+def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None) -> Config:
     """Check a complete configuration; InputError names the first key whose value does not fit.
 
     where: what to call it in the error. sources: the same for keys that came from elsewhere.
@@ -184,7 +183,7 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] = MappingProxy
         if not first["loc"]:
             raise InputError(f"{where}: {first['ctx']['error']}.") from None
         *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
-        where = next((sources[name] for name in (key, *outer) if name in sources), where)
+        where = next((sources[name] for name in (key, *outer) if name in sources), where) if sources else where
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 

@@ -80,11 +80,12 @@ class Experiment:
         checkpoint: a run folder or a weights file to use instead of training, or files of the released program, "A.pt,B.pt".
         """
         os.chdir(root())
-        changes = shlex.split(overrides)
+        changes, loaded = shlex.split(overrides), None
         if checkpoint and not config:
             from gaitlib.model.checkpoint import load_model
 
-            settings = resolve(load_model(checkpoint)[1]["config"], checkpoint)
+            loaded = load_model(checkpoint)
+            settings = resolve(loaded[1]["config"], checkpoint)
             if changes:
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "config.yaml"
@@ -92,7 +93,10 @@ class Experiment:
                     settings = load_config(path, changes)
         else:
             settings = load_config(config or "configs/quick.yaml", changes)
-        return cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
+        experiment = cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
+        if loaded:
+            vars(experiment)["_loaded"] = loaded  # not read a second time
+        return experiment
 
     # -- stages
 

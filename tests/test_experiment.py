@@ -11,6 +11,7 @@ from gaitlib import InputError, experiment
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers
 from gaitlib.experiment import Experiment, run_experiment
+from gaitlib.model import checkpoint
 
 
 @pytest.fixture
@@ -19,13 +20,13 @@ def make(workbook):
     walks = (w for w in make_walkers(9, seed=3, views=[0, 90]) if w.condition == "nm" and w.run <= 4)
     write_dataset(workbook / "data" / "nine", walks, name="nine")
 
-    def make(overrides="", **changes):
+    def make(**changes):
         protocol = {
             "name": "mine", "train": "1-5", "test": "6-8", "validation": 2,
             "gallery": {"run": 1}, "probes": {"LATER": {"run": 2}},
         }  # fmt: skip
         (workbook / "configs" / "protocols" / "mine.yaml").write_text(yaml.safe_dump(protocol | changes))
-        return Experiment.open("configs/quick.yaml", f"protocol=mine {overrides}", data="data/nine")
+        return Experiment.open("configs/quick.yaml", "protocol=mine", data="data/nine", cache="cache-of-nine")
 
     return make
 
@@ -53,6 +54,12 @@ def test_stages_are_kept_by_what_the_protocol_says_not_by_its_name(make, monkeyp
     assert (trained, evaluated) == (trains_anew is not True, trains_anew is None)
 
 
+def test_a_checkpoint_is_read_once(workbook, small_run, monkeypatch):
+    opened = Experiment.open(checkpoint=str(small_run))
+    monkeypatch.setattr(checkpoint, "load_model", lambda path: pytest.fail("it is read again"))
+    assert opened.model.embedding_size > 0
+
+
 def test_people_whom_the_checkpoint_knows_are_no_test(make, monkeypatch):
     tested = make()
     facts = {"data": tested.dataset.fingerprint, "people": {"train": ["001", "007"], "validation": ["008"]}}
@@ -66,7 +73,7 @@ def test_a_training_is_not_deleted_while_another_run_makes_it(make):
     mine = make()
     folder, partial = mine._folders("training", mine._training_key)
     partial.mkdir(parents=True)
-    (mine.cache / "locks").mkdir(exist_ok=True)
+    (mine.cache / "locks").mkdir()
     with FileLock(mine.cache / "locks" / f"{folder.name}.lock"):
         deleting = threading.Thread(target=mine.forget_training)
         deleting.start()

@@ -362,10 +362,8 @@ def _of_protocol(dataset: GaitDataset, protocol: Protocol) -> Iterator[tuple]:
         yield "protocol", protocol.name, "", str(error)
         return
     everyone = sorted(dataset.index["subject"].unique())
-    train, validation, test = protocol.people(everyone)
-    for subject in everyone:
-        if subject not in {*train, *validation, *test}:
-            yield "protocol", subject, "", "this person is in no part of the protocol"
+    for subject in sorted(set(everyone).difference(*protocol.people(everyone))):
+        yield "protocol", subject, "", "this person is in no part of the protocol"
     for part, roles in (("validation", split.validation), ("test", split.test)):
         people = roles.walks.index["subject"]
         for name, rows in (("gallery", roles.gallery), *roles.probes.items()):

@@ -602,11 +602,11 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
     ax.grid()
     if errors:
         ax.legend(loc="lower left")
-    best = min(errors, key=errors.get) if errors else ""
-    text = "Nothing to verify"
-    if best:
-        text = f"{best} has the lowest equal error rate, {100 * errors[best]:.1f} %"
-        text = text if len(errors) > 1 else f"The equal error rate of {best} is {100 * errors[best]:.1f} %"
+    best = min(errors, key=errors.get, default=None)
+    if best is None:
+        text = "Nothing to verify"
+    else:
+        text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {100 * errors[best]:.1f} %"
     text = _title(ax, title or text, 56)
     return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {100 * e:.1f} %" for n, e in errors.items()) + ".")
 
@@ -634,10 +634,7 @@ def score_histograms(scores: Mapping[str, Scores], *, axes: Sequence[Axes] | Non
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
     most = max(overlaps, key=overlaps.get)
-    text = "Walks of one person lie closer together than walks of different people"
-    if overlaps[most] > 0.5:
-        text = f"Walks of one person lie hardly closer together than walks of different people in {most}"
-    text = title or text
+    text = title or f"Distances within one person and between people overlap by {100 * overlaps[most]:.0f} % at most ({most})"
     fig.suptitle(textwrap.fill(text, 74), weight="bold")
     return alt(
         fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {100 * o:.0f} %" for n, o in overlaps.items()) + "."

@@ -99,13 +99,13 @@ def _decoded_terms(
     if not asked:
         return {}
 
-    motion, body, view, goal, counts = zip(*asked.values(), strict=True)
+    of_motion, of_body, of_view, of_goal, counts = zip(*asked.values(), strict=True)
     anchor = torch.arange(anchors, device=target.device)
     side = torch.stack([anchor, anchor + len(batch.synchronous), batch.other_person[:anchors]])  # rows of x, x_v and x_i
     frame = (target.shape[2] - frames) * batch.late[:anchors, None] + torch.arange(frames, device=target.device)
 
-    def of(y: Tensor, sides: tuple[int, ...]) -> Tensor:
-        """The rows of y, of all windows, for each anchor: [sides * anchors, ...]."""
+    def rows(y: Tensor, sides: tuple[int, ...]) -> Tensor:
+        """Of y, which has a row for each window, those of some sides of each anchor: [N, ...] -> [sides * anchors, ...]."""
         return y.index_select(0, side.index_select(0, constant(sides, y.device)).flatten())
 
     def part(y: Tensor) -> Tensor:
@@ -115,10 +115,10 @@ def _decoded_terms(
         each = frame[:, None].expand(len(y) // anchors, -1, y.shape[1], -1)
         return y.unflatten(0, (-1, anchors)).gather(3, each).flatten(0, 1)
 
-    moving = part(of(codes.motion, tuple(range(1 + max(motion)))))  # each once: several poses share a motion code
-    shared = (constant(motion, target.device)[:, None] * anchors + anchor).flatten()
-    body, view = of(codes.body, body), of(codes.view, view)
-    poses, goals = autoencoder.decode(moving, body, view, shared), part(of(target, goal))
+    motion = part(rows(codes.motion, tuple(range(1 + max(of_motion)))))  # each once: several poses share a motion code
+    shared = (constant(of_motion, target.device)[:, None] * anchors + anchor).flatten()
+    body, view, goals = rows(codes.body, of_body), rows(codes.view, of_view), part(rows(target, of_goal))
+    poses = autoencoder.decode(motion, body, view, shared)
 
     counts = torch.stack(counts)
     errors = _pose_errors(autoencoder, poses, goals, counts, weights)
@@ -129,7 +129,7 @@ def _decoded_terms(
     if "cycle" in wanted:
         exchanged = list(asked).index("view_exchange")
         again = autoencoder.encode(poses.split(anchors)[exchanged])
-        given = (moving[:anchors], *(code.split(anchors)[exchanged] for code in (body, view)))
+        given = (motion[:anchors], *(code.split(anchors)[exchanged] for code in (body, view)))
         errors = sum(terms.squared_error(got, code) for got, code in zip(again[:3], given, strict=True))
         result["cycle"] = terms.masked_mean(errors, together)
     return {name: term for name, term in result.items() if name in wanted}

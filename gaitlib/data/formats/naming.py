@@ -124,10 +124,10 @@ class Pattern:
 
 class Table:
     """A CSV file that lists the walks: columns path and subject, and condition, run and view where they are not "nm", 1, "000".
-    Other columns are not looked at, but one that is nearly called as one of these is refused.
 
-    A path is the one below the source, with or without the suffix of the file. Raises InputError, with the line, for a table
-    that cannot be used. `unused()` lists paths that nobody asked for.
+    A path is the one below the source, with or without the suffix of the file. Other columns are not looked at. `unused()` lists
+    paths that nobody asked for. Raises InputError, with the line, for a table that cannot be used, and for a column that is
+    nearly called as one of these.
     """
 
     def __init__(self, file: Path):
