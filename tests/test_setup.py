@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +71,22 @@ def test_every_direct_dependency_is_pinned_to_a_version_that_is_asked_for():
         requirement = Requirement(text)
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), text
     assert "gaitlib" not in pinned
+
+
+def test_the_pinned_versions_install_on_the_oldest_python():
+    """A system's python is often the first release of its kind, and pip then searches for a quarter of an hour, in vain."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    too_new, looked_at = {}, 0
+    for name, version in pins((ROOT / "constraints.txt").read_text("utf-8")).items():
+        try:
+            found = metadata(name)
+        except PackageNotFoundError:
+            continue  # of another platform or extra
+        looked_at += 1
+        if not SpecifierSet(found["Requires-Python"] or "").contains(oldest):
+            too_new[f"{name} {version}"] = found["Requires-Python"]
+    assert looked_at > 100
+    assert not too_new
 
 
 def test_there_is_no_second_list_of_dependencies():
