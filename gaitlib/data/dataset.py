@@ -60,14 +60,14 @@ class Walk:
     source: str = ""
 
     def __post_init__(self):
+        if not self.recording:
+            object.__setattr__(self, "recording", f"{self.subject}-{self.condition}-{self.run:02d}")
         frames = len(self.pose)
         if self.pose.shape != (frames, NUM_JOINTS, 2) or self.confidence.shape != (frames, NUM_JOINTS):
             raise InputError(
                 f"{self.source or self.sequence}: a walk needs a pose [T,{NUM_JOINTS},2] and a confidence "
                 f"[T,{NUM_JOINTS}], not {list(self.pose.shape)} and {list(self.confidence.shape)}."
             )
-        if not self.recording:
-            object.__setattr__(self, "recording", f"{self.subject}-{self.condition}-{self.run:02d}")
 
     @property
     def sequence(self) -> str:

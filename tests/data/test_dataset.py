@@ -214,6 +214,11 @@ def test_a_failing_exchange_of_folders_puts_the_old_one_back(tmp_path, monkeypat
     assert content(tmp_path / "d") == before
 
 
+def test_a_walk_needs_fifteen_joints():
+    with pytest.raises(InputError, match=r"^001-nm-01-090: a walk needs a pose \[T,15,2\]"):
+        Walk(np.zeros((20, 17, 2), np.float32), np.ones((20, 15), np.float32), 25.0, "001", "nm", 1, "090")
+
+
 def test_an_older_data_set_is_replaced(tmp_path):
     write_dataset(tmp_path / "d", walks(), name="old")
     assert len(write_dataset(tmp_path / "d", walks()[:1], name="new")) == 1
