@@ -975,7 +975,7 @@ def exchange_animation(
 
 _SVG_STYLE = """
 .card{fill:#fff;stroke:#dde1e6}.floor{fill:#1d2329;opacity:.09}
-text{font:600 14px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;text-anchor:middle;fill:#59636f}
+text{font:600 16px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;text-anchor:middle;fill:#59636f}
 path{fill:none;stroke-linecap:round;stroke-linejoin:round;stroke-width:7}
 .l{opacity:.5}.w0{color:#0072b2}.w1{color:#00875f}.w2{color:#59636f}path{stroke:currentColor}circle{fill:currentColor}
 .still{display:none}

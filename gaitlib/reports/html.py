@@ -41,6 +41,9 @@ FILES = {
     "provenance.json": "what ran",
 }
 
+#: What moves at the top of the page of a run.
+MOVING = "figures/exchange.svg"
+
 
 def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -> None:
     """Write one executed notebook as a page that needs no other file and no network.
@@ -91,6 +94,7 @@ def write_index(
         chapters=read,
         player=(exchange or [anchor for _, anchor in players] or [None])[0],
         is_exchange=bool(exchange),
+        moving=_moving_picture(folder),
         left_out=left_out,
         reasons=Counter(str(entry.get("reason", "")) for entry in left_out).most_common(),
         notebooks=[
@@ -135,6 +139,15 @@ def _sentence(metrics: Mapping) -> str:
         spread = _percent(low) if f"{low:.3f}" == f"{high:.3f}" else f"{100 * low:.1f} to {_percent(high)}"
         sentence += f"; the hand-made baseline reaches {spread}"
     return f"{sentence}."
+
+
+def _moving_picture(folder: Path) -> tuple[str, str] | None:
+    """The walk with its view exchanged that notebook 04 leaves in the folder: address with all of it, text alternative."""
+    address = _embedded(MOVING, folder)
+    if not address:
+        return None
+    title = re.search(r"<title>(.*?)</title>", (folder / MOVING).read_text("utf-8", "replace"), re.DOTALL)
+    return address, unescape(title[1]) if title else "Walking skeletons"
 
 
 def _percent(share: float | None, name: str = "") -> str:

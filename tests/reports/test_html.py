@@ -251,6 +251,17 @@ def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(in
     assert {attrs["id"] for attrs in page.all("h3")} >= {"chapter-1-summary", "chapter-2-summary"}
 
 
+def test_the_index_opens_with_the_moving_picture_of_the_run(index_of, tmp_path):
+    _, page = index_of()
+    assert not any("svg" in attrs["src"] for attrs in page.all("img"))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "exchange.svg").write_text('<svg><title>"a" &amp; &lt;b> walk</title></svg>')
+    _, page = index_of()
+    first = page.all("img")[0]
+    assert first["alt"] == '"a" & <b> walk'
+    assert base64.b64decode(first["src"].removeprefix("data:image/svg+xml;base64,")).startswith(b"<svg>")
+
+
 def test_no_link_leads_nowhere(index_of, tmp_path):
     (tmp_path / "provenance.json").touch()  # of a run that drew and measured nothing
     _, page = index_of(metrics={})
