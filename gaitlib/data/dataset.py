@@ -206,7 +206,8 @@ def write_dataset(
     """Write walks, as they come, into a data set folder and open it.
 
     The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without
-    neck or mid-hip in any frame, or named like an earlier one are left out and listed in dataset.json with the reason.
+    neck or mid-hip in any frame, without a frame rate, or named like an earlier one are left out and listed in dataset.json
+    with the reason.
 
     walks: consumed once, never held together in memory.
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
@@ -241,6 +242,8 @@ def _unfit(walk: Walk, seen: set[str]) -> str:
     for middle, sides in ((NECK, [RIGHT_SHOULDER, LEFT_SHOULDER]), (MID_HIP, [RIGHT_HIP, LEFT_HIP])):
         if not (present[:, middle] | present[:, sides].all(-1)).any():
             return f"no frame has the {JOINTS[middle].replace('_', '-')}, without which the size is unknown"
+    if not 0 < walk.fps < np.inf:
+        return f"its frame rate is {walk.fps:g} a second, which is no camera's"
     if walk.sequence in seen:
         return f"a walk named {walk.sequence} was read before"
     return ""

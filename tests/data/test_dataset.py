@@ -236,6 +236,8 @@ def test_unfit_walks_are_left_out_with_the_reason(tmp_path):
         blind,
         walk("001", seed=1),
         walk("004", frames=0),
+        replace(walk("006"), fps=0.0),
+        replace(walk("007"), fps=float("nan")),
     ]
     left_out = [{"source": "unreadable.txt", "reason": "the reader said so"}]
     dataset = write_dataset(tmp_path / "d", given, name="few", left_out=left_out)
@@ -249,6 +251,8 @@ def test_unfit_walks_are_left_out_with_the_reason(tmp_path):
         ("blind.txt", "no joint"),
         ("001-nm-01-090", "a walk n"),
         ("004-nm-01-090", "only 0 f"),
+        ("006-nm-01-090", "its fram"),
+        ("007-nm-01-090", "its fram"),
     ]
 
 
