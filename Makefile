@@ -37,8 +37,10 @@ test: $(INSTALLED_DEV)
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
-# Voila's page asks a CDN for icons that nothing here uses: the policy lets the browser load from this machine only.
+# A page that trains would stay empty for minutes: that comes first, unless it is done. Voila's page asks a CDN for icons that
+# nothing here uses: the policy lets the browser load from this machine only.
 app: $(INSTALLED_APP)
+	$(BIN)/gaitlib train configs/quick.yaml
 	$(BIN)/voila --Voila.ip=127.0.0.1 --Voila.tornado_settings="{'headers': {'Content-Security-Policy': \
 	  \"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:\"}}" notebooks/04_visualization.ipynb
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -161,7 +162,10 @@ def opened(lab, browser, small_run):
         steady = []
 
         def idle():
-            kernels = lab.api("kernels")
+            try:
+                kernels = lab.api("kernels")
+            except urllib.error.HTTPError:  # 500 where a kernel of before ends while it is listed
+                kernels = []
             one = len(kernels) == 1 and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"] > 0
             steady.append(kernels[0]["id"] if one else None)
             return len(steady) > 2 and steady[-1] and len(set(steady[-3:])) == 1
