@@ -19,6 +19,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -44,6 +45,19 @@ from gaitlib.skeleton import (
 STYLE = Path(__file__).with_name("workbook.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, MUTED, FAINT = "#1d2329", "#59636f", "#e6e9ed"
+#: Fonts with the letters that DejaVu Sans lacks, Chinese, Japanese and Korean ones; those that are installed are used.
+OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC",
+    "Hiragino Sans", "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS",
+)  # fmt: skip
+
+
+@functools.cache
+def _style() -> list:
+    """What `matplotlib.style.context` takes: the look, and the fonts in which a letter is looked for."""
+    own = mpl.rc_params_from_file(STYLE, use_default_template=False)["font.family"]
+    installed = set(font_manager.get_font_names())
+    return [STYLE, {"font.family": [*own, *(font for font in OTHER_FONTS if font in installed)]}]
 
 
 def _styled(function):
@@ -51,7 +65,7 @@ def _styled(function):
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
-        with mpl.style.context(STYLE):
+        with mpl.style.context(_style()):
             return function(*args, **kwargs)
 
     return wrapper

@@ -45,6 +45,23 @@ def test_a_strip_takes_missing_joints_and_refuses_other_shapes(walker):
         figures.skeleton_strip(np.zeros((64, 30)))
 
 
+def test_letters_are_looked_for_in_other_fonts_that_are_installed(monkeypatch, recwarn, walker):
+    """U+20DD is in STIXGeneral, which matplotlib brings, and not in DejaVu Sans."""
+
+    def missing(*fonts):
+        monkeypatch.setattr(figures, "OTHER_FONTS", fonts)
+        figures._style.cache_clear()
+        fig = figures.skeleton_strip({"a\u20dd": walker()})
+        figures.show(fig)
+        return [w for w in (str(recwarn.pop().message) for _ in range(len(recwarn))) if "missing from" in w or "not found" in w]
+
+    try:
+        assert missing("No Such Font", "STIXGeneral") == []
+        assert missing("No Such Font")
+    finally:
+        figures._style.cache_clear()
+
+
 def test_motion_maps_share_one_color_bar_and_state_the_ratio():
     a = np.zeros((128, 64))
     fig = labeled(figures.motion_difference_maps(a, a - 0.5, a + 1.5))
