@@ -79,20 +79,25 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank:
 
 
 @torch.no_grad()
-def fit_discriminants(model: GaitModel, walks: NormalizedWalks, subject: np.ndarray) -> None:
-    """Fit the model's discriminants, where it has them, on windows of the training walks; subject: int64 [N], 0..people-1."""
+def fit_discriminants(model: GaitModel, *parts: NormalizedWalks) -> None:
+    """Fit the model's discriminants, where it has them, on windows of all these walks.
+
+    The people who choose the checkpoint can be among them, because the discriminants take no part in the choice.
+    """
     if not model.discriminants:
         return
-    walk, offset = window_grid(walks.length, model.window, model.window // 4)
-    thinned = slice(None, None, -(-len(walk) // MOST_WINDOWS))
-    walk, offset = walk[thinned], torch.from_numpy(offset[thinned])
-    frames = torch.from_numpy(walks.frames)
-    start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
-    statistics = [
-        window_statistics(cut_windows(frames, start[rows], length[rows], offset[rows], model.window))
-        for rows in torch.arange(len(walk)).split(1024)
-    ]
-    model.discriminants.fit(torch.cat(statistics), subject[walk])
+    grids = [window_grid(walks.length, model.window, model.window // 4) for walks in parts]
+    thinned = slice(None, None, -(-sum(len(walk) for walk, _ in grids) // MOST_WINDOWS))
+    statistics, subject = [], []
+    for walks, (walk, offset) in zip(parts, grids, strict=True):
+        walk, offset = walk[thinned], torch.from_numpy(offset[thinned])
+        frames = torch.from_numpy(walks.frames)
+        start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
+        for rows in torch.arange(len(walk)).split(1024):
+            windows = cut_windows(frames, start[rows], length[rows], offset[rows], model.window)
+            statistics.append(window_statistics(windows))
+        subject.append(walks.index["subject"].to_numpy()[walk])
+    model.discriminants.fit(torch.cat(statistics), pd.factorize(np.concatenate(subject), sort=True)[0])
 
 
 def validation_rank1(model: GaitModel, walks: NormalizedWalks, roles: Roles, device) -> float:
@@ -265,9 +270,10 @@ def train(
         t.shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / t.shards)),
         max(1, round(t.frame_share * config.model.window)),
     )
-    model = GaitModel(people=len(sampler.names), **config.model.model_dump())
+    everyone = len(sampler.names) + validation_walks.index["subject"].nunique()
+    model = GaitModel(people=len(sampler.names), discriminant_people=everyone, **config.model.model_dump())
     if not (folder / STATE).exists():
-        fit_discriminants(model, train_walks, sampler.subject)
+        fit_discriminants(model, train_walks, validation_walks)
     if processes > 1 and device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     objective = Objective(model, config.losses)

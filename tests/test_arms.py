@@ -9,8 +9,7 @@ from gaitlib.data.dataset import write_dataset
 from gaitlib.data.preprocess import cut_windows, normalize, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.walkers import make_walkers
-from gaitlib.model.checkpoint import load_state
-from gaitlib.model.recognizer import GaitModel
+from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.training import train
 
 #: Small networks, short windows and a short schedule; all else is as the arm has it.
@@ -45,7 +44,7 @@ def trained(request, split, tmp_path_factory):
     config = load_config(f"configs/{request.param}.yaml", SMALL + ARMS[request.param])
     folder = tmp_path_factory.mktemp(request.param)
     history = train(config, split, folder)
-    model = GaitModel(people=4, **config.model.model_dump()).eval()
+    model = load_model(folder)[0]
     model.load_state_dict(load_state(folder / "state.pt")["model"])
     return request.param, config, history, model
 

@@ -21,6 +21,7 @@ from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model import losses as terms
 from gaitlib.model import objective
 from gaitlib.model.checkpoint import load_model, load_state
+from gaitlib.model.discriminants import Discriminants, window_statistics
 from gaitlib.model.objective import Objective, loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import Watch, disturb, follow, learning_rate_factor, train
@@ -488,8 +489,32 @@ def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
     noise = np.random.default_rng(0).normal(size=held.poses.shape).astype(np.float32)
     others = dataclasses.replace(split.validation, walks=GaitDataset(held.index, noise, held.confidence, held.info))
     train(settings, Split(split.train, others, others), tmp_path / "two")
-    a, b = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
-    assert same(a["model"], b["model"])  # what validation people look like changes nothing but the choice
+    a, b = (load_state(tmp_path / name / "state.pt")["model"] for name in ("one", "two"))
+    fitted = {name for name in a if name.startswith("discriminants.")}  # which the choice does not see
+    assert not torch.equal(a["discriminants.projection"], b["discriminants.projection"])
+    # what else validation people look like changes nothing but the choice
+    assert same(*({name: w for name, w in weights.items() if name not in fitted} for weights in (a, b)))
+
+
+def test_discriminants_are_fitted_on_all_who_are_not_tested(split, tmp_path):
+    settings = config("training.iterations=1", "training.validate_every=1")
+    train(settings, split, tmp_path)
+    fitted = load_model(tmp_path)[0].discriminants
+    statistics, subject = [], []
+    for walks in (split.train, split.validation.walks):
+        normalized = normalize(walks)
+        for walk in range(len(walks)):
+            frames = normalized.frames[normalized.start[walk] :][: normalized.length[walk]]
+            room = len(frames) - 24
+            for first in [*range(0, room, 6), room]:
+                window = torch.from_numpy(frames[first : first + 24].reshape(24, 30).T.copy())
+                statistics.append(window_statistics(window[None]))
+                subject.append(int(walks.index["subject"][walk]))
+    by_hand = Discriminants(6)
+    by_hand.fit(torch.cat(statistics), np.array(subject) - min(subject))
+    assert fitted.size == 5
+    for name, wanted in by_hand.state_dict().items():
+        torch.testing.assert_close(getattr(fitted, name), wanted, msg=name)
 
 
 def test_it_learns_four_people(split, tmp_path):

@@ -98,9 +98,9 @@ def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarr
 
 
 class Discriminants(nn.Module):
-    """Linear discriminants of the pose statistics, fitted in closed form on the training people.
+    """Linear discriminants of the pose statistics, fitted in closed form on people who are not tested.
 
-    people: how many there are to train on; fewer than these directions exist.
+    people: how many there are to fit on; fewer than these directions exist.
     """
 
     def __init__(self, people: int):

@@ -111,6 +111,7 @@ class GaitModel(nn.Module):
     recognizer: "paper", "lean", or "none", for an autoencoder alone; features: which of pose, motion, body, view it sees.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
     discriminants: the weight, beside the learned embedding, of the discriminants of pose statistics; 0: without.
+    discriminant_people: how many people these are fitted on; 0: as many as `people`.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class GaitModel(nn.Module):
         features: list[str] = ("motion", "body"),
         end_to_end: bool = True,
         discriminants: float = 0.0,
+        discriminant_people: int = 0,
     ):
         super().__init__()
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -144,7 +146,7 @@ class GaitModel(nn.Module):
         elif recognizer == "lean":
             self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
         self.discriminant_weight = discriminants
-        self.discriminants = Discriminants(people) if discriminants else None
+        self.discriminants = Discriminants(discriminant_people or people) if discriminants else None
 
     @property
     def sees_sequences(self) -> bool:
