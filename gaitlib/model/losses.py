@@ -63,13 +63,13 @@ def sameness_over_time(body_sequence: Tensor) -> Tensor:
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, keep: Tensor) -> Tensor:
-    """[triplet] Margin 1, Euclidean, codes [B, 128] not normalized, of the rows where `keep` (bool [B]) holds -> scalar."""
+    """[triplet] Margin 1, Euclidean, codes [..., B, 128] not normalized, of the rows where `keep` (bool [B]) holds -> [...]."""
     return masked_mean(F.triplet_margin_loss(anchor, positive, negative, margin=1.0, eps=0.0, reduction="none"), keep)
 
 
 def scalar_triplet(anchor: Tensor, positive: Tensor, negative: Tensor, keep: Tensor) -> Tensor:
-    """[triplet, as released] Each number of a code [B, 128] is a triplet by itself -> scalar."""
-    return masked_mean(F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).mean(1), keep)
+    """[triplet, as released] Each number of a code [..., B, 128] is a triplet by itself -> [...]."""
+    return masked_mean(F.relu((anchor - positive).abs() - (anchor - negative).abs() + 1).mean(-1), keep)
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:

@@ -169,13 +169,14 @@ def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -
         measure = terms.change_over_time if weights.body_over_time_rewards == "constancy" else terms.sameness_over_time
         result["body_over_time"] = measure(a.body_sequence) + measure(v.body_sequence)
     if "triplet" in wanted:
-        i = codes.rows(batch.other_person)
-        static = terms.triplet if weights.triplet_distance == "code" else terms.scalar_triplet
-        result["triplet"] = (
-            static(a.body, v.body, i.body, has_other)
-            + static(a.view, i.view, v.view, has_other)
-            + terms.triplet(*(codes.motion.amax(2) for codes in (a, v, i)), has_other)
-        )
+        every = torch.stack([codes.body, codes.view, codes.motion.amax(2)])  # [3, N, 128]
+        (x, x_v), x_i = every.split(len(batch.synchronous), 1)[:2], every.index_select(1, batch.other_person)
+        like, unlike = (torch.stack([one[0], other[1], one[2]]) for one, other in ((x_v, x_i), (x_i, x_v)))
+        if weights.triplet_distance == "code":
+            result["triplet"] = terms.triplet(x, like, unlike, has_other).sum()
+        else:  # of the body and the view
+            static, motion = ([code[part] for code in (x, like, unlike)] for part in (slice(2), 2))
+            result["triplet"] = terms.scalar_triplet(*static, has_other).sum() + terms.triplet(*motion, has_other)
     return result
 
 
