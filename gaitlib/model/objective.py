@@ -171,7 +171,8 @@ def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -
     if "triplet" in wanted:
         every = torch.stack([codes.body, codes.view, codes.motion.amax(2)])  # [3, N, 128]
         (x, x_v), x_i = every.split(len(batch.synchronous), 1)[:2], every.index_select(1, batch.other_person)
-        like, unlike = (torch.stack([one[0], other[1], one[2]]) for one, other in ((x_v, x_i), (x_i, x_v)))
+        (body_v, view_v, motion_v), (body_i, view_i, motion_i) = x_v, x_i  # of the same person, and of the same view
+        like, unlike = torch.stack([body_v, view_i, motion_v]), torch.stack([body_i, view_v, motion_i])
         if weights.triplet_distance == "code":
             result["triplet"] = terms.triplet(x, like, unlike, has_other).sum()
         else:  # of the body and the view
