@@ -82,7 +82,8 @@ def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
 
     Where several processes share a batch, the average of what each gets is the mean over the whole batch.
     """
-    return processes() * (error * keep).sum(-1) / total(keep.sum(-1)).clamp(min=1)
+    mean = (error * keep).sum(-1) / total(keep.sum(-1)).clamp(min=1)
+    return mean if processes() == 1 else processes() * mean
 
 
 def cross_entropy(logits: Tensor, subject: Tensor, smoothing: float, over: str) -> Tensor:
@@ -109,7 +110,7 @@ def supervised_contrastive(embedding: Tensor, subject: Tensor, temperature: floa
     surprise = likeness.logsumexp(1, keepdim=True) - likeness
     count = positive.sum(1)
     loss = masked_mean(torch.where(positive, surprise, 0).sum(1) / count.clamp(min=1), count > 0)
-    return loss + (processes() - 1) * (loss - loss.detach())
+    return loss if processes() == 1 else loss + (processes() - 1) * (loss - loss.detach())
 
 
 # ------------------------------------------------------------------------------------------- several processes that share a batch
