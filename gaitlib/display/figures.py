@@ -648,7 +648,7 @@ def score_histograms(scores: Mapping[str, Scores], *, axes: Sequence[Axes] | Non
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
     most = max(overlaps, key=overlaps.get)
-    text = title or f"Distances within one person and between people overlap by {100 * overlaps[most]:.0f} % at most ({most})"
+    text = title or f"Distances within and between people overlap by {100 * overlaps[most]:.0f} % at most ({most})"
     fig.suptitle(textwrap.fill(text, 74), weight="bold")
     return alt(
         fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {100 * o:.0f} %" for n, o in overlaps.items()) + "."

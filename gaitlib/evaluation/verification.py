@@ -74,7 +74,10 @@ def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
 
 
 def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> pd.DataFrame:
-    """The DET curve, thinned out evenly: columns far (false acceptance) and frr (false rejection), shares."""
+    """The DET curve, thinned out evenly: columns far (false acceptance) and frr (false rejection), shares.
+
+    score: float [pairs], larger is more alike; same: bool [pairs]. One row is the equal error rate, with both shares the same.
+    """
     if same.all() or not same.any():
         return pd.DataFrame({"far": [], "frr": []})
     from sklearn.metrics import det_curve  # slow to import
@@ -82,8 +85,9 @@ def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> p
     far, frr, _ = det_curve(same, score)
     # evenly along the curve as it is drawn, on logarithmic axes
     along = np.cumsum(np.abs(np.diff(np.log(far.clip(1e-6)), prepend=0)) + np.abs(np.diff(np.log(frr.clip(1e-6)), prepend=0)))
-    chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], points)).clip(max=len(far) - 1))
-    return pd.DataFrame({"far": far[chosen], "frr": frr[chosen]})
+    chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], points - 1)).clip(max=len(far) - 1))
+    equal = equal_error_rate(score, same)
+    return pd.DataFrame({"far": np.sort([*far[chosen], equal])[::-1], "frr": np.sort([*frr[chosen], equal])})
 
 
 def _crossing(false_match: np.ndarray, match: np.ndarray) -> np.ndarray:
