@@ -30,6 +30,7 @@ class Model(_Section):
     static_rows: int = Field(ge=1, le=30)
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
+    decoder: Literal["gated", "paper"]
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
     recognizer_width: int = Field(ge=1)
@@ -53,6 +54,7 @@ class Losses(_Section):
     time_shift: Literal["window", "batch"]
     frame_by_frame: Literal["synchronous", "all"]
     view_exchange: float = Field(ge=0)
+    view_code_of: Literal["another", "partner"]
     view_swap: float = Field(ge=0)
     invariance_motion: float = Field(ge=0)
     invariance_body: float = Field(ge=0)
@@ -126,6 +128,8 @@ class Config(_Section):
             raise ValueError("model.encoder_kernel must be odd")
         if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):
             raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
+        if self.model.decoder == "gated" and self.model.layout == "scrambled":
+            raise ValueError("model.decoder must be paper where model.layout is scrambled: what stands still are then no poses")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):

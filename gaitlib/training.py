@@ -78,6 +78,13 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank:
     return x
 
 
+def measure_features(model: GaitModel, walks: NormalizedWalks) -> None:
+    """Tell the encoders the mean and deviation of what they will see: of 2,000 of these walks at most and their mirror images."""
+    rows = np.linspace(0, len(walks) - 1, min(len(walks), 2000)).astype(int)
+    x = opening_windows(walks, rows, model.window)
+    model.autoencoder.measure(torch.cat([x, mirror(x)]))
+
+
 @torch.no_grad()
 def fit_discriminants(model: GaitModel, *parts: NormalizedWalks) -> None:
     """Fit the model's discriminants, where it has them, on windows of all these walks.
@@ -273,6 +280,7 @@ def train(
     everyone = len(sampler.names) + validation_walks.index["subject"].nunique()
     model = GaitModel(people=len(sampler.names), discriminant_people=everyone, **config.model.model_dump())
     if not (folder / STATE).exists():
+        measure_features(model, train_walks)
         fit_discriminants(model, train_walks, validation_walks)
     if processes > 1 and device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -25,6 +25,14 @@ function upsampledConv(x, weight, bias, inputs, outputs, frames) {
   return y;
 }
 
+/** A linear layer: x [inputs] -> [outputs]. */
+function linear({ weight, bias }, x) {
+  return Float32Array.from(bias, (sum, o) => {
+    for (let i = 0; i < x.length; i++) sum += weight[o * x.length + i] * x[i];
+    return sum;
+  });
+}
+
 function leakyReLU(x) {
   for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= 0.2;
   return x;
@@ -35,35 +43,37 @@ function leakyReLU(x) {
  *
  * Returns coordinates [frames, joints, 2]. What the first layer makes of a motion code is kept, as it does not depend on shares.
  */
-function readDecoder({ layers, still, scrambled }, codes, frames) {
+function readDecoder({ layers, still, gated, scrambled }, codes, frames) {
   const size = 128;
-  const [first, second, third] = layers.map(({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) }));
-  const steady = unpacked(still); // [256, body 128 + view 128], summed over the taps
-  const seen = new Map();
+  const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
+  const [first, second, third] = layers.map(read);
+  const steady = { weight: unpacked(still), bias: first.bias }; // [256, body 128 + view 128], summed over the taps
+  const [gate, ...stance] = gated.map(read); // of a decoder as published, none
+  const known = new Map();
   const moving = (walk) => {
-    if (!seen.has(walk)) {
+    if (!known.has(walk)) {
       const motion = codes.motion.subarray(walk * size * frames, (walk + 1) * size * frames);
-      seen.set(walk, upsampledConv(motion, first.weight, null, size, 2 * size, frames));
+      known.set(walk, upsampledConv(motion, first.weight, null, size, 2 * size, frames));
     }
-    return seen.get(walk);
+    return known.get(walk);
   };
   const mixed = (name, a, b, share) =>
     Float32Array.from({ length: size }, (_, i) => (1 - share) * codes[name][a * size + i] + share * codes[name][b * size + i]);
   return ({ view, body, motion }, a, b) => {
-    const fixed = [...mixed("body", a, b, body), ...mixed("view", a, b, view)];
+    const seen = mixed("view", a, b, view), fixed = [...mixed("body", a, b, body), ...seen];
+    const added = linear(steady, fixed), gain = gate ? linear(gate, seen).map((x) => 2 / (1 + Math.exp(-x))) : added.map(() => 1);
     const from = moving(a), to = motion ? moving(b) : from;
     const y = new Float32Array(2 * size * frames);
     for (let o = 0; o < 2 * size; o++) {
-      let sum = first.bias[o];
-      for (let i = 0; i < 2 * size; i++) sum += steady[o * 2 * size + i] * fixed[i];
-      for (let i = o * frames; i < (o + 1) * frames; i++) y[i] = sum + (1 - motion) * from[i] + motion * to[i];
+      for (let i = o * frames; i < (o + 1) * frames; i++) y[i] = added[o] + gain[o] * ((1 - motion) * from[i] + motion * to[i]);
     }
     const hidden = leakyReLU(upsampledConv(leakyReLU(y), second.weight, second.bias, 2 * size, size, frames));
     const rows = third.bias.length;
     const pose = upsampledConv(hidden, third.weight, third.bias, size, rows, frames);
     if (scrambled) return pose;
+    const standing = gate ? linear(stance[1], leakyReLU(linear(stance[0], fixed))) : new Float32Array(rows);
     const xy = new Float32Array(pose.length);
-    for (let r = 0; r < rows; r++) for (let t = 0; t < frames; t++) xy[t * rows + r] = pose[r * frames + t];
+    for (let r = 0; r < rows; r++) for (let t = 0; t < frames; t++) xy[t * rows + r] = standing[r] + pose[r * frames + t];
     return xy;
   };
 }

@@ -331,9 +331,10 @@ def decoder_weights(autoencoder: torch.nn.Module) -> dict:
     """The decoder for decoder.js: its three convolutions without what `Decoder.forward` leaves out, 550,000 numbers.
 
     Of the first layer body and view, which do not change over time, need only the sum over the taps; of the last layer the
-    third coordinate is dropped.
+    third coordinate is dropped. A gated decoder has its linear layers beside them, 106,000 numbers.
     """
-    first, second, third = (layer for layer in autoencoder.decoder.model if isinstance(layer, torch.nn.Conv1d))
+    decoder = autoencoder.decoder
+    first, second, third = (layer for layer in decoder.model if isinstance(layer, torch.nn.Conv1d))
     moving, still = first.weight.split([CODE, 2 * CODE], 1)
     flat = torch.arange(3 * NUM_JOINTS).view(NUM_JOINTS, 3)[:, :2].flatten()
     layers = [(moving, first.bias), (second.weight, second.bias), (third.weight[flat], third.bias[flat])]
@@ -341,9 +342,14 @@ def decoder_weights(autoencoder: torch.nn.Module) -> dict:
     def numbers(tensor):
         return tensor.detach().float().cpu().numpy()
 
+    def layer(weight, bias):
+        return {"weight": packed(numbers(weight)), "bias": numbers(bias).tolist()}
+
+    gated = [decoder.gate, decoder.stance[0], decoder.stance[2]] if decoder.gated else []
     return {
-        "layers": [{"weight": packed(numbers(weight)), "bias": numbers(bias).tolist()} for weight, bias in layers],
+        "layers": [layer(weight, bias) for weight, bias in layers],
         "still": packed(numbers(still.sum(2))),
+        "gated": [layer(one.weight, one.bias) for one in gated],
         "scrambled": autoencoder.scrambled,
     }
 

@@ -91,6 +91,8 @@ def pose_features(x: Tensor) -> Tensor:
 
 
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
+#: A deviation that is too small to be divided by, torso lengths.
+STILL = 0.05
 
 
 def normalized_conv(a: int, b: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -101,7 +103,8 @@ def normalized_conv(a: int, b: int, kernel: int, stride: int = 1) -> nn.Sequenti
 
 def lean_encoder(width: int, kernel: int) -> nn.Sequential:
     """An encoder of `beyond`, one hidden layer on pose features: [B, 88, T] -> [B, 128, T], signed."""
-    return nn.Sequential(normalized_conv(POSE_FEATURES, width, kernel), nn.Conv1d(width, CODE, 1))
+    hidden = nn.Sequential(nn.Conv1d(POSE_FEATURES, width, kernel, padding=kernel // 2), nn.ReLU(inplace=True))
+    return nn.Sequential(hidden, nn.Conv1d(width, CODE, 1))
 
 
 #: Of a kernel of 7 on frames shown twice: which of 4 frames each tap meets, and which taps are to see another frame than the
@@ -145,27 +148,38 @@ class Decoder(nn.Module):
 
     The module list carries the published parameter names and is never called as such: `forward` computes the same with
     `upsampled_conv`, and adds the parts of body and view, which do not change over time, after the first convolution.
+
+    gated: not as published, how a movement and a body look depends on the view. The view code then scales what the first
+    convolution makes of the motion (by 0 to 2 a channel), and one hidden layer on body and view adds a pose that stands still.
     """
 
-    def __init__(self, dropout: float = 0.2):
+    def __init__(self, dropout: float = 0.2, gated: bool = False):
         super().__init__()
         up, pad = nn.Upsample(scale_factor=2), nn.ReflectionPad1d(3)
         sizes = [(3 * CODE, 2 * CODE), (2 * CODE, CODE), (CODE, 3 * NUM_JOINTS)]
         convs = [nn.Conv1d(a, b, 7, stride=2) for a, b in sizes]
         tail = [BitDropout(dropout), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(up, pad, convs[0], *tail, up, pad, convs[1], *tail, up, pad, convs[2])
+        self.gated = gated
+        if gated:
+            self.gate = nn.Linear(CODE, 2 * CODE)
+            self.stance = nn.Sequential(nn.Linear(2 * CODE, 2 * CODE), nn.LeakyReLU(0.2), nn.Linear(2 * CODE, ROWS))
 
     def forward(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
         """which: int64 [B], the row of `motion` that belongs to each row of body and view; None: each its own."""
         first, second, third = self.model[2], self.model[7], self.model[12]
         moving, still = first.weight.split([CODE, 2 * CODE], 1)
+        fixed = torch.cat([body, view], 1)
         y = upsampled_conv(motion, moving)
         y = y if which is None else y.index_select(0, which)  # whose gradient adds up in a fixed order
-        y = y + F.linear(torch.cat([body, view], 1), still.sum(2), first.bias)[..., None]
+        if self.gated:
+            y = y * (2 * torch.sigmoid(self.gate(view)))[..., None]
+        y = y + F.linear(fixed, still.sum(2), first.bias)[..., None]
         y = self.model[4](self.model[3](y))
         y = self.model[9](self.model[8](upsampled_conv(y, second.weight, second.bias)))
         weight, bias = (values.unflatten(0, (NUM_JOINTS, 3))[:, :2].flatten(0, 1) for values in (third.weight, third.bias))
-        return upsampled_conv(y, weight, bias)
+        pose = upsampled_conv(y, weight, bias)
+        return pose + self.stance(fixed)[..., None] if self.gated else pose
 
 
 class Autoencoder(nn.Module):
@@ -176,11 +190,12 @@ class Autoencoder(nn.Module):
     layout, static_rows, of the paper encoders: "trajectories" (a row is a coordinate over time) or "scrambled" (as released);
     the rows that the body and view encoders see (28 as released).
     width, kernel: channels and frames of the hidden layer of the lean encoders; that for the view has a third of the channels.
+    decoder: "paper" or "gated", see Decoder.
     """
 
     def __init__(
         self, encoder: str = "paper", *, layout: str = "trajectories", static_rows: int = ROWS,
-        width: int = 96, kernel: int = 5, dropout: float = 0.2,
+        width: int = 96, kernel: int = 11, decoder: str = "paper", dropout: float = 0.2,
     ):  # fmt: skip
         super().__init__()
         self.paper, self.scrambled = encoder == "paper", layout == "scrambled"
@@ -189,11 +204,12 @@ class Autoencoder(nn.Module):
             self.body_encoder = PaperEncoder(static_rows, 64, 128, CODE)
             self.view_encoder = PaperEncoder(static_rows, 64, 32, CODE)
         else:
-            self.norm = nn.BatchNorm1d(POSE_FEATURES, affine=False)  # the convolutions that follow scale and shift
+            self.register_buffer("center", torch.zeros(POSE_FEATURES))
+            self.register_buffer("spread", torch.ones(POSE_FEATURES))
             self.motion_encoder = lean_encoder(width, kernel)
             self.body_encoder = lean_encoder(width, kernel)
             self.view_encoder = lean_encoder(width // 3, kernel)
-        self.decoder = Decoder(dropout)
+        self.decoder = Decoder(dropout, decoder == "gated")
         if self.paper:
             for parameter in self.parameters():
                 if parameter.ndim > 1:
@@ -202,6 +218,17 @@ class Autoencoder(nn.Module):
     def arrange(self, x: Tensor) -> Tensor:
         """The rows of a pose as this network sees and makes them: [B, 30, T] -> [B, 30, T]."""
         return scramble(x) if self.scrambled else x
+
+    def measure(self, x: Tensor) -> None:
+        """Let the lean encoders see the features of poses like these, [N, 30, T], with mean 0 and deviation 1.
+
+        Those of the batch, as batch normalization has them, would depend on the few views in it, and take away from each walk what
+        it has in common with them. STILL is added to the deviation, so that nothing is made of joints that hardly move.
+        """
+        if not self.paper:
+            deviation, mean = torch.std_mean(pose_features(x), (0, 2))
+            self.center.copy_(mean)
+            self.spread.copy_(torch.hypot(deviation, torch.full_like(deviation, STILL)))
 
     def encode(self, x: Tensor, sequences: bool = False) -> Codes:
         """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ...
@@ -213,7 +240,7 @@ class Autoencoder(nn.Module):
             x = self.arrange(x)
             motion, body, view = self.motion_encoder(x), self.body_encoder(x), self.view_encoder(x)
             return Codes(motion, body.amax(2), view.amax(2), body, view)
-        x = self.norm(pose_features(x))
+        x = (pose_features(x) - self.center[:, None]) / self.spread[:, None]
         static = [(last, hidden(x)) for hidden, last in (self.body_encoder, self.view_encoder)]
         codes = (F.linear(y.mean(2), last.weight.squeeze(2), last.bias) for last, y in static)
         over_time = (last(y) if sequences else None for last, y in static)

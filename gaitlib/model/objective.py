@@ -84,14 +84,14 @@ def _decoded_terms(
 ) -> dict[str, Tensor]:  # fmt: skip
     """The terms on decoded poses, which are all decoded at once."""
     together, has_other = batch.synchronous[:anchors], _has_other(batch)[:anchors]
-    everyone = torch.ones_like(together)
+    everyone, by_another = torch.ones_like(together), weights.view_code_of == "another"
     # what to decode: whose motion, body and view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
     asked: dict[str, tuple[int, int, int, int, Tensor]] = {}
     if "reconstruction" in wanted:
         asked["reconstruction"] = (0, 0, 0, 0, everyone)
         asked["reconstruction_v"] = (1, 1, 1, 1, everyone)
     if wanted & {"view_exchange", "cycle"}:
-        asked["view_exchange"] = (0, 0, 1, 1, together)
+        asked["view_exchange"] = (1, 1, 2, 0, together & has_other) if by_another else (0, 0, 1, 1, together)
     if "view_swap" in wanted:
         asked["view_swap"] = (0, 0, 2, 0, has_other)
         if len(target) > 2 * len(batch.synchronous):  # else x_i is itself an anchor
@@ -129,9 +129,9 @@ def _decoded_terms(
     if "cycle" in wanted:
         exchanged = list(asked).index("view_exchange")
         again = autoencoder.encode(poses.split(anchors)[exchanged])
-        given = (motion[:anchors], *(code.split(anchors)[exchanged] for code in (body, view)))
+        given = motion.split(anchors)[of_motion[exchanged]], *(code.split(anchors)[exchanged] for code in (body, view))
         errors = sum(terms.squared_error(got, code) for got, code in zip(again[:3], given, strict=True))
-        result["cycle"] = terms.masked_mean(errors, together)
+        result["cycle"] = terms.masked_mean(errors, counts[exchanged])
     return {name: term for name, term in result.items() if name in wanted}
 
 

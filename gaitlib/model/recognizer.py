@@ -123,7 +123,8 @@ class GaitModel(nn.Module):
         layout: str = "trajectories",
         static_rows: int = ROWS,
         encoder_width: int = 96,
-        encoder_kernel: int = 5,
+        encoder_kernel: int = 11,
+        decoder: str = "paper",
         decoder_dropout: float = 0.2,
         recognizer: str = "lean",
         recognizer_width: int = 128,
@@ -138,8 +139,9 @@ class GaitModel(nn.Module):
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
         self.autoencoder = Autoencoder(
-            encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, dropout=decoder_dropout
-        )
+            encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, decoder=decoder,
+            dropout=decoder_dropout,
+        )  # fmt: skip
         self.recognizer = None
         if recognizer == "paper":
             self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)

@@ -118,11 +118,11 @@ READ = """async ([source, choices]) => {
 }"""
 
 
-@pytest.mark.parametrize("layout", ["trajectories", "scrambled"])
-def test_the_decoder_of_the_page_gives_what_torch_gives(offline, shapes, layout):
+@pytest.mark.parametrize(("layout", "decoder"), [("trajectories", "paper"), ("scrambled", "paper"), ("trajectories", "gated")])
+def test_the_decoder_of_the_page_gives_what_torch_gives(offline, shapes, layout, decoder):
     torch.manual_seed(0)
     windows, table = shapes.people()
-    explorer = ExchangeExplorer(Autoencoder(layout=layout), windows, table)
+    explorer = ExchangeExplorer(Autoencoder(layout=layout, decoder=decoder), windows, table)
     shares = [(0, 0, 0), (1, 0, 0), (0.3, 0.8, 0.5), (1, 1, 1)]
     choices = [dict(zip(("a", "b", "view", "body", "motion"), (0, 4, *share), strict=True)) for share in shares]
     results = offline(explorer.to_html()).evaluate(READ, [player._MODULE, choices])

@@ -71,6 +71,27 @@ def test_decoder_is_the_published_module_path(frames):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("frames", [16, 64])
+def test_the_gated_decoder_by_hand(frames):
+    """The view scales each channel of what moves by 0 to 2, and body and view add the same pose to every frame."""
+    torch.manual_seed(0)
+    decoder = Decoder(gated=True).double().eval()
+    motion, body, view = double(2, 128, frames), double(2, 128, seed=1), double(2, 128, seed=2)
+    gain = 2 / (1 + torch.exp(-(view @ decoder.gate.weight.T + decoder.gate.bias)))
+    assert ((gain > 0) & (gain < 2)).all()
+    a, b = decoder.stance[0], decoder.stance[2]
+    hidden = torch.cat([body, view], 1) @ a.weight.T + a.bias
+    still = torch.where(hidden < 0, 0.2 * hidden, hidden) @ b.weight.T + b.bias
+    plain = Decoder().double().eval()
+    for k in range(2):  # as published, with the motion's part of the first layer scaled for this walk
+        plain.load_state_dict({n: w for n, w in decoder.state_dict().items() if n.startswith("model.")})
+        plain.model[2].weight.data[:, :128] *= gain[k, :, None, None]
+        wanted = plain_decoder(plain, motion[[k]], body[[k]], view[[k]])[0] + still[k, :, None]
+        torch.testing.assert_close(decoder(motion, body, view)[k], wanted, rtol=0, atol=1e-10)
+    shared = decoder(motion, body, view, torch.tensor([1, 0]))
+    torch.testing.assert_close(shared, decoder(motion.flip(0), body, view), rtol=0, atol=1e-12)
+
+
 def test_decoder_dropout_is_as_large_as_told_and_only_in_training():
     torch.manual_seed(0)
     decoder = Decoder(dropout=0.5)
@@ -204,6 +225,25 @@ def test_codes_of_one_window_do_not_depend_on_the_others():
     model = Autoencoder("lean", width=12).eval()
     x = torch.randn(4, 30, 16)
     torch.testing.assert_close(model.encode(x).motion[2:3], model.encode(x[2:3]).motion, rtol=1e-4, atol=1e-5)
+
+
+def test_lean_encoders_see_measured_features_with_mean_0_and_deviation_1():
+    model, seen = Autoencoder("lean", width=12).double().eval(), []
+    model.motion_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = 3 + 2 * double(6, 30, 20)
+    x[:, 4] = 0.7  # a coordinate that does not move
+    model.measure(x)
+    model.encode(x)
+    torch.testing.assert_close(seen[0].mean((0, 2)), torch.zeros(88, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert (seen[0][:, 4] == 0).all()
+    torch.testing.assert_close(seen[0][:, 5].std(), torch.tensor(1.0, dtype=torch.float64), rtol=0, atol=2e-3)
+    moved = x.clone()
+    moved[0, 4] += 0.05  # torso lengths: not blown up
+    model.encode(moved)
+    torch.testing.assert_close(seen[1][0, 4], torch.ones(20, dtype=torch.float64), rtol=1e-4, atol=0)
+    again = Autoencoder("lean", width=12).double()
+    again.load_state_dict(model.state_dict())  # it is kept with the weights
+    assert torch.equal(again.encode(x).body, model.encode(x).body)
 
 
 def test_pose_features_by_hand():

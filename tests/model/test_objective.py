@@ -149,15 +149,22 @@ def slow_terms(model, x, target, batch, losses, decoded, frames):
         error([(decode(k, k, k), goal(k)) for k in first(anchors)]) / 2
         + error([(decode(PAIRS + k, PAIRS + k, PAIRS + k), goal(PAIRS + k)) for k in first(anchors)]) / 2
     )
-    exchanged = {k: decode(k, k, PAIRS + k) for k in first(together)}
-    result["view_exchange"] = error([(pose, goal(PAIRS + k)) for k, pose in exchanged.items()])
+    if losses.view_code_of == "another":  # x from x_v and the view code of x_i
+        made_of = {k: (PAIRS + k, other[k], k) for k in first(together) if k in with_other}
+    else:  # x_v from x and its own view code
+        made_of = {k: (k, PAIRS + k, PAIRS + k) for k in first(together)}
+    exchanged = {k: decode(walk, walk, seen) for k, (walk, seen, _) in made_of.items()}
+    result["view_exchange"] = error([(exchanged[k], goal(wanted)) for k, (_, _, wanted) in made_of.items()])
     result["view_swap"] = error([(decode(k, k, other[k]), goal(k)) for k in first(with_other)])
     if len(x) == 3 * PAIRS:
         back = error([(decode(other[k], other[k], k), goal(other[k])) for k in first(with_other)])
         result["view_swap"] = (result["view_swap"] + back) / 2
     again = {k: model.autoencoder.encode(pose[None]) for k, pose in exchanged.items()}
     result["cycle"] = mean(
-        [mse(c.motion[0], part(m[k], k)) + mse(c.body[0], b[k]) + mse(c.view[0], v[PAIRS + k]) for k, c in again.items()]
+        [
+            mse(again[k].motion[0], part(m[walk], walk)) + mse(again[k].body[0], b[walk]) + mse(again[k].view[0], v[seen])
+            for k, (walk, seen, _) in made_of.items()
+        ]
     )
     result["invariance_motion"] = mean([mse(m[k], m[PAIRS + k]) for k in together])
     result["invariance_body"] = mean([mse(b[k], b[PAIRS + k]) for k in anchors])
@@ -219,6 +226,9 @@ def assert_same(model, ours, wanted):
         ("as_published", ["losses.triplet_distance=scalar", "losses.body_over_time_rewards=change"], IN_BATCH, PAIRS, FRAMES),
         ("as_published", ["losses.reconstruction_error=frame", "losses.frame_by_frame=all"], IN_BATCH, PAIRS, FRAMES),
         ("as_published", ["losses.reconstruction_error=frame"], EVERYBODY, 2, 13),
+        ("as_published", ["losses.view_code_of=another", "model.decoder=gated"], EVERYBODY, 2, FRAMES),
+        ("as_published", ["losses.view_code_of=another", "losses.reconstruction_error=frame"], IN_BATCH, PAIRS, 13),
+        ("as_released", ["losses.view_code_of=another", "losses.view_exchange=1", "losses.cycle=1"], {}, PAIRS, FRAMES),
         ("as_published", ["model.layout=scrambled"], EVERYBODY, PAIRS, FRAMES),
         ("as_released", [], {}, PAIRS, FRAMES),
         ("as_released", ["losses.cycle=1", "losses.view_exchange=1", "losses.time_shift=window"], {}, 2, FRAMES),
