@@ -102,11 +102,13 @@ def test_a_term_is_there_exactly_where_it_has_a_weight(model, x):
         torch.testing.assert_close(term, alone[name])  # not yet weighted, and no term disturbs another
 
 
+@pytest.mark.parametrize("view_code_of", ["another", "partner"])
 @pytest.mark.parametrize("error", ["frame", "aligned"])
-def test_decoded_terms_by_loops(model, x, error):
+def test_decoded_terms_by_loops(model, x, error, view_code_of):
     target = x + 0.1
     measure = F.mse_loss if error == "frame" else lambda a, b: terms.aligned_error(a, b).mean()
     on = {"reconstruction": 1.0, "view_exchange": 1.0, "view_swap": 1.0, "reconstruction_error": error}
+    on["view_code_of"] = view_code_of
     result = found(model, x, decoded=3, target=target, **on)
     c = model.autoencoder.encode(x)
 
@@ -115,7 +117,10 @@ def test_decoded_terms_by_loops(model, x, error):
 
     own = [measure(decode(k, k, k), target[[k]]) for k in (0, 1, 2, 4, 5, 6)]
     torch.testing.assert_close(result["reconstruction"], torch.stack(own).mean())
-    exchanged = [measure(decode(k, k, k + 4), target[[k + 4]]) for k in (0, 2)]  # 1 and 3 are not synchronous
+    if view_code_of == "another":  # 0 alone is synchronous with its partner and has another person
+        exchanged = [measure(decode(4, 4, 1), target[[0]])]
+    else:  # 1 and 3 are not synchronous
+        exchanged = [measure(decode(k, k, k + 4), target[[k + 4]]) for k in (0, 2)]
     torch.testing.assert_close(result["view_exchange"], torch.stack(exchanged).mean())
     swapped = [measure(decode(k, k, 1 - k), target[[k]]) for k in (0, 1)]  # 2 and 3 have no other person
     torch.testing.assert_close(result["view_swap"], torch.stack(swapped).mean())
@@ -144,7 +149,7 @@ def test_code_terms_by_loops(model, x):
 
 @pytest.mark.parametrize("error", ["frame", "aligned"])
 def test_pairs_that_are_not_synchronous_do_not_count(model, x, error):
-    on = {"view_exchange": 1.0, "invariance_motion": 1.0, "reconstruction_error": error}
+    on = {"view_exchange": 1.0, "view_code_of": "partner", "invariance_motion": 1.0, "reconstruction_error": error}
     before = found(model, x, **on)
     moved = x.clone()
     moved[[1, 3, 5, 7]] = torch.randn(4, 30, 24)

@@ -222,8 +222,8 @@ class Autoencoder(nn.Module):
     def measure(self, x: Tensor) -> None:
         """Let the lean encoders see the features of poses like these, [N, 30, T], with mean 0 and deviation 1.
 
-        Those of the batch, as batch normalization has them, would depend on the few views in it, and take away from each walk what
-        it has in common with them. STILL is added to the deviation, so that nothing is made of joints that hardly move.
+        Those of the batch, as batch normalization has them, would depend on the few views in it, and take from each walk what it
+        has in common with them. The deviation is no smaller than STILL, so that nothing is made of joints that hardly move.
         """
         if not self.paper:
             deviation, mean = torch.std_mean(pose_features(x), (0, 2))
