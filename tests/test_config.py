@@ -159,6 +159,7 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("model.end_to_end=perhaps", "model.end_to_end = 'perhaps'"),
         ("model.window=15", "model.window = 15"),
         ("model.encoder_kernel=4", "model.encoder_kernel must be odd"),
+        ("model={encoder: paper, layout: scrambled}", "model.decoder must be paper where model.layout is scrambled"),
         ("evaluation.stride=0", "evaluation.stride = 0"),
         ("augmentation.mirror=1.1", "augmentation.mirror = 1.1"),
         ("losses.identity=-1", "losses.identity = -1"),

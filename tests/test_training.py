@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gaitlib import InputError, training
 from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import normalize
+from gaitlib.data.preprocess import mirror, normalize, opening_windows
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch
 from gaitlib.data.walkers import make_walkers
@@ -20,6 +20,7 @@ from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.model import losses as terms
 from gaitlib.model import objective
+from gaitlib.model.autoencoder import pose_features
 from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.discriminants import Discriminants, window_statistics
 from gaitlib.model.objective import Objective, loss_terms
@@ -369,6 +370,16 @@ def test_a_training_on_a_gpu_goes_on_without_one(split, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert train(config(), split, tmp_path / "run")["iteration"].tolist() == [2, 4, 6]
+
+
+def test_encoders_see_the_training_walks_with_mean_0(split, tmp_path):
+    train(config("training.iterations=2", "training.validate_every=2"), split, tmp_path)
+    walks = normalize(split.train)
+    x = opening_windows(walks, np.arange(len(walks)), load_model(tmp_path)[0].window)
+    features = torch.cat([pose_features(x), pose_features(mirror(x))])
+    autoencoder = load_model(tmp_path)[0].autoencoder
+    torch.testing.assert_close(autoencoder.center, features.mean((0, 2)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(autoencoder.spread**2, features.transpose(1, 2).flatten(0, 1).var(0) + 0.05**2, rtol=1e-3, atol=0)
 
 
 def test_the_seed_decides(split, tmp_path):

@@ -15,7 +15,7 @@ from gaitlib.evaluation.scorecard import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
 
-#: So many walks are embedded in a page at most. One takes 27 kB, the decoder 1.5 MB.
+#: So many walks are embedded in a page at most. One takes 27 kB, the decoder 1.8 MB.
 STATIC_WALKS = 24
 CODES = ("view", "body", "motion")
 
