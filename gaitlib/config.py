@@ -30,7 +30,7 @@ class Model(_Section):
     static_rows: int = Field(ge=1, le=30)
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
-    decoder: Literal["gated", "paper"]
+    decoder: Literal["gated", "paper"] = "paper"  # as all were when runs did not say
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
     recognizer_width: int = Field(ge=1)
@@ -54,7 +54,7 @@ class Losses(_Section):
     time_shift: Literal["window", "batch"]
     frame_by_frame: Literal["synchronous", "all"]
     view_exchange: float = Field(ge=0)
-    view_code_of: Literal["another", "partner"]
+    view_code_of: Literal["another", "partner"] = "partner"  # likewise
     view_swap: float = Field(ge=0)
     invariance_motion: float = Field(ge=0)
     invariance_body: float = Field(ge=0)
@@ -187,6 +187,8 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
         if not first["loc"]:
             raise InputError(f"{where}: {first['ctx']['error']}.") from None
         *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
+        if first["type"] == "missing":
+            raise InputError(f"{where}: {key} is missing; configs/default.yaml explains it.") from None
         where = next((sources[name] for name in (key, *outer) if name in sources), where) if sources else where
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 

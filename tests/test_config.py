@@ -1,5 +1,6 @@
 """The configuration: every key exists, is read and is checked; a wrong one is named with the nearest that is right."""
 
+import copy
 import inspect
 import re
 from pathlib import Path
@@ -179,6 +180,18 @@ def test_a_value_that_does_not_fit_is_named(change, key):
     assert key in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400  # the longest names all twelve losses
+
+
+def test_configurations_of_before_a_key_still_mean_what_they_did():
+    content = load_config("configs/as_published.yaml").model_dump(mode="json")
+    of_before = copy.deepcopy(content)
+    del of_before["model"]["decoder"], of_before["losses"]["view_code_of"]
+    assert resolve(of_before, "reports/before").model_dump(mode="json") == content
+    del of_before["losses"]["temperature"]
+    with pytest.raises(InputError) as error:
+        resolve(of_before, "reports/before")
+    assert str(error.value).startswith("reports/before: losses.temperature is missing; ")
+    assert len(str(error.value)) < 200
 
 
 def test_a_training_needs_a_loss():
