@@ -169,7 +169,7 @@ def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -
         measure = terms.change_over_time if weights.body_over_time_rewards == "constancy" else terms.sameness_over_time
         result["body_over_time"] = measure(a.body_sequence) + measure(v.body_sequence)
     if "triplet" in wanted:
-        every = torch.stack([codes.body, codes.view, codes.motion.amax(2)])  # [3, N, 128]
+        every = torch.stack([codes.body, codes.view, codes.motion.max(2).values])  # [3, N, 128]
         (x, x_v), x_i = every.split(len(batch.synchronous), 1)[:2], every.index_select(1, batch.other_person)
         (body_v, view_v, motion_v), (body_i, view_i, motion_i) = x_v, x_i  # of the same person, and of the same view
         like, unlike = torch.stack([body_v, view_i, motion_v]), torch.stack([body_i, view_v, motion_i])

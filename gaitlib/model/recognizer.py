@@ -100,7 +100,7 @@ class LeanRecognizer(nn.Module):
             (parts if known[name].ndim == 2 else dynamic).append(known[name])
         if dynamic:
             y = self.temporal(torch.cat(dynamic, 1))
-            parts += [y.mean(2), y.amax(2)]
+            parts += [y.mean(2), y.max(2).values]
         embedding = self.fc(self.dropout(torch.cat(parts, 1)))
         return embedding, self.fc_cls(self.neck(embedding))
 

@@ -3,12 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from gaitlib.model.autoencoder import (
     POSE_FEATURES,
     Autoencoder,
     BitDropout,
     Decoder,
+    features_conv,
     pose_features,
     scramble,
     unscramble,
@@ -22,6 +24,7 @@ PUBLISHED = {
     "view_encoder": {1: (64, 30, 3), 4: (32, 64, 3), 7: (128, 32, 3)},
     "decoder": {2: (256, 384, 7), 7: (128, 256, 7), 12: (45, 128, 7)},
 }
+LEAN_ENCODERS = ("motion_encoder", "body_encoder", "view_encoder")
 
 
 def double(*shape, seed=0):
@@ -228,22 +231,55 @@ def test_codes_of_one_window_do_not_depend_on_the_others():
 
 
 def test_lean_encoders_see_measured_features_with_mean_0_and_deviation_1():
-    model, seen = Autoencoder("lean", width=12).double().eval(), []
-    model.motion_encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    model = Autoencoder("lean", width=12).double().eval()
     x = 3 + 2 * double(6, 30, 20)
     x[:, 4] = 0.7  # a coordinate that does not move
     model.measure(x)
-    model.encode(x)
-    torch.testing.assert_close(seen[0].mean((0, 2)), torch.zeros(88, dtype=torch.float64), rtol=0, atol=1e-6)
-    assert (seen[0][:, 4] == 0).all()
-    torch.testing.assert_close(seen[0][:, 5].std(), torch.tensor(1.0, dtype=torch.float64), rtol=0, atol=2e-3)
+
+    def seen(x: torch.Tensor) -> torch.Tensor:
+        return (pose_features(x) - model.center[:, None]) / model.spread[:, None]
+
+    torch.testing.assert_close(seen(x).mean((0, 2)), torch.zeros(88, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert (seen(x)[:, 4] == 0).all()
+    torch.testing.assert_close(seen(x)[:, 5].std(), torch.tensor(1.0, dtype=torch.float64), rtol=0, atol=2e-3)
     moved = x.clone()
     moved[0, 4] += 0.05  # torso lengths: not blown up
-    model.encode(moved)
-    torch.testing.assert_close(seen[1][0, 4], torch.ones(20, dtype=torch.float64), rtol=1e-4, atol=0)
+    torch.testing.assert_close(seen(moved)[0, 4], torch.ones(20, dtype=torch.float64), rtol=1e-4, atol=0)
+    for poses in (x, moved):
+        codes = model.encode(poses, sequences=True)
+        for code, encoder in zip((codes.motion, *codes[3:]), LEAN_ENCODERS, strict=True):
+            torch.testing.assert_close(code, getattr(model, encoder)(seen(poses)), rtol=0, atol=1e-11)
     again = Autoencoder("lean", width=12).double()
     again.load_state_dict(model.state_dict())  # it is kept with the weights
     assert torch.equal(again.encode(x).body, model.encode(x).body)
+
+
+@pytest.mark.parametrize(("frames", "kernel"), [(64, 11), (16, 11), (11, 11), (12, 7), (9, 1), (33, 3)])
+def test_a_convolution_of_the_features_is_one_of_the_pose(frames, kernel):
+    torch.manual_seed(frames)
+    x, center, spread = double(3, 30, frames), double(88), 0.1 + double(88).abs()
+    weight, bias = double(5, 88, kernel).requires_grad_(), double(5).requires_grad_()
+    features = (pose_features(x) - center[:, None]) / spread[:, None]
+    plain = F.conv1d(features, weight, bias, padding=kernel // 2)
+    ours = features_conv(x, weight, bias, center, spread)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-11)
+    wanted = double(*plain.shape)
+    for a, b in zip(*(torch.autograd.grad((y * wanted).sum(), (weight, bias)) for y in (ours, plain)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def test_short_walks_and_short_floats_are_encoded_too():
+    torch.manual_seed(0)
+    model, x = Autoencoder("lean", width=12).eval(), torch.randn(2, 30, 40)
+    model.measure(x)
+    for frames in (4, 5, 10, 11):  # the kernel has 11
+        seen = (pose_features(x[..., :frames]) - model.center[:, None]) / model.spread[:, None]
+        torch.testing.assert_close(model.encode(x[..., :frames]).motion, model.motion_encoder(seen), rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = model.encode(x).motion.float()
+    error = (short - model.encode(x).motion).square().mean().sqrt() / short.std()
+    assert 1e-4 < error < 1e-2
 
 
 def test_pose_features_by_hand():
