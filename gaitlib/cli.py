@@ -215,29 +215,32 @@ def embed(run, data, out):
     """Give every walk of the data set DATA its vector by the checkpoint of RUN."""
     import torch
 
+    from gaitlib.config import config_folder, load_config
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.preprocess import normalize
     from gaitlib.evaluation.embedding import embed_walks
     from gaitlib.files import check_writable
-    from gaitlib.model.checkpoint import load_model
+    from gaitlib.model.checkpoint import load_model, settings_of
 
     check_writable(out)
     model, facts = load_model(run)
     dataset = GaitDataset.open(data)
-    settings = facts["config"]["evaluation"]
+    given = {"evaluation": settings_of(facts, run).get("evaluation", {})}
+    settings = load_config(config_folder() / "default.yaml", layers=[(run, given)]).evaluation
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = embed_walks(model, normalize(dataset), stride=settings["stride"], mirrored=settings["mirrored"], device=device)
+    found = embed_walks(model, normalize(dataset), stride=settings.stride, mirrored=settings.mirrored, device=device)
     found.save(out)
     click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
 
 
 def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...]):
     from gaitlib.experiment import Experiment, run_notebooks
+    from gaitlib.files import is_taken
     from gaitlib.model.checkpoint import load_model, released_files
     from gaitlib.runs import delete
 
     run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
-    if run.exists() and any(run.iterdir()):
+    if is_taken(run):
         raise InputError(f"{run} exists; give another --name.")
     load_model(checkpoint)  # what is wrong is said before anything is written
     checkpoint = ",".join(str(path.resolve()) for path in released_files(checkpoint) or [Path(checkpoint)])

@@ -1,6 +1,7 @@
 """The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -13,15 +14,16 @@ from gaitlib import InputError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch takes
 
 
 class Walkers(_Section):
     subjects: int = Field(ge=4, le=9999)
-    seed: int = Field(ge=0)
+    seed: _Seed
 
 
 class Model(_Section):
@@ -111,7 +113,7 @@ class Evaluation(_Section):
 
 
 class Config(_Section):
-    seed: int = Field(ge=0)
+    seed: _Seed
     protocol: str
     walkers: Walkers
     model: Model
@@ -124,6 +126,10 @@ class Config(_Section):
     def _shapes(self):
         if self.model.recognizer == "paper" and self.model.window % 2:
             raise ValueError("model.window must be even for the paper recognizer")
+        if len(set(self.model.features)) < len(self.model.features):
+            raise ValueError(f"model.features must name each once, not {', '.join(self.model.features)}")
+        if (decoded := round(self.training.frame_share * self.model.window)) < 3:
+            raise ValueError(f"training.frame_share leaves {decoded} of {self.model.window} frames; the decoder needs 3")
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
         if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):
@@ -167,7 +173,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Ite
         for parent in parents:
             place = place.setdefault(parent, {})
         try:
-            place[last] = yaml.safe_load(value)
+            place[last] = parse_yaml(value)
         except yaml.YAMLError:
             raise InputError(f"--set {text}: the value is not valid YAML.") from None
         _merge(content, nested, known, f"--set {text}")
@@ -193,10 +199,38 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
         raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key is given twice, of which the first would be lost, and in which dates stay text."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(text: str):
+    """What a YAML text says. Raises yaml.YAMLError where it is none, repeats a key, or contains itself."""
+    try:
+        content = yaml.load(text, _Loader)
+        json.dumps(content, default=str, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        raise yaml.YAMLError(str(error)) from None
+    return content
+
+
 def read_yaml(path: Path) -> dict:
     """The keys and values of a YAML file; InputError where it cannot be read or is something else."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
         raise InputError(f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}.") from None

@@ -26,11 +26,13 @@ from gaitlib.config import Config, load_config, resolve
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, normalize
 from gaitlib.data.protocol import Protocol, Split
+from gaitlib.data.sampling import example_walks
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
-from gaitlib.evaluation.results import Evaluation, evaluate
+from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.evaluation.scorecard import ExchangeErrors, exchange_errors, exchange_view, mean_walks
-from gaitlib.files import replacing
+from gaitlib.files import is_taken, replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
+from gaitlib.skeleton import NUM_JOINTS
 
 #: Ablations, codes and exchanged views are measured on so many people at most; intervals over more hardly narrow.
 MOST_PEOPLE = 100
@@ -82,10 +84,10 @@ class Experiment:
         os.chdir(root())
         changes, loaded = shlex.split(overrides), None
         if checkpoint and not config:
-            from gaitlib.model.checkpoint import load_model
+            from gaitlib.model.checkpoint import load_model, settings_of
 
             loaded = load_model(checkpoint)
-            settings = resolve(loaded[1]["config"], checkpoint)
+            settings = resolve(settings_of(loaded[1], checkpoint), checkpoint)
             if changes:
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "config.yaml"
@@ -214,21 +216,15 @@ class Experiment:
     def _example_windows(self) -> tuple:
         """(view, other view, the windows of a walk, of it from the other view, of another person there), or ()."""
         from gaitlib.data.preprocess import opening_windows
-        from gaitlib.data.sampling import example_triplet
 
         walks = self.split.validation.walks
-        views = walks.views
-        view, other = views[len(views) // 3], views[0]
-        index = walks.index
+        views, index = walks.views, walks.index
         try:
-            own, seen, _ = example_triplet(index, view, other)
+            x, x_v, _, donor = example_walks(index, views[len(views) // 3], views[0])
         except InputError:
             return ()
-        donor = index[(index["view"] == other) & (index["subject"] != index["subject"][own])].index[:1]
-        if not len(donor):
-            return ()
-        chosen = (normalize(walks.select(sequence=[index["sequence"][i]])) for i in (own, seen, *donor))
-        return view, other, [opening_windows(walk, [0], self.config.model.window) for walk in chosen]
+        chosen = (normalize(walks.select(sequence=[index["sequence"][i]])) for i in (x, x_v, donor))
+        return *index["view"][[x, x_v]], [opening_windows(walk, [0], self.config.model.window) for walk in chosen]
 
     def _pictures(self, model) -> dict:
         """For TensorBoard: the example as strips."""
@@ -333,20 +329,27 @@ class Experiment:
             )
         return learned
 
-    def _check_views(self) -> None:
-        """Raise InputError where the test people are seen from one view only."""
-        if len(views := self.split.test.walks.views) < 2:
+    def _check_test(self, walks: GaitDataset) -> None:
+        """Raise InputError where the test people are seen from one view only, or where no two views show the same."""
+        if len(views := walks.views) < 2:
             raise InputError(
                 f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
                 "recognition is measured across views, which needs a second one."
             )
+        try:
+            example_walks(walks.index, views[0], views[-1])
+        except InputError as reason:
+            raise InputError(f"Protocol {self.config.protocol}, test people: {reason}") from None
 
     def check(self) -> None:
         """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
-        if self.data or self.checkpoint:
-            self._check_views()
-        else:  # the walkers are not made for it
-            self.protocol.people([f"{n:03d}" for n in range(1, self.config.walkers.subjects + 1)])
+        from gaitlib.data.walkers import walkers_index
+
+        split = self.split if self.data or self.checkpoint else None
+        if not split:  # the walkers are not made for it
+            nothing = np.empty((0, NUM_JOINTS, 2), np.float32)
+            split = self.protocol.split(GaitDataset(walkers_index(self.config.walkers.subjects), nothing, nothing[..., 0]))
+        self._check_test(split.test.walks)
         if self.checkpoint:
             self._learned()
 
@@ -366,14 +369,17 @@ class Experiment:
 
         Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
         """
-        settings, test = self.config.evaluation, self.split.test
-        self._check_views()
+        test = self.split.test
+        self._check_test(test.walks)
         facts, learned = self._loaded[1], self._learned()
         embeddings = self.embeddings()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
-        evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, repeats=settings.bootstrap, seed=self.config.seed)
+        evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, **self.draws)
+        everybody = int(test.walks.index["subject"].nunique())
+        fewer = {"verification_people": VERIFICATION_PEOPLE, "study_people": MOST_PEOPLE}
         evaluation.metrics["counts"] = {
-            "people": int(test.walks.index["subject"].nunique()),
+            "people": everybody,
+            **{name: most for name, most in fewer.items() if most < everybody},
             "training_people": len(learned["train"]),
             "validation_people": len(learned["validation"]),
             "gallery": int(test.gallery.sum()),
@@ -382,6 +388,11 @@ class Experiment:
         history = self.history()
         evaluation.metrics["iterations"] = facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
+
+    @property
+    def draws(self) -> dict[str, int]:
+        """How the people are drawn again for intervals: for every `repeats` and `seed`."""
+        return {"repeats": self.config.evaluation.bootstrap, "seed": self.config.seed}
 
     @cached_property
     def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -423,7 +434,7 @@ class Experiment:
                 mirrored=settings.mirrored, seed=seed, device=_device(),
             )  # fmt: skip
             rows = list(tqdm(rows, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ))
-            table = ablation_table(rows, repeats=settings.bootstrap, seed=seed)
+            table = ablation_table(rows, **self.draws)
             _write(folder / "ablations.json", json.dumps(_no_nan(table)))
 
         folder = self._stage("ablations", self._evaluation_key, make)
@@ -440,7 +451,7 @@ class Experiment:
             gallery, probes = self._roles_of_few()
             found = scorecard(
                 self.model, *self._few_normalized, gallery, np.any(list(probes.values()), axis=0),
-                self._codes, repeats=self.config.evaluation.bootstrap, seed=self.config.seed,
+                self._codes, **self.draws,
             )  # fmt: skip
             _write(folder / "scorecard.json", json.dumps(_no_nan([asdict(measure) for measure in found])))
 
@@ -469,7 +480,7 @@ class Experiment:
         metrics = evaluation.metrics | {
             "ablations": ablations.to_dict("records"),
             "scorecard": scorecard.to_dict("records"),
-            "exchange": exchange.summary(repeats=self.config.evaluation.bootstrap, seed=self.config.seed) if exchange else {},
+            "exchange": exchange.summary(**self.draws) if exchange else {},
         }
         self.run.mkdir(parents=True, exist_ok=True)
         evaluation.embeddings.save(self.run / "embeddings.npz")
@@ -667,7 +678,9 @@ def run_experiment(
     settings = load_config(config, overrides)
     base = root()
     run = Path(reports) / (name or Path(config).stem)
-    if run.exists() and any(run.iterdir()) and not (resume or force):
+    if run.is_file():
+        raise InputError(f"{run} is a file; give another --name.")
+    if is_taken(run) and not (resume or force):
         raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
     experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
     experiment.check()

@@ -21,6 +21,11 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written, for want of permission; choose another.")
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether something is where a new folder is to be: a file, or a folder that is not empty."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what is there when the block ends takes the place of `path`.

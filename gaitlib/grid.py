@@ -30,7 +30,7 @@ from gaitlib import InputError, Interrupted
 from gaitlib.config import Config, config_folder, load_config, read_yaml
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.experiment import CHAPTERS, Experiment, root, run_experiment
-from gaitlib.files import replacing
+from gaitlib.files import is_taken, replacing
 from gaitlib.reports.provenance import fingerprint
 from gaitlib.runs import best_validation
 
@@ -105,13 +105,16 @@ class Grid:
             layers = list(_layers(path, file, chosen))
             points.append(Point(name, labels, load_config(file.base, layers=layers)))
         if not points:
-            raise InputError(f"{path}: leave_out leaves no point.")
+            empty = next((axis for axis, values in file.axes.items() if not values), None)
+            raise InputError(f"{path}: " + (f"axis {empty} has no value." if empty else "leave_out leaves no point."))
         _check_different(path, points)
         baseline = {axis: _label(file.baseline.get(axis, labels[0])) for axis, labels in axes.items() if axis != "seed"}
         return cls(path.stem, axes, points, baseline, file.data, file.notebooks)
 
 
 def _checked(path: Path) -> _File:
+    if not path.is_file():
+        raise InputError(f"There is no grid {path}; configs/grids/ has some to begin with.")
     content = read_yaml(path)
     try:
         return _File(**content)
@@ -419,7 +422,7 @@ def run_grid(
     os.chdir(base)
     grid = Grid.load(path)
     folder = (Path(reports) / (name or grid.name)).resolve()
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
+    if is_taken(folder) and not (resume and folder.is_dir()):
         raise InputError(f"{Path(reports) / folder.name} exists; give --resume to do what is missing, or another --name.")
     if resume and folder.is_dir() and not (folder / "grid.json").is_file():
         raise InputError(f"{Path(reports) / folder.name} is no grid's folder; give another --name.")

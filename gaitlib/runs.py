@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
 from gaitlib import InputError
@@ -60,7 +59,7 @@ def find_runs(reports: str | Path = "reports") -> list[Run]:
         folder = path.parent
         found.append(
             Run(
-                folder, folder.relative_to(reports).as_posix(), yaml.safe_load(path.read_text("utf-8")) or {},
+                folder, folder.relative_to(reports).as_posix(), _read_yaml(path),
                 read_json(folder / "metrics.json"), read_json(folder / "provenance.json"), best_validation(folder),
             )
         )  # fmt: skip
@@ -68,10 +67,21 @@ def find_runs(reports: str | Path = "reports") -> list[Run]:
 
 
 def read_json(path: Path) -> dict:
-    """The content of a JSON file; empty where it cannot be read."""
+    """The keys and values of a JSON file; empty where it cannot be read."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_yaml(path: Path) -> dict:
+    """Likewise: a damaged folder is listed with what can be read, and does not keep the others from being listed."""
+    from gaitlib.config import read_yaml
+
+    try:
+        return read_yaml(path)
+    except InputError:
         return {}
 
 

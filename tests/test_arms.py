@@ -79,3 +79,5 @@ def test_the_body_code_of_as_released_is_made_to_change(trained):
         assert (history["cycle"] > 0).all()
     elif name == "as_published":
         assert history["body_over_time"].iloc[-1] < 0.02
+    else:
+        assert "body_over_time" not in history

@@ -157,6 +157,11 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("training.optimizer=sgd", "training.optimizer = 'sgd'"),
         ("model.features=[pose, color]", "--set model.features=[pose, color]: model.features.1 = 'color'"),
         ("model.features=[]", "model.features = []"),
+        ("model.features=[motion, body, motion]", "model.features must name each once, not motion, body, motion"),
+        ("training.frame_share=0.03", "training.frame_share leaves 2 of 64 frames; the decoder needs 3"),
+        ("losses.reconstruction=.inf", "losses.reconstruction = inf"),
+        ("seed=9223372036854775808", "seed = 9223372036854775808"),
+        ("walkers.seed=9223372036854775808", "walkers.seed = 9223372036854775808"),
         ("model.end_to_end=perhaps", "model.end_to_end = 'perhaps'"),
         ("model.window=15", "model.window = 15"),
         ("model.encoder_kernel=4", "model.encoder_kernel must be odd"),
@@ -180,6 +185,26 @@ def test_a_value_that_does_not_fit_is_named(change, key):
     assert key in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400  # the longest names all twelve losses
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("training: {iterations: 7}\ntraining: {people: 3}\n", "'training' is given twice"),
+        ("training: {people: 3, iterations: 7, people: 4}", "'people' is given twice"),
+        ("training: &a {iterations: *a}", "Circular reference"),
+        ("training: {iterations: !!int many}", "invalid literal"),
+    ],
+)
+def test_yaml_that_would_lose_something_is_refused(file, text, words):
+    with pytest.raises(InputError, match=words) as error:
+        load_config(file(text))
+    assert str(error.value).startswith(f"{file(text)} is not valid YAML: ")
+
+
+def test_dates_in_yaml_are_text_and_anchors_work(file):
+    config = load_config(file("protocol: 2024-13-45\nlosses: {identity: &one 1.5, contrastive: *one}"), ["protocol=2024-10-11"])
+    assert (config.protocol, config.losses.identity, config.losses.contrastive) == ("2024-10-11", 1.5, 1.5)
 
 
 def test_configurations_of_before_a_key_still_mean_what_they_did():

@@ -3,13 +3,15 @@
 import json
 import threading
 
+import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
 
 from gaitlib import InputError, experiment
 from gaitlib.data.dataset import write_dataset
-from gaitlib.data.walkers import make_walkers
+from gaitlib.data.walkers import make_walkers, walkers_index
+from gaitlib.evaluation import results
 from gaitlib.experiment import Experiment, run_experiment
 from gaitlib.model import checkpoint
 
@@ -67,6 +69,56 @@ def test_people_whom_the_checkpoint_knows_are_no_test(make, monkeypatch):
     monkeypatch.setattr(Experiment, "embeddings", lambda self: pytest.fail("it is said before anything is measured"))
     with pytest.raises(InputError, match=r"mine tests 2 people on whom this checkpoint was trained or chosen, such as 007, 008;"):
         tested.evaluate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gallery": {"condition": "nm"}}, "walks are both gallery and LATER"),
+        ({"probes": {"LATER": {"condition": "nm", "run": 9}}}, "fits LATER"),
+        ({"gallery": {"run": 1, "view": "090"}, "probes": {"LATER": {"run": 2, "view": "090"}}}, "all seen from view 090"),
+        ({"test": "6"}, "Protocol mine, test people: The pictures need two views that show two people each"),
+        ({"test": "90-99"}, "has no 090"),
+    ],
+)
+@pytest.mark.parametrize("walkers", [False, True])
+def test_what_a_protocol_lacks_is_said_before_anything_is_made(make, workbook, monkeypatch, changes, words, walkers):
+    make(**changes)
+    monkeypatch.setattr(experiment, "write_dataset", lambda *_, **__: pytest.fail("walkers are made"))
+    with pytest.raises(InputError) as error:
+        run_experiment("configs/quick.yaml", ["protocol=mine"], data="" if walkers else "data/nine", cache="cache-of-nine")
+    assert words in str(error.value)
+    assert not (workbook / "reports" / "quick").exists()
+    assert not (workbook / "cache-of-nine").exists()
+
+
+def test_walkers_are_known_before_they_are_made():
+    made = [(w.subject, w.condition, w.run, w.view, w.recording, w.sequence) for w in make_walkers(2, 0, views=[0, 90])]
+    assert sorted(walkers_index(2, [0, 90]).itertuples(index=False, name=None)) == sorted(made)
+
+
+def test_a_run_cannot_take_the_place_of_a_file(workbook):
+    (workbook / "reports").mkdir()
+    (workbook / "reports" / "mine").write_text("read me")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="reports/mine is a file; give another --name"):
+            run_experiment("configs/quick.yaml", name="mine", resume=resume)
+
+
+def test_measures_measured_on_of_the_people_say_so(workbook, small_run, monkeypatch):
+    opened = Experiment.open(checkpoint=str(small_run))
+    counts = opened.evaluate().metrics["counts"]
+    people = counts["people"]
+    assert not {"verification_people", "study_people"} & set(counts)
+    for module in (results, experiment):
+        monkeypatch.setattr(module, "VERIFICATION_PEOPLE", people - 1)
+    monkeypatch.setattr(experiment, "MOST_PEOPLE", people - 2)
+    found = opened.evaluate()
+    counts = found.metrics["counts"]
+    assert (counts["verification_people"], counts["study_people"]) == (people - 1, people - 2)
+    assert {len(np.unique(s.person)) for s in found.scores.values()} == {people - 1}
+    assert results.measured_on(counts, "study_people").startswith(f"Measured on {people - 2} of the {people} people")
+    assert results.measured_on({"people": 20}, "study_people") == "Measured on all 20 people."
 
 
 def test_a_training_is_not_deleted_while_another_run_makes_it(make):

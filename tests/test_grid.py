@@ -179,6 +179,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
         ({"leave_out": [{"sed": 0}]}, "there is no axis 'sed'"),
         ({"leave_out": [{"seed": 7}]}, "seed has no value '7'"),
         ({"leave_out": [{"seed": [0, 1]}]}, "leaves no point"),
+        ({"axes": {"seed": []}}, "axis seed has no value"),
         ({"baseline": {"seed": 0}}, "baseline: there is no axis 'seed'"),
         ({"notebooks": ["05_more"]}, "notebooks"),
         ({"base": "none.yaml"}, "none.yaml cannot be read"),
@@ -205,6 +206,8 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
     (clone / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         run_grid("g.yaml", reports="file")
+    with pytest.raises(InputError, match=r"There is no grid none.yaml; configs/grids/ has some"):
+        run_grid("none.yaml")
     with pytest.raises(InputError, match=r"No dask scheduler answers at tcp://127.0.0.1:9|needs dask"):
         run_grid("g.yaml", scheduler="tcp://127.0.0.1:9")
     assert not (clone / "reports").exists()
@@ -415,6 +418,15 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "g/contrastive-0.0_seed-0  2026-01-01 00:00  walkers        0       20.0%   80.0%" in out
     assert 'href="g/contrastive-0.0_seed-0/index.html"' in (base / "reports" / "index.html").read_text()
+
+    for name, text in (("torn", "a: ["), ("list", "- a"), ("odd", "seed: 1")):
+        (base / "reports" / name).mkdir()
+        (base / "reports" / name / "config.yaml").write_text(text)
+        (base / "reports" / name / "metrics.json").write_text("[1]")
+    listed = {run.name: run.config for run in find_runs()}
+    assert [listed[name] for name in ("torn", "list", "odd")] == [{}, {}, {"seed": 1}]
+    main(["runs", "odd"], standalone_mode=False)
+    assert "odd" in capsys.readouterr().out
 
     for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "ablations-0123456789abcdef", "mine"):
         (base / "cache" / name).mkdir(parents=True)

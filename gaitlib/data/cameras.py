@@ -99,8 +99,8 @@ def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fp
     ground = joints[..., [0, 2]]
     known = np.isfinite(ground)
     mean = np.where(known, ground, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    centre = np.where(np.isfinite(ground[:, MID_HIP]), ground[:, MID_HIP], mean)
-    ground = ground - centre[:, None]
+    center = np.where(np.isfinite(ground[:, MID_HIP]), ground[:, MID_HIP], mean)
+    ground = ground - center[:, None]
     to_left = np.einsum("tjk,tk->tj", ground, left)
     ahead = np.einsum("tjk,tk->tj", ground, walking)
     turn = np.radians(np.asarray(angles, dtype=np.float64))[:, None, None]

@@ -4,7 +4,7 @@ A data set folder holds
     index.csv        one row a walk: sequence, recording, subject, condition, run, view, start, frames, fps, source
     poses.npy        float32 [frames of all walks, 15, 2], the walks end to end, pixels or any other unit, NaN = missing
     confidence.npy   float32 [frames of all walks, 15], 0..1
-    dataset.json     schema version, joint names, fingerprint, licence and citation, and what was left out and why
+    dataset.json     schema version, joint names, fingerprint, license and citation, and what was left out and why
 Image axes: x to the right, y down.
 """
 
@@ -151,7 +151,7 @@ class GaitDataset:
         if choices.get("frames"):
             said.append(f"one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
         for step, count in self.info.get("repair", {}).get("changed", {}).items():
-            said.append(f"repair {step}: {count} joints changed")
+            said.append(f"repair {step}: {count} {'joint pairs' if step == 'flips' else 'joints'} changed")
         for entry in self.info.get("remarks", []):
             more = f" and {entry['walks'] - 1} more" * (entry["walks"] > 1)
             said.append(f"{entry['remark']}: {entry['first']}{more}")
@@ -197,7 +197,7 @@ def write_dataset(
     walks: Iterable[Walk],
     *,
     name: str,
-    licence: str = "",
+    license: str = "",
     citation: str = "",
     left_out: list[dict] | None = None,
     notes: dict | None = None,
@@ -227,7 +227,7 @@ def write_dataset(
         if not draft.walks:
             why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
             raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
-        info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "licence": licence, "citation": citation}
+        info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "license": license, "citation": citation}
         draft.publish(info | {"left_out": left_out, **(notes or {})})
     return GaitDataset.open(folder)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.files import replace_folder, replacing
+from gaitlib.files import is_taken, replace_folder, replacing
 from gaitlib.skeleton import NUM_JOINTS
 
 COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
@@ -32,7 +32,7 @@ class Draft:
     """
 
     def __init__(self, folder: Path, key: str = ""):
-        if folder.exists() and not (folder / "dataset.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if is_taken(folder) and not (folder / "dataset.json").exists():
             raise InputError(f"{folder} exists and is not a data set folder; choose another --out, nothing was written.")
         self.folder, self.key = folder, key
         try:
@@ -105,8 +105,9 @@ class Draft:
         self.walks += 1
 
     def _write_row(self, cells) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
+        text, cells = io.StringIO(), list(cells)
+        quoting = csv.QUOTE_ALL if "\r" in "".join(map(str, cells)) else csv.QUOTE_MINIMAL  # which would leave it as it is
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(cells)
         line = text.getvalue().encode("utf-8", "backslashreplace")  # names of files may be no text
         self.index.write(line)
         self.digest.index.update(line)
@@ -128,7 +129,12 @@ class Draft:
         self.recorded = self.walks
 
     def publish(self, info: dict) -> None:
-        """Put the data set in its place, an older one is replaced. info: for dataset.json; the fingerprint is added."""
+        """Put the data set in its place, an older one is replaced. info: for dataset.json; the fingerprint is added.
+
+        Raises InputError, and leaves the older one, where what was written cannot be opened.
+        """
+        from gaitlib.data.dataset import GaitDataset
+
         for array in (self.poses, self.confidence):
             array.finish()
         self.index.close()
@@ -136,6 +142,7 @@ class Draft:
         (self.path / "dataset.json").write_text(json.dumps(info, indent=1))
         (self.path / "state.json").unlink(missing_ok=True)
         self.path.chmod(0o755)
+        GaitDataset.open(self.path)
         replace_folder(self.path, self.folder)
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, Walk
 from gaitlib.data.formats.plain import CONFIDENCES, POSITIONS
+from gaitlib.files import is_taken
 from gaitlib.skeleton import JOINTS
 
 #: The keypoints of COCO in their order; None is one that the 15 joints lack.
@@ -48,7 +49,7 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
     out = Path(out)
     if format not in EXPORTS:
         raise InputError(f"--format {format!r} cannot be written; choose from {', '.join(EXPORTS)}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise InputError(f"{out} exists and is not an empty folder; choose another --out, nothing was written.")
     for row in dataset.index.itertuples():
         for label in (row.subject, row.view, row.recording):

@@ -64,7 +64,7 @@ def prepare(
 
         try:
             return write_dataset(
-                out, noting(), name=known.dataset or source.name, licence=known.licence, citation=known.citation,
+                out, noting(), name=known.dataset or source.name, license=known.license, citation=known.citation,
                 left_out=tally.left_out, notes=notes, draft=draft,
             )  # fmt: skip
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from gaitlib import InputError
+from gaitlib.config import parse_yaml
 from gaitlib.data.dataset import GaitDataset
 
 _KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
@@ -36,7 +37,7 @@ class Protocol:
     def load(cls, path: str | Path) -> "Protocol":
         path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = parse_yaml(path.read_text(encoding="utf-8"))
         except OSError:
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
             raise InputError(f"There is no protocol {path}; the folder has: {known}.") from None
@@ -48,6 +49,10 @@ class Protocol:
             raise InputError(f"{path}: probes must name at least one probe set.")
         if not all(isinstance(part, dict) for part in (content["gallery"], *content["probes"].values())):
             raise InputError(f"{path}: gallery and each probe set select walks by keys, as {{condition: nm, run: 1-4}}.")
+        if "mean" in content["probes"]:
+            raise InputError(f"{path}: a probe set cannot be called mean, which is what the mean of all is called.")
+        if content["name"] != path.stem:
+            raise InputError(f"{path}: its name is {content['name']!r}; write that of the file, {path.stem!r}.")
         if type(content["validation"]) is not int:
             raise InputError(f"{path}: validation is a number of people, not {content['validation']!r}.")
         return cls(**content)
@@ -136,7 +141,7 @@ class Split:
 def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
     """Resolve "1-74", "75-", "2-10306:2, 10307" or a list of names against the people of a data set."""
     if isinstance(wanted, list):
-        chosen, known = [str(w) for w in wanted], set(people)
+        chosen, known = list(dict.fromkeys(str(w) for w in wanted)), set(people)
         unknown = [w for w in chosen if w not in known]
     else:
         numbers = {int(p): p for p in people if p.isdecimal()}

@@ -1,11 +1,13 @@
 """Training batches as index arrays: people-balanced anchors, their other view, and another person in the same view."""
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
 from gaitlib import InputError
+from gaitlib.data.dataset import sorted_views
 
 
 @dataclass(frozen=True)
@@ -191,20 +193,30 @@ class BatchSampler:
         return np.where(weight.max(1) > 0, other, self.of_subject.draw_other(subject, anchor, for_any))
 
 
-def example_triplet(index: pd.DataFrame, view: str, other_view: str) -> tuple[int, int, int]:
-    """Three walks to look at: x, x_v (the same recording, or else the same person, in other_view), x_i (another person, view).
+def example_walks(index: pd.DataFrame, view: str, other_view: str) -> tuple[int, int, int, int]:
+    """Four walks to look at: x, x_v (the same recording, or else the same person, in other_view), x_i (another person, view), and
+    another person in other_view, whose view code x can be given.
 
-    index: a data set's table. Returns their row numbers; the first that fit. Raises InputError where a view has too few people.
+    index: a data set's table. Where there are no such walks in these views, those of the first two views that have them. Returns
+    their row numbers; the first that fit. Raises InputError where no two views have them.
     """
-    here, there = index[index["view"] == view], index[index["view"] == other_view]
-    both = here[here["subject"].isin(there["subject"])]
-    if both.empty or here["subject"].nunique() < 2:
-        raise InputError(f"No two people are seen from view {view} with one of them also from {other_view}.")
+    people = {name: set(walks) for name, walks in index.groupby("view")["subject"]}
+    for here, there in [(view, other_view), *permutations(sorted_views(people), 2)]:
+        seen_here, seen_there = people.get(here, set()), people.get(there, set())
+        if here != there and min(len(seen_here), len(seen_there)) > 1 and seen_here & seen_there:
+            break
+    else:
+        raise InputError(
+            "The pictures need two views that show two people each, and one of them in both; no two views of "
+            f"{', '.join(sorted_views(people))} do."
+        )
+    here, there = index[index["view"] == here], index[index["view"] == there]
+    both = here[here["subject"].isin(seen_there)]
     seen = there["subject"] + "/" + there["recording"]
     synchronous = both[(both["subject"] + "/" + both["recording"]).isin(seen)]
     x = (synchronous if len(synchronous) else both).index[0]
     same = there[there["subject"] == index["subject"][x]]
     twin = same[same["recording"] == index["recording"][x]]
     x_v = (twin if len(twin) else same).index[0]
-    x_i = here[here["subject"] != index["subject"][x]].index[0]
-    return int(x), int(x_v), int(x_i)
+    x_i, other = (some[some["subject"] != index["subject"][x]].index[0] for some in (here, there))
+    return int(x), int(x_v), int(x_i), int(other)

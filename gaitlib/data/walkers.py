@@ -43,6 +43,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
@@ -145,6 +146,19 @@ class Recording:
     angles: np.ndarray
     cadence: float
     stature: float
+
+
+def walkers_index(subjects: int, views: Sequence[int] = range(0, 181, 18)) -> pd.DataFrame:
+    """Who `make_walkers` makes, without making them: columns subject, condition, run, view, recording, sequence."""
+    rows = [
+        (f"{subject:03d}", condition, run, f"{view:03d}")
+        for subject in range(1, subjects + 1)
+        for condition, run in RECORDINGS
+        for view in views
+    ]
+    index = pd.DataFrame(rows, columns=["subject", "condition", "run", "view"])
+    recording = index["subject"] + "-" + index["condition"] + "-" + index["run"].map("{:02d}".format)
+    return index.assign(recording=recording, sequence=recording + "-" + index["view"])
 
 
 def make_walkers(

@@ -145,7 +145,7 @@ def _partners(index: pd.DataFrame, same: list[str], other: str, rng: np.random.G
 def cycle_consistency(
     model: GaitModel, walks: NormalizedWalks, *, most: int = 600, repeats: int = 2000, seed: int = 0
 ) -> list[Measure]:
-    """What is left of each code after its walk was decoded in another view and encoded again.
+    """How far each code is from itself after its walk was decoded with another view code and encoded again.
 
     The motion and body codes of a walk are decoded with the view code of another walk; the error of each code is the mean
     distance from what went in over that of two walks taken at random (1: no more alike than strangers). At most `most` walks.

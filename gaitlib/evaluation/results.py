@@ -134,6 +134,16 @@ def exchange_frame(summary: Mapping[str, list[float]]) -> pd.DataFrame:
     return pd.DataFrame({"error (% of torso length)": texts})
 
 
+def measured_on(counts: Mapping, key: str) -> str:
+    """How many of the test people a measure was taken on, a sentence; key: `verification_people` or `study_people` of counts."""
+    if key not in counts:
+        return f"Measured on all {counts['people']:,} people." if counts else ""
+    return (
+        f"Measured on {counts[key]:,} of the {counts['people']:,} people, spread evenly over their list. Among fewer people "
+        "one is found more easily, so compare with results on as many only."
+    )
+
+
 def with_interval(value: float | None, low: float | None = None, high: float | None = None) -> str:
     """A share with its interval, in percent: "95.3 [91.2, 98.4]"."""
     value, *ends = np.array([value, low, high], float)  # None, as in JSON, is NaN

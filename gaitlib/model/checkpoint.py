@@ -1,14 +1,16 @@
 """Checkpoints: weights as safetensors that describe their own network, the state that resuming needs, and released weights."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gaitlib import InputError
-from gaitlib.config import config_folder, load_config
+from gaitlib.config import Model, config_folder, load_config
 from gaitlib.files import replacing
 from gaitlib.model.recognizer import FEATURES, GaitModel
 
@@ -70,13 +72,43 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        model = GaitModel(**json.loads(metadata["model"]))
-        facts = json.loads(metadata["facts"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint of this program ({error}).") from None
+        settings, facts = (json.loads(metadata[name]) for name in ("model", "facts"))
+        _check_settings(settings)
+        if not isinstance(facts, dict) or not isinstance(facts.get("config", {}), dict):
+            raise ValueError("its facts are no keys and values")
+        with torch.device("meta"):  # nothing is allocated before the shapes are known to fit
+            model = GaitModel(**settings)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as a checkpoint of this program ({why}).") from None
     _check_fit(weights, model, str(path))
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, assign=True)
     return model.eval(), facts
+
+
+def _check_settings(settings: dict) -> None:
+    """Raises ValueError where these are no settings of a network; what older checkpoints do not say is as it was."""
+    if not isinstance(settings, dict):
+        raise ValueError("its settings are no keys and values")
+    known = {name: p.default for name, p in signature(GaitModel).parameters.items() if name in Model.model_fields}
+    given = {name: value for name, value in settings.items() if name in known}
+    if given.get("recognizer") == "none":  # an autoencoder alone
+        del given["recognizer"]
+    try:
+        Model(**known | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from None
+    people = settings["people"], settings.get("discriminant_people", 0)
+    if not all(type(count) is int and count >= 0 for count in people):
+        raise ValueError(f"people = {people[0]!r} and {people[1]!r}")
+
+
+def settings_of(facts: dict, where: str | Path) -> dict:
+    """The configuration that a checkpoint was trained with, from its facts; InputError where it has none."""
+    if "config" not in facts:
+        raise InputError(f"{where} does not say with which configuration it was trained; name one, or train anew.")
+    return facts["config"]
 
 
 def load_released(files: list[Path], features: list[str] | None = None) -> tuple[GaitModel, dict]:

@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from markupsafe import Markup
 
 from gaitlib import InputError
-from gaitlib.config import Config, config_folder, resolve
+from gaitlib.config import Config, config_folder, read_yaml, resolve
 from gaitlib.data.protocol import Protocol
 from gaitlib.display import figures
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
@@ -45,7 +44,7 @@ class Run:
     @cached_property
     def config(self) -> Config:
         path = self.folders[0] / "config.yaml"
-        return resolve(yaml.safe_load(path.read_text()), str(path))
+        return resolve(read_yaml(path), str(path))
 
     @cached_property
     def metrics(self) -> list[dict]:
@@ -83,8 +82,11 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     """Write the page OUT/index.html that compares runs with the first of them.
 
     texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, one is not
-    finished, or they were measured on other data or other people.
+    finished, they were measured on other data or other people, or OUT is a run or a grid itself.
     """
+    out = Path(out)
+    if any((out / file).exists() for file in ("config.yaml", "grid.json")):
+        raise InputError(f"{out} is a run or a grid, whose page would be lost; give another --name.")
     runs = [Run.open(text) for text in texts]
     if len(runs) < 2:
         raise InputError("Give two runs or more to compare.")
@@ -128,7 +130,6 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
         facts=_differing(facts),
         people=len(first.matrices[sets[0]].people),
     )
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     write_page(out / "index.html", page)
     return out / "index.html"

@@ -20,7 +20,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from gaitlib.evaluation.results import RANKING, VERIFICATION
+from gaitlib.evaluation.results import RANKING, VERIFICATION, measured_on
 from gaitlib.files import replacing
 from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 
@@ -262,8 +262,8 @@ def _verification(sheet: Worksheet, metrics: Mapping) -> None:
     note = (
         "Pairs of walks from different views. TAR at FAR: share of pairs of one person that are accepted where that share of the "
         "other pairs is. DIR at FAR: half of the people are not enrolled; share of probes of the others that are found, where "
-        "that share of the strangers' probes is let in. Intervals are over people."
-    )
+        "that share of the strangers' probes is let in. Intervals are over people. "
+    ) + measured_on(metrics.get("counts") or {}, "verification_people")
     _table(sheet, "Verification and open set", note, ["Probe set", "Measure"], _ENDS, rows)
 
 
@@ -281,8 +281,8 @@ def _ablations(sheet: Worksheet, metrics: Mapping) -> None:
     ]
     note = (
         "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
-        "ones. Codes: linear discriminants of single codes. Difference: against the first row, for the same people."
-    )
+        "ones. Codes: linear discriminants of single codes. Difference: against the first row, for the same people. "
+    ) + measured_on(metrics.get("counts") or {}, "study_people")
     _table(sheet, "What recognition rests on", note, ["Kind", "Ablation"], columns, rows)
 
 
@@ -290,9 +290,9 @@ def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
     rows = [[m["code"], m["name"], m["wanted"], m["value"], m["low"], m["high"], m["chance"]] for m in metrics["scorecard"]]
     note = (
         "Probes: accuracy of a simple classifier on the code. Within / between: distance of codes that should agree over that of "
-        "codes that should not. Lost in a cycle: what is left after decoding in another view and encoding again, over the "
-        "distance of two random walks. Chance: of knowing nothing."
-    )
+        "codes that should not. Lost in a cycle: how far a code is from itself after decoding with the view code of another walk "
+        "and encoding again, over the distance of two random walks. Chance: of knowing nothing. "
+    ) + measured_on(metrics.get("counts") or {}, "study_people")
     _table(sheet, "Are the codes taken apart?", note, ["Code", "Measure", "Wanted"], [*_ENDS, "Chance"], rows)
     below = 7 + len(rows)
     if metrics.get("exchange"):

@@ -34,7 +34,7 @@ def content(folder):
 
 
 def test_walks_come_back_as_they_went_in(tmp_path):
-    written = write_dataset(tmp_path / "d", iter(walks()), name="few", licence="none", citation="nobody", notes={"seed": 7})
+    written = write_dataset(tmp_path / "d", iter(walks()), name="few", license="none", citation="nobody", notes={"seed": 7})
     opened = GaitDataset.open(str(tmp_path / "d"))
     assert len(written) == len(opened) == 4
     for given, found in zip(walks(), opened, strict=True):
@@ -44,7 +44,7 @@ def test_walks_come_back_as_they_went_in(tmp_path):
             assert getattr(found, key) == getattr(given, key), key
     assert opened.name == "few"
     assert opened.views == ["000", "018", "090"]
-    expected = {"schema": SCHEMA, "name": "few", "joints": list(JOINTS), "walks": 4, "frames": 104, "licence": "none",
+    expected = {"schema": SCHEMA, "name": "few", "joints": list(JOINTS), "walks": 4, "frames": 104, "license": "none",
                 "citation": "nobody", "left_out": [], "seed": 7}  # fmt: skip
     assert {k: v for k, v in opened.info.items() if k != "fingerprint"} == expected
 
@@ -64,12 +64,13 @@ def test_what_was_decided_when_the_files_were_read_is_said(tmp_path):
     notes = {
         "layouts": {"COCO17": 3, "HALPE26": 1},
         "choices": {"walks": 1, "frames": 20},
-        "repair": {"steps": "gaps=5", "changed": {"gaps": 7}},
+        "repair": {"steps": "flips=10,gaps=5", "changed": {"flips": 2, "gaps": 7}},
         "remarks": [{"remark": "a guess", "first": "001/090", "walks": 1}, {"remark": "another", "first": "002", "walks": 4}],
     }
     assert write_dataset(tmp_path / "d", walks(), name="few", notes=notes).preparation == [
         "layout COCO17: 3 walks read, HALPE26: 1 walks read",
         "one of several people had to be chosen in 20 frames of 1 walks",
+        "repair flips: 2 joint pairs changed",
         "repair gaps: 7 joints changed",
         "a guess: 001/090",
         "another: 002 and 3 more",

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gaitlib import InputError, cli
 from gaitlib.data import draft as module
-from gaitlib.data.dataset import write_dataset
+from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.draft import Draft
 from gaitlib.data.formats import reading
 from gaitlib.data.walkers import make_walkers
@@ -204,6 +204,29 @@ def test_the_old_data_set_stays_until_the_new_one_is_whole(source, whole, monkey
     assert content(out) == before
     assert "Going on" in prepare(source, "--repair", "flips,gaps=3").output
     assert content(out) == whole
+
+
+def test_names_with_line_ends_come_back(source, walk):
+    folder = source.parent / "odd"
+    places = ["a\rb", "c\nd", 'e"\r\n,f']
+    for number, place in enumerate(places):
+        (folder / place).mkdir(parents=True)
+        write(folder / place / f"{number:03d}-nm-01-090.json", walk, 20)
+    assert prepare(folder).exit_code == 0
+    found = GaitDataset.open(source.parent / "out").index
+    assert sorted(found["source"]) == [f"{place}/{number:03d}-nm-01-090" for number, place in enumerate(places)]
+
+
+def test_what_cannot_be_opened_does_not_replace_a_data_set(source, walk, monkeypatch):
+    out = source.parent / "out"
+    write_dataset(out, [walk], name="old")
+    before = content(out)
+    written = Draft._write_row
+    monkeypatch.setattr(Draft, "_write_row", lambda self, cells: written(self, [*cells, "one too many"]))
+    result = prepare(source)
+    assert (result.exit_code, "damaged" in result.output) == (2, True)
+    assert content(out) == before
+    assert sorted(path.name for path in source.parent.iterdir()) == ["out", "poses"]
 
 
 def test_an_error_of_the_input_leaves_nothing(source):

@@ -169,7 +169,7 @@ def test_both_formats_become_data_sets(tmp_path):
     write_recording(tmp_path, semicircle())
     known = formats.FORMATS["kinect"]
     walks = formats.read(tmp_path, "kinect", cameras="0:90:45", left_out=[])
-    data = write_dataset(tmp_path / "out", walks, name=known.dataset, licence=known.licence, citation=known.citation)
+    data = write_dataset(tmp_path / "out", walks, name=known.dataset, license=known.license, citation=known.citation)
     assert data.views == ["000", "045", "090"]
     assert "AAAI 2015" in data.info["citation"]
 

@@ -76,6 +76,11 @@ def test_names_that_are_the_same_number_are_not_chosen_by_number():
     assert people(protocol(train=numbered(1, 8), test=["12"]).split(data).test) == ["12"]
 
 
+def test_who_is_named_twice_counts_once():
+    with pytest.raises(InputError, match="3 training people are too few"):
+        protocol(train=["001", "001", "002", "003"], test=["004"]).split(dataset_of(numbered(1, 4)))
+
+
 def test_a_list_may_name_people_without_numbers():
     split = protocol(train=["ann", "bob", "eve", "7"], test=["joe"]).split(dataset_of(["ann", "bob", "eve", "joe", "7"]))
     assert len(people(split.train)) == len(people(split.validation)) == 2
@@ -179,6 +184,8 @@ def test_a_file_is_loaded(tmp_path):
         {"probes": ["NM"]},
         {"probes": {"NM": "5-6"}},
         {"gallery": ["nm"]},
+        {"probes": {"mean": {"run": 5}}},
+        {"name": "other"},
     ],
 )
 def test_a_file_with_other_keys_or_values_is_an_input_error(tmp_path, changes):

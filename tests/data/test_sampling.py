@@ -8,7 +8,7 @@ import pytest
 
 from gaitlib import InputError
 from gaitlib.data.dataset import COLUMNS
-from gaitlib.data.sampling import BatchSampler, example_triplet
+from gaitlib.data.sampling import BatchSampler, example_walks
 
 WINDOW = 64
 
@@ -331,7 +331,7 @@ def test_the_same_recording_name_of_two_people_is_two_recordings():
         assert batch.synchronous.all()
 
 
-def test_three_walks_to_look_at():
+def test_walks_to_look_at():
     rows = [
         ("a", "nm", 1, "0", "a1", 80),  # never seen from 90
         ("b", "nm", 1, "0", "b1", 80),  # seen from 90 in another recording
@@ -339,16 +339,18 @@ def test_three_walks_to_look_at():
         ("c", "nm", 1, "90", "c1", 80),
         ("c", "nm", 1, "0", "c1", 80),
     ]
-    assert example_triplet(table(rows)[0], "0", "90") == (4, 3, 0)
-    assert example_triplet(table(rows[:3])[0], "0", "90") == (1, 2, 0)
-    with pytest.raises(InputError, match="view 90 with one of them also from 0"):
-        example_triplet(table(rows[:3])[0], "90", "0")
-    with pytest.raises(InputError, match="view 36"):
-        example_triplet(table(rows)[0], "36", "90")
+    assert example_walks(table(rows)[0], "0", "90") == (4, 3, 0, 2)
+    assert example_walks(table(rows[:4])[0], "0", "90") == (1, 2, 0, 3)
+    for asked in (("36", "90"), ("0", "0"), ("0", "36")):  # there are none: the first two views that have them
+        assert example_walks(table(rows)[0], *asked) == (4, 3, 0, 2)
+    assert example_walks(table(rows)[0], "90", "0") == (3, 4, 2, 0)
+    with pytest.raises(InputError, match="two people each, and one of them in both; no two views of 0, 90 do"):
+        example_walks(table(rows[:3])[0], "0", "90")  # nobody else is seen from 90
+    with pytest.raises(InputError, match="no two views of 0, 90 do"):
+        example_walks(table([rows[0], rows[1], rows[3], ("d", "nm", 1, "90", "d1", 80)])[0], "0", "90")  # nobody from both
 
 
-def test_three_walks_of_a_recording_name_that_two_people_share():
+def test_walks_of_a_recording_name_that_two_people_share():
     rows = [("a", "nm", 1, "0", "m", 80), ("a", "nm", 2, "90", "n", 80), ("b", "nm", 1, "0", "k", 80),
             ("b", "nm", 1, "90", "k", 80), ("c", "nm", 1, "90", "m", 80)]  # fmt: skip
-    x, x_v, x_i = example_triplet(table(rows)[0], "0", "90")
-    assert (x, x_v, x_i) == (2, 3, 0)
+    assert example_walks(table(rows)[0], "0", "90") == (2, 3, 0, 1)

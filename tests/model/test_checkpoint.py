@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gaitlib import InputError
-from gaitlib.model.checkpoint import find_weights, load_model, load_state, save_state, save_weights
+from gaitlib.model.checkpoint import find_weights, load_model, load_state, save_state, save_weights, settings_of
 from gaitlib.model.recognizer import GaitModel
 
 
@@ -78,12 +78,32 @@ def test_a_missing_or_surplus_weight_is_named(checkpoint):
         {"model": "[1, 2]"},
         {"model": json.dumps({"people": 3, "unknown": 1})},
         {"model": json.dumps({"people": 3, "features": ["gait"]})},
+        {"model": json.dumps({"people": 3, "encoder": "nonsense"})},
+        {"model": json.dumps({"people": 3, "window": -5})},
+        {"model": json.dumps({"people": -3})},
+        {"model": json.dumps({"window": 64})},
+        {"facts": "[1]"},
+        {"facts": json.dumps({"config": 3})},
     ],
 )
 def test_descriptions_of_other_programs_are_refused(checkpoint, metadata):
     rewrite(checkpoint, **metadata)
-    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+    with pytest.raises(InputError, match="cannot be read as a checkpoint") as error:
         load_model(checkpoint)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_that_no_memory_holds_is_not_made(checkpoint, model):
+    rewrite(checkpoint, model=json.dumps(model.settings | {"people": 10**12}))
+    with pytest.raises(InputError, match=r"recognizer\.fc_cls\.weight has shape \[3, 8\], not \[1000000000000, 8\]"):
+        load_model(checkpoint)
+
+
+def test_a_checkpoint_without_its_configuration_says_so(checkpoint):
+    rewrite(checkpoint, facts=json.dumps({"iteration": 7}))
+    _, facts = load_model(checkpoint)
+    with pytest.raises(InputError, match="mine does not say with which configuration it was trained"):
+        settings_of(facts, "mine")
 
 
 class Bomb:

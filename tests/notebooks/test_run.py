@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from gaitlib import InputError, Interrupted, experiment
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
+from gaitlib.evaluation.results import with_interval
 from gaitlib.experiment import CHAPTERS, StageFailed, run_experiment, run_notebooks
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -158,6 +159,19 @@ def test_the_excel_file_has_the_numbers_of_the_metrics(small_run):
         matrix = [row[1:12] for row in rows[start : start + 11]]
         means = [sum(v for c, v in enumerate(row) if c != r) / 10 for r, row in enumerate(matrix)]
         assert sum(means) / 11 == pytest.approx(metrics["rank1"][name])
+
+
+def test_the_page_shows_the_intervals_of_the_metrics(small_run):
+    """The small run draws people another number of times than by default."""
+    metrics, page = json.loads((small_run / "metrics.json").read_text()), (small_run / "03_evaluation.html").read_text()
+    shown = [
+        *metrics["verification"]["NM"].values(),
+        *([share / 100 for share in values] for values in metrics["exchange"].values()),
+        *([row["value"], row["low"], row["high"]] for row in metrics["scorecard"]),
+    ]
+    assert len(shown) > 10
+    for values in shown:
+        assert with_interval(*values).replace("\u00a0", " ") in page.replace("\u00a0", " ").replace("&nbsp;", " "), values
 
 
 def test_the_configuration_is_complete_and_the_same(small_run, small_settings):
@@ -313,7 +327,7 @@ def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook,
         ("trained", {"train": "5-44", "test": "1-4"}), ("side", {"gallery": {"run": "1-4", "view": "090"}}),
         ("many", {"test": "41-99"}),
     ):  # fmt: skip
-        changed = known | change
+        changed = known | change | {"name": name}
         if name == "side":
             changed["gallery"]["condition"] = "nm"
             changed["probes"] = {key: {**wanted, "view": "090"} for key, wanted in known["probes"].items()}

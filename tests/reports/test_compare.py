@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from gaitlib import InputError
 from gaitlib.cli import main
 from gaitlib.config import load_config
 from gaitlib.evaluation.bootstrap import paired_differences
@@ -72,6 +73,17 @@ def test_seeds_with_commas_count_as_one(make_run, tmp_path):
     assert both.matrices["NM"].mean() == pytest.approx((one + two) / 2)
     page = compare([str(make_run("c", 1.0)), f"{a},{b}"], tmp_path / "out")
     assert "a, b cannot be told from c" in text_of(page)
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "grid.json"])
+def test_the_page_of_a_run_or_a_grid_is_not_replaced(make_run, tmp_path, file):
+    runs = [str(make_run(name, 1.0)) for name in ("a", "b")]
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / file).write_text("{}")
+    (tmp_path / "kept" / "index.html").write_text("read me")
+    with pytest.raises(InputError, match="kept is a run or a grid, whose page would be lost"):
+        compare(runs, tmp_path / "kept")
+    assert (tmp_path / "kept" / "index.html").read_text() == "read me"
 
 
 def test_names_are_text(make_run, tmp_path):

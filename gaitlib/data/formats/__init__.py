@@ -26,7 +26,7 @@ class Format:
     pattern: names of walks in paths of no known spelling, see gaitlib.data.formats.naming. before: a more general format that
     fits the same files and gives way in `guess`.
     is_3d: whether the walks have depth, so that virtual cameras can look at them.
-    dataset, licence, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
+    dataset, license, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Format:
     before: str = ""
     is_3d: bool = False
     dataset: str = ""
-    licence: str = ""
+    license: str = ""
     citation: str = ""
 
 
@@ -52,7 +52,7 @@ def _poses(name: str, module: ModuleType, summary: str, sign: str, **more: str) 
 
 _KGBD = {
     "dataset": "Kinect Gait Biometry Dataset",
-    "licence": "Public for research; cite the paper, and ask the authors before passing it or parts of it on.",
+    "license": "Public for research; cite the paper, and ask the authors before passing it or parts of it on.",
     "citation": 'V. O. Andersson and R. M. Araujo, "Person identification using anthropometric and gait data from '
     'Kinect sensor", AAAI 2015',
 }
