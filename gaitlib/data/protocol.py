@@ -43,8 +43,9 @@ class Protocol:
             raise InputError(f"There is no protocol {path}; the folder has: {known}.") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(content, dict) or not (_KEYS - {"summary"}) <= set(content) <= _KEYS:
-            raise InputError(f"{path} must have exactly the keys {', '.join(sorted(_KEYS))} (summary may be left out).")
+        if not isinstance(content, dict) or not (_KEYS - {"name", "summary"}) <= set(content) <= _KEYS:
+            raise InputError(f"{path} must have exactly the keys {', '.join(sorted(_KEYS))} (name and summary may be left out).")
+        content.setdefault("name", path.stem)
         if not isinstance(content["probes"], dict) or not content["probes"]:
             raise InputError(f"{path}: probes must name at least one probe set.")
         if not all(isinstance(part, dict) for part in (content["gallery"], *content["probes"].values())):

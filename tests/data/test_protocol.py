@@ -195,6 +195,12 @@ def test_a_file_with_other_keys_or_values_is_an_input_error(tmp_path, changes):
     assert str(path) in str(error.value)
 
 
+def test_the_name_is_that_of_the_file(tmp_path):
+    assert Protocol.load(written(tmp_path, name="left out")).name == "small"
+    with pytest.raises(InputError, match="its name is 'walkers'; write that of the file, 'small'"):
+        Protocol.load(written(tmp_path, name="walkers"))
+
+
 @pytest.mark.parametrize("text", [b"name: [", b"- a list", b"", b"name: \xff\xfe"])
 def test_a_file_that_is_no_yaml_of_keys_is_an_input_error(tmp_path, text):
     path = tmp_path / "broken.yaml"
