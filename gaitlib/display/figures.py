@@ -30,6 +30,7 @@ from gaitlib import InputError
 from gaitlib.data.dataset import sorted_views
 from gaitlib.data.inspect import Inspection
 from gaitlib.evaluation.verification import Scores
+from gaitlib.rounding import half_up
 from gaitlib.skeleton import (
     BONES,
     JOINTS,
@@ -513,7 +514,7 @@ def rank1_matrix(
         ink = "white" if value < 0.55 else INK
         size = 9.5 if n <= 12 else 7
         weight = "bold" if bold else None
-        ax.text(x + 0.5, y + 0.5, f"{100 * value:.0f}", ha="center", va="center", color=ink, size=size, weight=weight)
+        ax.text(x + 0.5, y + 0.5, f"{half_up(100 * value, 0):.0f}", ha="center", va="center", color=ink, size=size, weight=weight)
 
     for p in range(n):
         for g in range(n):
@@ -523,7 +524,7 @@ def rank1_matrix(
             ax.add_patch(Rectangle((g, p), 1, 1, facecolor="#eef0f2", edgecolor="#c3cad1", hatch="////", lw=0))
             if not np.isnan(table[p, g]):
                 ax.text(
-                    g + 0.5, p + 0.5, f"{100 * table[p, g]:.0f}", ha="center", va="center", color=MUTED, size=9,
+                    g + 0.5, p + 0.5, f"{half_up(100 * table[p, g], 0):.0f}", ha="center", va="center", color=MUTED, size=9,
                     bbox={"facecolor": "#eef0f2", "edgecolor": "none", "pad": 1},
                 )  # fmt: skip
         cell(n + gap, p, by_probe[p], bold=True)

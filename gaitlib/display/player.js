@@ -105,6 +105,8 @@ body[data-jp-theme-light="false"] .gait-player { DARK }
   .gait-player .choice { flex-basis: 100%; max-width: none; }
   .gait-player .choices .round { display: none; }
   .gait-player .share { flex-basis: 100%; max-width: none; }
+  .gait-player .bar { position: relative; }
+  .gait-player .menu { position: static; }
   .gait-player .menu > div { right: auto; left: 0; }
 }
 `.replaceAll("DARK", `
@@ -490,6 +492,8 @@ function render({ model, el }) {
       if (p.truth) drawWalk(ctx, p.truth, at, place, { ...look, color: colors.ink, thin: true });
     }
   }
+  /** What a panel has of the other walker: "view 50 % B, body A, motion A". */
+  const exchanged = (p) => (p.codes ? CODES.map((c) => `${c} ${blend(p.codes[c])}`).join(", ") : "");
   /** All cards in a row with their titles, as a file shows them; returns [width, height]. */
   function drawAll(ctx, at) {
     const width = 260, height = 330;
@@ -502,7 +506,8 @@ function render({ model, el }) {
       ctx.fillStyle = colors.muted;
       ctx.font = FONT;
       ctx.fillText(group.map((p) => p.subtitle).filter(Boolean).join(", ").slice(0, 44), i * width + 14, 40);
-      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - 44, at });
+      ctx.fillText(group.map(exchanged).filter(Boolean).join(", "), i * width + 14, height - 10);
+      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - 66, at });
     });
   }
   const pageSize = () => [260 * cards.length, 330];
@@ -560,7 +565,7 @@ function render({ model, el }) {
     if (!panels.length) return;
     const walk = clockWalk();
     for (const { canvas, group } of cards) {
-      const names = group.map((p) => [p.title, p.subtitle].filter(Boolean).join(", ")).join(" and ");
+      const names = group.map((p) => [p.title, p.subtitle, exchanged(p)].filter(Boolean).join(", ")).join(" and ");
       canvas.setAttribute("aria-label", `Walking skeleton: ${names}; frame ${Math.round(time * walk.fps) + 1} of ${walk.frames}`);
     }
   }

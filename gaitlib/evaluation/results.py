@@ -17,6 +17,7 @@ from gaitlib.evaluation.verification import (
     open_set_metrics,
     verification_metrics,
 )
+from gaitlib.rounding import half_up
 
 #: Pairs of walks are scored for so many people at most, spread evenly; their number grows with the square.
 VERIFICATION_PEOPLE = 200
@@ -26,6 +27,8 @@ VERIFICATION = {
     **{f"tar_at_far_{far:g}": f"TAR at FAR {far:.1%}" for far in FAR},
     **{f"dir_at_far_{far:g}": f"DIR at FAR {far:.0%}" for far in OPEN_FAR},
 }
+#: What exchanged views are compared with: key in metrics.json -> name.
+GUESSES = {"exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view"}
 RANKING = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "map": "mAP", "minp": "mINP"}
 
 
@@ -94,7 +97,7 @@ class Evaluation:
             name: {**dict(zip(m.probe_views, m.probe_margin(), strict=True)), "mean": m.mean()}
             for name, m in self.matrices.items()
         }
-        return 100 * pd.DataFrame(rows).T.rename_axis("probe set")
+        return (100 * pd.DataFrame(rows).T.rename_axis("probe set")).map(half_up)
 
     def to_latex(self) -> str:
         """`paper_frame` for a paper; needs booktabs."""
@@ -129,8 +132,7 @@ def scorecard_frame(table: pd.DataFrame) -> pd.DataFrame:
 
 def exchange_frame(summary: Mapping[str, list[float]]) -> pd.DataFrame:
     """`ExchangeErrors.summary` to be read: a row a guess."""
-    names = {"exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view"}
-    texts = {names[guess]: with_interval(*(share / 100 for share in values)) for guess, values in summary.items()}
+    texts = {GUESSES[guess]: with_interval(*(share / 100 for share in values)) for guess, values in summary.items()}
     return pd.DataFrame({"error (% of torso length)": texts})
 
 
@@ -149,8 +151,8 @@ def with_interval(value: float | None, low: float | None = None, high: float | N
     value, *ends = np.array([value, low, high], float)  # None, as in JSON, is NaN
     if not np.isfinite(value):
         return "–"
-    # no-break spaces
-    return f"{100 * value:.1f}" + (f"\u00a0[{100 * ends[0]:.1f},\u00a0{100 * ends[1]:.1f}]" if np.isfinite(ends).all() else "")
+    value, low, high = (half_up(100 * share) for share in (value, *ends))
+    return f"{value:.1f}" + (f"\u00a0[{low:.1f},\u00a0{high:.1f}]" if np.isfinite(ends).all() else "")  # no-break spaces
 
 
 def evaluate(

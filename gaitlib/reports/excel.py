@@ -20,7 +20,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from gaitlib.evaluation.results import RANKING, VERIFICATION, measured_on
+from gaitlib.evaluation.results import GUESSES, RANKING, VERIFICATION, measured_on
 from gaitlib.files import replacing
 from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
 
@@ -63,7 +63,7 @@ def write_results(
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     book.properties.title = "Gait recognition results"
     names = _SheetNames(reserved=["Summary", *_TABLES, "Left-out walks", "Config", "Provenance", "History"])
-    _summary(book.active, metrics)
+    _summary(book.active, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
     for probe_set, matrix in matrices.items():
         sheet = book.create_sheet(names.unique(probe_set))
         _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
@@ -79,7 +79,7 @@ def write_results(
 # --------------------------------------------------------------------------------------------------------------- sheets
 
 
-def _summary(sheet: Worksheet, metrics: Mapping) -> None:
+def _summary(sheet: Worksheet, metrics: Mapping, about: str) -> None:
     sheet.title = "Summary"
     rows = headline(metrics)
     counted = list(dict.fromkeys(key for row in rows for key in row.counts))
@@ -87,7 +87,7 @@ def _summary(sheet: Worksheet, metrics: Mapping) -> None:
     columns += ["Baseline cross-view", "Baseline same view", *(key.replace("_", " ").capitalize() for key in counted)]
     write_text(sheet.cell(1, 1), "Who was recognized, and how well", TITLE)
     set_widths(sheet, [24] + [12.5] * (len(columns) - 1))
-    write_note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people.")
+    write_note(sheet, 2, "Cross-view: probe and gallery are never seen from the same view. Intervals are over people. " + about)
     first = 4
     write_header(sheet, first, columns, align="right")
     sheet.row_dimensions[first].height = 34  # for two lines
@@ -281,7 +281,8 @@ def _ablations(sheet: Worksheet, metrics: Mapping) -> None:
     ]
     note = (
         "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
-        "ones. Codes: linear discriminants of single codes. Difference: against the first row, for the same people. "
+        "ones. Codes: linear discriminants of single codes. Difference: percentage points against the first row, for the "
+        "same people. "
     ) + measured_on(metrics.get("counts") or {}, "study_people")
     _table(sheet, "What recognition rests on", note, ["Kind", "Ablation"], columns, rows)
 
@@ -298,7 +299,7 @@ def _scorecard(sheet: Worksheet, metrics: Mapping) -> None:
     if metrics.get("exchange"):
         write_text(sheet.cell(below, 1), "Exchanged views: error in % of the torso length", BOLD)
         for r, (guess, values) in enumerate(metrics["exchange"].items(), below + 1):
-            write_text(sheet.cell(r, 2), guess.replace("_", " "), TEXT)
+            write_text(sheet.cell(r, 2), GUESSES.get(guess, guess), TEXT)
             for c, value in enumerate(values, 4):
                 write_number(sheet.cell(r, c), value, "0.00", TEXT)
 

@@ -33,6 +33,7 @@ from gaitlib.reports.excel import (
     write_text,
 )
 from gaitlib.reports.html import template, write_page
+from gaitlib.rounding import half_up
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,8 @@ def _share(mean: Mean) -> str:
     if math.isnan(mean.value):
         return "–"
     low, high = max(mean.low, 0), min(mean.high, 1)
-    interval = "" if math.isnan(mean.low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * mean.value:.1f} %{interval}"
+    interval = "" if math.isnan(mean.low) else f" [{half_up(100 * low):.1f}, {half_up(100 * high):.1f}]"
+    return f"{half_up(100 * mean.value):.1f} %{interval}"
 
 
 def _points(mean: Mean) -> str:

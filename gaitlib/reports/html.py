@@ -26,6 +26,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from gaitlib import InputError
 from gaitlib.files import replacing
 from gaitlib.reports.headline import flat, headline, people, totals
+from gaitlib.rounding import half_up
 
 _THIN = "\u202f"  # narrow no-break space, between a number and %
 _SVG_TYPE, _WIDGET = "image/svg+xml", "application/vnd.jupyter.widget-view+json"
@@ -35,8 +36,9 @@ _PROGRESS = re.compile(r"\d+%\s*\||\d+(it|s/it|\w*it/s)?\s*\[\d+:\d+(<|,)|it/s\]
 _REPR = re.compile(r"\s*(<[\w.]+[^>]*(object at|Figure|Axes|size)[^>]*>|\[?<matplotlib.*|None)\s*", re.DOTALL)
 #: Files of a run that its page links, and what they hold.
 FILES = {
-    "results.xlsx": "the headline table and every matrix of probe view against gallery view",
-    "metrics.json": "the numbers of the headline table, for programs",
+    "results.xlsx": "every table of this page, a sheet each, and every matrix of probe view against gallery view",
+    "metrics.json": "every number of chapter 03, for programs",
+    "embeddings.npz": "the vector of each test walk",
     "config.yaml": "what was asked for",
     "provenance.json": "what ran",
 }
@@ -87,6 +89,7 @@ def write_index(
     text = template("index.html.j2").render(
         name=folder.resolve().name,
         sentence=_sentence(metrics),
+        people=str((provenance.get("protocol") or {}).get("summary", "")),
         rows=headline(metrics),
         counted=list(dict.fromkeys(key for row in headline(metrics) for key in row.counts)),
         totals={**totals(metrics), **({"iterations": metrics["iterations"]} if metrics.get("iterations") else {})},
@@ -151,13 +154,14 @@ def _moving_picture(folder: Path) -> tuple[str, str] | None:
 
 
 def _percent(share: float | None, name: str = "") -> str:
-    return "–" if share is None else f"{name}\u00a0{100 * share:.1f}{_THIN}%".strip()
+    return "–" if share is None else f"{name}\u00a0{half_up(100 * share):.1f}{_THIN}%".strip()
 
 
 def _interval(row, digits: int = 1) -> str:
     if row.low is None or row.high is None:
         return ""
-    return f"\u00a0[{100 * row.low:.{digits}f},\u00a0{100 * row.high:.{digits}f}]"
+    low, high = (half_up(100 * end, digits) for end in (row.low, row.high))
+    return f"\u00a0[{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
 # ------------------------------------------------------------------------------------------------------------- chapters

@@ -1,11 +1,14 @@
 """The tables of an evaluation say what its parts measured."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.results import ablation_frame, evaluate, scorecard_frame, with_interval
+from gaitlib.rounding import half_up
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +75,16 @@ def test_tables_keep_order_and_leave_nothing_out():
     assert frame.index.tolist() == ["z", "a"]
     assert frame.columns.tolist() == ["view", "body"]
     assert frame.loc["a", "body"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "wanted"),
+    [
+        (92.25, 1, 92.3), (97.75, 1, 97.8), (-11.45, 1, -11.5), (92.5, 0, 93.0), (100 * 0.8625, 1, 86.3),
+        (100 * 0.922499999, 1, 92.2), (0.9225, 3, 0.923), (1e-12, 1, 0.0), (100.0, 1, 100.0),
+    ],
+)  # fmt: skip
+def test_halves_are_rounded_as_spreadsheets_do(number, digits, wanted):
+    assert half_up(number, digits) == wanted
+    assert math.isnan(half_up(float("nan"), digits))
+    assert with_interval(0.9225, 0.86250, 0.97749) == "92.3\u00a0[86.3,\u00a097.7]"

@@ -174,6 +174,14 @@ def test_the_page_shows_the_intervals_of_the_metrics(small_run):
         assert with_interval(*values).replace("\u00a0", " ") in page.replace("\u00a0", " ").replace("&nbsp;", " "), values
 
 
+def test_the_report_says_who_was_recognized(small_run):
+    """Nobody takes the walkers' numbers for those of real people."""
+    page = (small_run / "index.html").read_text()
+    assert page.index("Cross-view rank-1 of") < page.index("Synthetic walkers laid out as CASIA-B") < page.index('id="results"')
+    sheet = openpyxl.load_workbook(small_run / "results.xlsx")["Summary"]
+    assert "Synthetic walkers laid out as CASIA-B" in sheet["A2"].value
+
+
 def test_the_configuration_is_complete_and_the_same(small_run, small_settings):
     asked = load_config("configs/quick.yaml", small_settings)
     written = yaml.safe_load((small_run / "config.yaml").read_text())
