@@ -506,8 +506,9 @@ function render({ model, el }) {
       ctx.fillStyle = colors.muted;
       ctx.font = FONT;
       ctx.fillText(group.map((p) => p.subtitle).filter(Boolean).join(", ").slice(0, 44), i * width + 14, 40);
-      ctx.fillText(group.map(exchanged).filter(Boolean).join(", "), i * width + 14, height - 10);
-      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - 66, at });
+      const codes = group.map(exchanged).filter(Boolean).join(", ");
+      if (codes) ctx.fillText(codes, i * width + 14, height - 10);
+      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - (codes ? 66 : 44), at });
     });
   }
   const pageSize = () => [260 * cards.length, 330];
