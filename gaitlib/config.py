@@ -221,7 +221,7 @@ def parse_yaml(text: str):
     """What a YAML text says. Raises yaml.YAMLError where it is none, repeats a key, or contains itself."""
     try:
         content = yaml.load(text, _Loader)
-        json.dumps(content, default=str, skipkeys=True)
+        json.dumps(content, default=str, skipkeys=True)  # fails where an anchor stands within itself
     except (ValueError, RecursionError) as error:
         raise yaml.YAMLError(str(error)) from None
     return content

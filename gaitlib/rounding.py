@@ -12,3 +12,8 @@ def half_up(number: float, digits: int = 1) -> float:
     if not math.isfinite(number):
         return number
     return float(Decimal(repr(round(float(number), 9))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share, 0..1, in percent with so many decimals, without the sign: 0.9225 is "92.3"."""
+    return f"{half_up(100 * share, digits):.{digits}f}"

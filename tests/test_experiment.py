@@ -105,7 +105,7 @@ def test_a_run_cannot_take_the_place_of_a_file(workbook):
             run_experiment("configs/quick.yaml", name="mine", resume=resume)
 
 
-def test_measures_measured_on_of_the_people_say_so(workbook, small_run, monkeypatch):
+def test_measures_on_some_of_the_people_say_so(workbook, small_run, monkeypatch):
     opened = Experiment.open(checkpoint=str(small_run))
     counts = opened.evaluate().metrics["counts"]
     people = counts["people"]

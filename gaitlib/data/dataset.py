@@ -144,6 +144,8 @@ class GaitDataset:
     @property
     def preparation(self) -> list[str]:
         """What was decided when the files were read, a clause each; empty where nothing was."""
+        from gaitlib.data.repair import STEPS
+
         said = []
         if self.info.get("layouts"):
             said.append("layout " + ", ".join(f"{name}: {count} walks read" for name, count in self.info["layouts"].items()))
@@ -151,7 +153,7 @@ class GaitDataset:
         if choices.get("frames"):
             said.append(f"one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
         for step, count in self.info.get("repair", {}).get("changed", {}).items():
-            said.append(f"repair {step}: {count} {'joint pairs' if step == 'flips' else 'joints'} changed")
+            said.append(f"repair {step}: {count} {STEPS[step].counts} changed")
         for entry in self.info.get("remarks", []):
             more = f" and {entry['walks'] - 1} more" * (entry["walks"] > 1)
             said.append(f"{entry['remark']}: {entry['first']}{more}")

@@ -106,7 +106,8 @@ class Draft:
 
     def _write_row(self, cells) -> None:
         text, cells = io.StringIO(), list(cells)
-        quoting = csv.QUOTE_ALL if "\r" in "".join(map(str, cells)) else csv.QUOTE_MINIMAL  # which would leave it as it is
+        # a carriage return is a line end to those who read it, and csv leaves it unquoted
+        quoting = csv.QUOTE_ALL if "\r" in "".join(map(str, cells)) else csv.QUOTE_MINIMAL
         csv.writer(text, lineterminator="\n", quoting=quoting).writerow(cells)
         line = text.getvalue().encode("utf-8", "backslashreplace")  # names of files may be no text
         self.index.write(line)

@@ -197,20 +197,19 @@ def _without(pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 class _Step(NamedTuple):
-    """function: (pose, confidence, value) -> Repaired. value: where none is given. most: the largest. does, counts: in words."""
+    """function: (pose, confidence, value) -> Repaired. value: where none is given. most: the largest. counts: what it counts."""
 
     function: Callable[[np.ndarray, np.ndarray, float], Repaired]
     value: float
     most: float
-    does: str
     counts: str
 
 
 STEPS = {
-    "confidence": _Step(confidence, 0.2, 1, "joints less sure than 0.2 become missing", "joints"),
-    "flips": _Step(flips, 10, 1000, "left-right exchanges of up to 10 frames are undone", "joint pairs"),
-    "spikes": _Step(spikes, 0.5, 1000, "joints that jump 0.5 torso lengths away and back become missing", "joints"),
-    "gaps": _Step(gaps, 5, 10**6, "joints missing for up to 5 frames are interpolated", "joints"),
+    "confidence": _Step(confidence, 0.2, 1, "joints"),
+    "flips": _Step(flips, 10, 1000, "joint pairs"),
+    "spikes": _Step(spikes, 0.5, 1000, "joints"),
+    "gaps": _Step(gaps, 5, 10**6, "joints"),
 }
 _WHOLE = {"flips", "gaps"}
 

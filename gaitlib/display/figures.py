@@ -30,7 +30,7 @@ from gaitlib import InputError
 from gaitlib.data.dataset import sorted_views
 from gaitlib.data.inspect import Inspection
 from gaitlib.evaluation.verification import Scores
-from gaitlib.rounding import half_up
+from gaitlib.rounding import percent
 from gaitlib.skeleton import (
     BONES,
     JOINTS,
@@ -514,7 +514,7 @@ def rank1_matrix(
         ink = "white" if value < 0.55 else INK
         size = 9.5 if n <= 12 else 7
         weight = "bold" if bold else None
-        ax.text(x + 0.5, y + 0.5, f"{half_up(100 * value, 0):.0f}", ha="center", va="center", color=ink, size=size, weight=weight)
+        ax.text(x + 0.5, y + 0.5, percent(value, 0), ha="center", va="center", color=ink, size=size, weight=weight)
 
     for p in range(n):
         for g in range(n):
@@ -524,7 +524,7 @@ def rank1_matrix(
             ax.add_patch(Rectangle((g, p), 1, 1, facecolor="#eef0f2", edgecolor="#c3cad1", hatch="////", lw=0))
             if not np.isnan(table[p, g]):
                 ax.text(
-                    g + 0.5, p + 0.5, f"{half_up(100 * table[p, g], 0):.0f}", ha="center", va="center", color=MUTED, size=9,
+                    g + 0.5, p + 0.5, percent(table[p, g], 0), ha="center", va="center", color=MUTED, size=9,
                     bbox={"facecolor": "#eef0f2", "edgecolor": "none", "pad": 1},
                 )  # fmt: skip
         cell(n + gap, p, by_probe[p], bold=True)
@@ -545,13 +545,13 @@ def rank1_matrix(
     bar.set_label("rank-1 (%)")
     bar.outline.set_visible(False)
     lead = f"{condition}: " if condition else ""
-    text = _title(ax, title or f"{lead}{100 * mean:.1f} % rank-1 on average across views", 60)
+    text = _title(ax, title or f"{lead}{percent(mean)} % rank-1 on average across views", 60)
     best, worst = by_probe.idxmax() if n > 1 else 0, by_probe.idxmin() if n > 1 else 0
     return alt(
         fig,
         f"{text}. {n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. "
-        f"Best probe view {names[best]} with {100 * by_probe[best]:.1f} %, worst {names[worst]} with "
-        f"{100 * by_probe[worst]:.1f} %.",
+        f"Best probe view {names[best]} with {percent(by_probe[best])} %, worst {names[worst]} with "
+        f"{percent(by_probe[worst])} %.",
     )
 
 
@@ -567,7 +567,7 @@ def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str 
         ranks = np.arange(1, len(curve) + 1)
         ax.plot(
             ranks, 100 * np.asarray(curve), ls=styles[k % 4], marker=marks[k % 4], ms=5, clip_on=False, zorder=3,
-            markevery=max(1, len(ranks) // 10), label=f"{name}, rank-1 {100 * curve[0]:.1f} %",
+            markevery=max(1, len(ranks) // 10), label=f"{name}, rank-1 {percent(curve[0])} %",
         )  # fmt: skip
     ax.set_xlabel("rank k")
     ax.set_ylabel("person among the first k (%)")
@@ -583,7 +583,7 @@ def cmc(curves: Mapping[str, np.ndarray], *, ax: Axes | None = None, title: str 
         ax,
         title or f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %",
     )
-    return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {100 * c[0]:.1f} %" for n, c in curves.items()) + ".")
+    return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {percent(c[0])} %" for n, c in curves.items()) + ".")
 
 
 #: Ticks of a DET curve.
@@ -603,7 +603,7 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
         if len(far):
             errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
             shown = [ndtri(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
-            ax.plot(*shown, ls=styles[k % 4], label=f"{name}, equal error rate {100 * errors[name]:.1f} %")
+            ax.plot(*shown, ls=styles[k % 4], label=f"{name}, equal error rate {percent(errors[name])} %")
     ends = ndtri([0.0005, 0.7])
     ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
     ticks, names = ndtri(_DET_TICKS), [f"{100 * share:g}" for share in _DET_TICKS]
@@ -621,9 +621,9 @@ def det(curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: st
     if best is None:
         text = "Nothing to verify"
     else:
-        text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {100 * errors[best]:.1f} %"
+        text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {percent(errors[best])} %"
     text = _title(ax, title or text, 56)
-    return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {100 * e:.1f} %" for n, e in errors.items()) + ".")
+    return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {percent(e)} %" for n, e in errors.items()) + ".")
 
 
 @_styled
@@ -643,16 +643,16 @@ def score_histograms(scores: Mapping[str, Scores], *, axes: Sequence[Axes] | Non
             shares.append(counts / max(1, counts.sum()))
             ax.stairs(100 * shares[-1], edges, fill=True, color=color, alpha=0.45, hatch=hatch, label=label)
         overlaps[name] = float(np.minimum(*shares).sum())
-        ax.set_title(f"{name}: {100 * overlaps[name]:.0f} % overlap", fontsize=10.5, weight="normal", pad=4)
+        ax.set_title(f"{name}: {percent(overlaps[name], 0)} % overlap", fontsize=10.5, weight="normal", pad=4)
         ax.set_ylabel("pairs (%)")
         ax.tick_params(labelbottom=ax is axes[-1])
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
     most = max(overlaps, key=overlaps.get)
-    text = title or f"Distances within and between people overlap by {100 * overlaps[most]:.0f} % at most ({most})"
+    text = title or f"Distances within and between people overlap by {percent(overlaps[most], 0)} % at most ({most})"
     fig.suptitle(textwrap.fill(text, 74), weight="bold")
     return alt(
-        fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {100 * o:.0f} %" for n, o in overlaps.items()) + "."
+        fig, f"{text}. Overlap of the two histograms: " + ", ".join(f"{n} {percent(o, 0)} %" for n, o in overlaps.items()) + "."
     )
 
 
@@ -698,13 +698,13 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear", *, ax: Axes | None = N
     for row in rows.itertuples():
         x, y = targets.index(row.target), codes.index(row.code)
         ax.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, color=colors[row.wanted], lw=0))
-        ax.text(x + 0.5, y + 0.36, f"{100 * row.value:.0f} %", ha="center", va="center", weight="bold", size=15)
+        ax.text(x + 0.5, y + 0.36, f"{percent(row.value, 0)} %", ha="center", va="center", weight="bold", size=15)
         wish = {
             "high": "should be high",
-            "low": f"should be {100 * row.chance:.0f}, chance",
-            "": f"chance {100 * row.chance:.0f}",
+            "low": f"should be {percent(row.chance, 0)}, chance",
+            "": f"chance {percent(row.chance, 0)}",
         }
-        note = f"[{100 * row.low:.0f}, {100 * row.high:.0f}]  {wish[row.wanted]}"
+        note = f"[{percent(row.low, 0)}, {percent(row.high, 0)}]  {wish[row.wanted]}"
         ax.text(x + 0.5, y + 0.72, note, ha="center", va="center", size=8.5, color=MUTED)
     ax.set_xlim(0, len(targets))
     ax.set_ylim(len(codes), 0)
@@ -713,7 +713,7 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear", *, ax: Axes | None = N
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     text = _title(ax, title or f"What a {kind} classifier reads from each code", 60)
-    said = (f"{r.target} from {r.code} {100 * r.value:.0f} %, chance {100 * r.chance:.0f} %" for r in rows.itertuples())
+    said = (f"{r.target} from {r.code} {percent(r.value, 0)} %, chance {percent(r.chance, 0)} %" for r in rows.itertuples())
     return alt(fig, f"{text}: " + "; ".join(said) + ".")
 
 
@@ -751,7 +751,7 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
     text = f"{first[:1].upper()}{first[1:]} reaches {means[first]:.0f} % rank-1 on average"
     text = _title(ax, title or text + "".join(f", {arm} {means[arm]:.0f} %" for arm in rest))
     return alt(fig, f"{text}. " + "; ".join(
-        f"{r.condition}, {r.arm}: {100 * r.rank1:.1f} % ({100 * r.low:.1f} to {100 * r.high:.1f})"
+        f"{r.condition}, {r.arm}: {percent(r.rank1)} % ({percent(r.low)} to {percent(r.high)})"
         for r in table.itertuples()
     ) + ".")  # fmt: skip
 
@@ -788,7 +788,7 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
         best = rank1.loc[rank1["validation_rank1"][::-1].idxmax()]  # of equals the later, as is kept
         below.plot(rank1["iteration"], 100 * rank1["validation_rank1"], marker="o", ms=4, color=BLUE)
         below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
-        best_text = f"{100 * best['validation_rank1']:.1f} % at iteration {int(best['iteration']):,}"
+        best_text = f"{percent(best['validation_rank1'])} % at iteration {int(best['iteration']):,}"
         below.set_title(f"best (ringed): {best_text}", fontsize=10.5, weight="normal", pad=6)
         text = f"Validation rank-1 is best with {best_text}"
     below.set_ylim(0, 103)

@@ -17,7 +17,7 @@ from gaitlib.evaluation.verification import (
     open_set_metrics,
     verification_metrics,
 )
-from gaitlib.rounding import half_up
+from gaitlib.rounding import half_up, percent
 
 #: Pairs of walks are scored for so many people at most, spread evenly; their number grows with the square.
 VERIFICATION_PEOPLE = 200
@@ -139,7 +139,7 @@ def exchange_frame(summary: Mapping[str, list[float]]) -> pd.DataFrame:
 def measured_on(counts: Mapping, key: str) -> str:
     """How many of the test people a measure was taken on, a sentence; key: `verification_people` or `study_people` of counts."""
     if key not in counts:
-        return f"Measured on all {counts['people']:,} people." if counts else ""
+        return f"Measured on all {counts['people']:,} people." if "people" in counts else ""
     return (
         f"Measured on {counts[key]:,} of the {counts['people']:,} people, spread evenly over their list. Among fewer people "
         "one is found more easily, so compare with results on as many only."
@@ -151,8 +151,8 @@ def with_interval(value: float | None, low: float | None = None, high: float | N
     value, *ends = np.array([value, low, high], float)  # None, as in JSON, is NaN
     if not np.isfinite(value):
         return "–"
-    value, low, high = (half_up(100 * share) for share in (value, *ends))
-    return f"{value:.1f}" + (f"\u00a0[{low:.1f},\u00a0{high:.1f}]" if np.isfinite(ends).all() else "")  # no-break spaces
+    interval = f"\u00a0[{percent(ends[0])},\u00a0{percent(ends[1])}]" if np.isfinite(ends).all() else ""  # no-break spaces
+    return percent(value) + interval
 
 
 def evaluate(

@@ -102,10 +102,10 @@ STILL = 0.05
 def features_conv(x: Tensor, weight: Tensor, bias: Tensor, center: Tensor, spread: Tensor) -> Tensor:
     """A convolution, padded with zeros, of the pose features less `center` by `spread`, at 2/5 of the cost.
 
-    x: [B, 30, T]; weight: [b, 88, K], K odd; returns [B, b, T]. Features are linear in the pose, so this is a convolution of the
-    pose itself, with a kernel two frames longer. It is made for a walker who stands still before the first frame and after the
-    last; what the first and the last frames see of that is taken off again. Not for short floats, which would round neighboring
-    frames before they are subtracted.
+    x: float [B, 30, T], T >= K // 2, torso lengths; weight: [b, 88, K], K odd; bias: [b]; center, spread: [88]; -> [B, b, T].
+    Features are linear in the pose, so this is a convolution of the pose itself, with a kernel two frames longer. It is made for
+    a walker who stands still before the first frame and after the last; what the first and the last frames see of that is taken
+    off again. Not for short floats, which would round neighboring frames before they are subtracted.
     """
     half = weight.shape[2] // 2
     weight = weight / spread[:, None]

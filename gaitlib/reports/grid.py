@@ -33,7 +33,7 @@ from gaitlib.reports.excel import (
     write_text,
 )
 from gaitlib.reports.html import template, write_page
-from gaitlib.rounding import half_up
+from gaitlib.rounding import percent
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,8 @@ def _share(mean: Mean) -> str:
     if math.isnan(mean.value):
         return "–"
     low, high = max(mean.low, 0), min(mean.high, 1)
-    interval = "" if math.isnan(mean.low) else f" [{half_up(100 * low):.1f}, {half_up(100 * high):.1f}]"
-    return f"{half_up(100 * mean.value):.1f} %{interval}"
+    interval = "" if math.isnan(mean.low) else f" [{percent(low)}, {percent(high)}]"
+    return f"{percent(mean.value)} %{interval}"
 
 
 def _points(mean: Mean) -> str:
@@ -288,7 +288,7 @@ def _lines(axis: str, settings: list[Setting]) -> Markup:
 
     parts = [
         f'<line class="grid" x1="60" x2="640" y1="{y(s):.1f}" y2="{y(s):.1f}"/><text x="54" y="{y(s) + 4:.1f}" '
-        f'text-anchor="end">{100 * s:.0f} %</text>'
+        f'text-anchor="end">{percent(s, 0)} %</text>'
         for s in np.linspace(low, high, 5)
     ]
     parts.append(f'<polyline points="{" ".join(f"{a:.1f},{y(m.value):.1f}" for a, m in zip(x, means, strict=True))}"/>')

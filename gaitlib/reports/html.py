@@ -26,7 +26,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from gaitlib import InputError
 from gaitlib.files import replacing
 from gaitlib.reports.headline import flat, headline, people, totals
-from gaitlib.rounding import half_up
+from gaitlib.rounding import percent
 
 _THIN = "\u202f"  # narrow no-break space, between a number and %
 _SVG_TYPE, _WIDGET = "image/svg+xml", "application/vnd.jupyter.widget-view+json"
@@ -139,7 +139,7 @@ def _sentence(metrics: Mapping) -> str:
     baselines = [row.baseline for row in shown if row.baseline is not None]
     if baselines:
         low, high = min(baselines), max(baselines)
-        spread = _percent(low) if f"{low:.3f}" == f"{high:.3f}" else f"{100 * low:.1f} to {_percent(high)}"
+        spread = _percent(low) if percent(low) == percent(high) else f"{percent(low)} to {_percent(high)}"
         sentence += f"; the hand-made baseline reaches {spread}"
     return f"{sentence}."
 
@@ -154,14 +154,13 @@ def _moving_picture(folder: Path) -> tuple[str, str] | None:
 
 
 def _percent(share: float | None, name: str = "") -> str:
-    return "–" if share is None else f"{name}\u00a0{half_up(100 * share):.1f}{_THIN}%".strip()
+    return "–" if share is None else f"{name}\u00a0{percent(share)}{_THIN}%".strip()
 
 
 def _interval(row, digits: int = 1) -> str:
     if row.low is None or row.high is None:
         return ""
-    low, high = (half_up(100 * end, digits) for end in (row.low, row.high))
-    return f"\u00a0[{low:.{digits}f},\u00a0{high:.{digits}f}]"
+    return f"\u00a0[{percent(row.low, digits)},\u00a0{percent(row.high, digits)}]"
 
 
 # ------------------------------------------------------------------------------------------------------------- chapters

@@ -8,7 +8,7 @@ import pytest
 
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.results import ablation_frame, evaluate, scorecard_frame, with_interval
-from gaitlib.rounding import half_up
+from gaitlib.rounding import half_up, percent
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +86,6 @@ def test_tables_keep_order_and_leave_nothing_out():
 )  # fmt: skip
 def test_halves_are_rounded_as_spreadsheets_do(number, digits, wanted):
     assert half_up(number, digits) == wanted
+    assert percent(number / 100, digits) == f"{wanted:.{digits}f}"
     assert math.isnan(half_up(float("nan"), digits))
     assert with_interval(0.9225, 0.86250, 0.97749) == "92.3\u00a0[86.3,\u00a097.7]"
