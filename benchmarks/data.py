@@ -20,7 +20,7 @@ import orjson
 import pandas as pd
 import torch
 
-from gaitlib.data import formats
+from gaitlib.poses import formats
 from gaitlib.data.preprocess import cut_windows
 from gaitlib.data.sampling import BatchSampler
 from gaitlib.data.walkers import make_walkers

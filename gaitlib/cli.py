@@ -116,7 +116,7 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
     """
     from tqdm import tqdm
 
-    from gaitlib.data.prepare import prepare as make
+    from gaitlib.poses.prepare import prepare as make
 
     dataset = make(
         source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
@@ -133,7 +133,7 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
 def export_folder(folder, format_name, out):
     """Write the data set DIR in the format of another program, so that a peer can be run on the same walks."""
     from gaitlib.data.dataset import GaitDataset
-    from gaitlib.data.export import export
+    from gaitlib.poses.export import export
 
     count = export(GaitDataset.open(folder), format_name, out)
     click.echo(f"{out}: {count} walks")
@@ -148,7 +148,7 @@ def inspect_folder(folder, window, protocol, findings):
     """Count what the data set DIR holds, and say what a reviewer would ask about."""
     from gaitlib.config import config_folder
     from gaitlib.data.dataset import GaitDataset
-    from gaitlib.data.inspect import inspect
+    from gaitlib.poses.inspect import inspect
     from gaitlib.data.protocol import Protocol
     from gaitlib.files import check_writable
     from gaitlib.reports.excel import safe_text
@@ -167,7 +167,7 @@ def inspect_folder(folder, window, protocol, findings):
 @main.command()
 def formats():
     """List what can be read, with the layout of each. Example: gaitlib formats"""
-    from gaitlib.data.formats import FORMATS
+    from gaitlib.poses.formats import FORMATS
 
     for form in FORMATS.values():
         click.secho(f"{form.name}: {form.summary}", bold=True)

@@ -190,7 +190,7 @@ def test_options_that_do_not_exist_are_refused(call):
 
 
 def test_formats_are_listed_with_their_layout(call):
-    from gaitlib.data.formats import FORMATS
+    from gaitlib.poses.formats import FORMATS
 
     code, out, err = call("formats")
     assert (code, err) == (0, "")
@@ -215,7 +215,7 @@ def test_the_version(call):
         "from gaitlib.cli import main; main(['embed', '--help'], standalone_mode=False)",
         "from gaitlib.cli import main; main(['formats'], standalone_mode=False)",
         "from gaitlib.cli import main; main(['inspect', '--help'], standalone_mode=False)",
-        "import gaitlib.data.inspect, gaitlib.data.repair",
+        "import gaitlib.poses.inspect, gaitlib.poses.repair",
     ],
 )
 def test_help_loads_nothing_heavy(code):
@@ -380,7 +380,7 @@ def test_ctrl_c_has_a_sentence_and_the_exit_code_of_shells(refused, monkeypatch)
 
 
 def test_where_nothing_can_be_written_is_said_before_the_work(refused, tmp_path, monkeypatch):
-    import gaitlib.data.inspect as inspect
+    import gaitlib.poses.inspect as inspect
     import gaitlib.model.checkpoint as checkpoint
 
     write_dataset(tmp_path / "d", people("001", "002"), name="few")

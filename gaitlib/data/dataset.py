@@ -144,7 +144,7 @@ class GaitDataset:
     @property
     def preparation(self) -> list[str]:
         """What was decided when the files were read, a clause each; empty where nothing was."""
-        from gaitlib.data.repair import STEPS
+        from gaitlib.poses.repair import STEPS
 
         said = []
         if self.info.get("layouts"):

@@ -28,7 +28,7 @@ from scipy.special import ndtri
 
 from gaitlib import InputError
 from gaitlib.data.dataset import sorted_views
-from gaitlib.data.inspect import Inspection
+from gaitlib.poses.inspect import Inspection
 from gaitlib.evaluation.verification import Scores
 from gaitlib.rounding import percent
 from gaitlib.skeleton import (

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk, write_dataset
-from gaitlib.data.inspect import Inspection, inspect
+from gaitlib.poses.inspect import Inspection, inspect
 from gaitlib.display import figures
 from gaitlib.evaluation.verification import Scores, detection_error, equal_error_rate
 from gaitlib.skeleton import JOINTS

@@ -1,0 +1,218 @@
+"""The arrays that the program of the IJCB 2021 paper reads: 15 joints, all walks of a set cut to one length.
+
+NAME.npy             numbers [N, T, 15, 2], the joints of gaitlib.skeleton; (0, 0) and NaN are missing
+NAME_label.npy       [N], the person, from 1
+NAME_angle.npy       [N], the view in degrees; may be absent where NAME itself has it: gallery_nm_090
+NAME_situation.npy   [N], text: nm, bg, cl, or with the run, nm-01; may be absent where NAME itself has it, and for a gallery
+
+The arrays do not say which repetition a walk is. It is counted: the first walk of a person, condition and view is run 1,
+the galleries before the probes. Where walks are missing, the counted runs of two views may be different performances.
+What the numbers mean is never guessed: conditions as numbers, views as positions in a list, and people of one number in
+training and test are errors.
+"""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gaitlib import InputError
+from gaitlib.poses.formats.files import NUMPY_DAMAGE, folders_with
+from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.formats.single import one_person
+from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
+
+LAYOUT = f"""\
+SOURCE/train.npy            [N, T, {NUM_JOINTS}, 2], with train_label.npy (people from 1), train_angle.npy (degrees) and
+                            train_situation.npy (text: nm, bg, cl, or nm-01), [N] each; also test.npy
+SOURCE/gallery_nm_090.npy   a file a view, likewise, with ..._label.npy; condition and view from the name;
+SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and view counts their runs"""
+
+_PARTS = ("label", "angle", "situation")
+_CONDITION = re.compile(r"([a-z]+)(?:-(\d{1,3}))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """One NAME.npy; `name` is its path below the source without the suffix."""
+
+    name: str
+    path: Path
+
+    @property
+    def role(self) -> str:
+        """What its name says it is for: training, or test (gallery, then probe)."""
+        return next((role for role in ("gallery", "probe", "test") if role in self.name.lower()), "train")
+
+    def beside(self, part: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}_{part}.npy")
+
+
+def recognize(source: Path) -> str:
+    """Why `source` is this format, or an empty string."""
+    for found in _sets(source):
+        try:
+            shape = _poses(found.path).shape
+        except Unusable:
+            continue
+        return f"{found.path.name} holds {list(shape)} and {found.beside('label').name} lies beside it"
+    return ""
+
+
+def find(source: Path) -> Iterator[Sequence]:
+    """The walks of all sets in a folder, or of one NAME.npy, named SSS/CC-NN/VVV.
+
+    Raises InputError where labels, views or conditions are missing, do not fit the poses, or cannot be understood.
+    """
+    counted: Counter = Counter()
+    roles: dict[int, _Set] = {}
+    for found in sorted(_sets(source), key=lambda s: (("train", "gallery", "probe", "test").index(s.role), s.name)):
+        try:
+            walks = len(_poses(found.path))
+        except Unusable as reason:
+            raise InputError(f"{found.path} {reason}; `gaitlib formats` describes the arrays of --format paper.") from None
+        people = _people(found, walks)
+        for person in np.unique(people).tolist():
+            other = roles.setdefault(person, found)
+            if (other.role == "train") != (found.role == "train"):
+                raise InputError(
+                    f"{found.path}: person {person} is in {other.path.name} too, and the labels do not tell whether it is one "
+                    "person; number the people of the test from 75 on, or prepare the two from separate folders."
+                )
+        rows = zip(people.tolist(), _conditions(found, walks), _views(found, walks), strict=True)
+        for row, (person, (condition, run), view) in enumerate(rows):
+            counted[person, condition, view] += 1
+            run = run or counted[person, condition, view]
+            yield Sequence(f"{person:03d}/{condition}-{run:02d}/{view}", (found.path,), str(row))
+
+
+def load(sequence: Sequence) -> Detections:
+    """The joints [T, 15, 2] of one walk, a detection a frame; empty frames at its end are padding and dropped."""
+    poses = _poses(sequence.files[0])
+    if not sequence.key.isdecimal() or int(sequence.key) >= len(poses):
+        raise Unusable(f"holds {len(poses)} walks and no number {sequence.key}")
+    pose = np.array(poses[int(sequence.key)], dtype=np.float64)
+    pose[(pose == 0).all(-1)] = np.nan
+    there = np.isfinite(pose).all(-1)
+    used = there.any(-1)
+    if used.any():
+        if (pose < 0).any():  # no pixels, so walks centered on a joint, which is then at (0, 0) and not missing
+            for center, other in ((NECK, MID_HIP), (MID_HIP, NECK)):
+                if not there[:, center].any() and there[:, other].any():
+                    pose[used, center] = 0
+        pose = pose[: int(np.flatnonzero(used)[-1]) + 1]
+    return one_person(pose, zero_is_missing=False)
+
+
+def _sets(source: Path) -> Iterator[_Set]:
+    if source.is_file():
+        if source.suffix == ".npy" and _Set(source.stem, source).beside("label").is_file():
+            yield _Set(source.stem, source)
+        return
+    for folders, names in folders_with(source, (".npy",)):
+        for name in names:
+            if name[:-4] + "_label.npy" in names:
+                yield _Set("/".join((*folders, name[:-4])), source.joinpath(*folders, name))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """A .npy file, memory-mapped, never unpickled. Raises Unusable where it is none."""
+    try:
+        with warnings.catch_warnings():  # of the parser, about the text of a damaged header
+            warnings.simplefilter("ignore")
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_DAMAGE:
+        raise Unusable("is no .npy file of a plain array, or a damaged or empty one") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise Unusable("is an .npz file, not a single array")
+    return array
+
+
+def _poses(path: Path) -> np.ndarray:
+    array = _mapped(path)
+    if array.ndim != 4 or array.shape[2:] != (NUM_JOINTS, 2) or array.dtype.kind not in "iuf":
+        raise Unusable(f"holds {array.dtype} {list(array.shape)}, not numbers [walks, frames, {NUM_JOINTS}, 2]")
+    return array
+
+
+def _part(found: _Set, part: str, walks: int) -> np.ndarray | None:
+    """One of the arrays [N] beside the poses, None where it is absent."""
+    path = found.beside(part)
+    if not path.is_file():
+        return None
+    try:
+        array = _mapped(path)
+    except Unusable as reason:
+        raise InputError(f"{path} {reason}; save it again with np.save, as numbers or text.") from None
+    if array.size != walks or array.dtype.kind not in "iufUS":
+        raise InputError(
+            f"{path} holds {array.dtype} {list(array.shape)}, {found.path.name} {walks} walks; give it one number or text a walk."
+        )
+    return np.char.decode(array, "latin1").reshape(-1) if array.dtype.kind == "S" else np.array(array).reshape(-1)
+
+
+def _whole(array: np.ndarray, path: Path) -> np.ndarray:
+    """Numbers, or text of numbers, as int64."""
+    try:
+        numbers = array.astype(np.float64)
+    except ValueError:
+        raise InputError(f"{path} holds text such as {str(array[0])[:20]!r} where numbers belong; replace it.") from None
+    bad = ~((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e6))
+    if bad.any():
+        raise InputError(f"{path} holds {numbers[np.argmax(bad)]:g} where a whole number below a million belongs; correct it.")
+    return numbers.astype(np.int64)
+
+
+def _people(found: _Set, walks: int) -> np.ndarray:
+    path = found.beside("label")
+    labels = _part(found, "label", walks)
+    if labels is None:
+        raise InputError(f"{path} is missing; it says who walks.")
+    people = _whole(labels, path)
+    if (people < 1).any():
+        raise InputError(f"{path} holds person {people.min()}, and people count from 1; add 1 to all if they count from 0.")
+    return people
+
+
+def _views(found: _Set, walks: int) -> list[str]:
+    path = found.beside("angle")
+    angles = _part(found, "angle", walks)
+    if angles is None:
+        numbers = [n for n in re.findall(r"\d+", found.name) if len(n) == 3 or found.role != "train"]
+        if len(numbers) != 1 or int(numbers[0]) > 360:
+            raise InputError(f"{path} is missing, and {found.path.name} does not name one view, such as gallery_nm_090.npy.")
+        return [f"{int(numbers[0]):03d}"] * walks
+    views = _whole(angles, path)
+    bad = (views < 0) | (views > 360)
+    if bad.any():
+        raise InputError(f"{path} holds {views[np.argmax(bad)]}, which is no view in degrees; correct it.")
+    if 0 < views.max() <= 10:
+        raise InputError(
+            f"{path} holds {views.min()} to {views.max()}, places in a list of views and not degrees; save the degrees instead."
+        )
+    return [f"{view:03d}" for view in views.tolist()]
+
+
+def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
+    """Condition and run of each walk, run 0 where it is not told."""
+    path = found.beside("situation")
+    situations = _part(found, "situation", walks)
+    if situations is None:
+        named = re.findall(r"(?<![a-z])(nm|bg|cl)(?![a-z])", found.name.lower())
+        if len(named) > 1 or (not named and found.role != "gallery"):
+            raise InputError(f"{path} is missing, and {found.path.name} does not name one condition, such as probe_bg_090.npy.")
+        return [(named[0] if named else "nm", 0)] * walks
+    if situations.dtype.kind != "U":
+        raise InputError(f"{path} holds numbers, which may mean any condition; save text instead: nm, bg, cl.")
+    known: dict[str, tuple[str, int]] = {}
+    for text in np.unique(situations).tolist():
+        match = _CONDITION.fullmatch(text.strip())
+        if not match:
+            raise InputError(f"{path} holds {text[:20]!r}, which is no condition such as nm, bg, cl or nm-01; correct it.")
+        known[text] = (match[1].lower(), int(match[2] or 0))
+    return [known[text] for text in situations.tolist()]

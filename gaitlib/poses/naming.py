@@ -1,0 +1,179 @@
+"""Who walks how, for which time, and seen from where: read from the path of a sequence, or looked up in a table.
+
+Spellings that are known without being told, wherever they stand at the end of a path; what follows them is ignored:
+
+    001-nm-01-090                   CASIA-B, in one folder or file name, also with a suffix: 001-nm-01-090_pose
+    001/nm-01/090                   CASIA-B as OpenGait and FastPoseGait lay it out, 001/nm-01/090/090
+    001/nm-01/001-nm-01-090         CASIA-B, both
+    00001/00/090                    OU-MVLP as OpenGait lays it out: subject, sequence, view
+    090_00/00001, 00001/090_00      OU-MVLP as released: view and sequence, subject
+
+OU-MVLP has no conditions, so its condition is "nm"; the run is the number of its sequence, 0 or 1, as its protocol calls them.
+"""
+
+import csv
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaitlib import InputError
+from gaitlib.poses.formats.sequences import Unusable
+
+#: What a name may consist of; it becomes a part of names of files.
+_PLAIN = re.compile(r"\w(?:[\w.+-]{0,62}\w)?")
+
+_DASHED = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})-(?P<view>\d{3})(?!\d).*")
+_FOLDERS = (
+    re.compile(r"(?P<subject>[A-Za-z0-9]+)/(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})/(?P<view>\d{3})(?!\d).*"),
+    re.compile(r"(?P<subject>\d{5})/(?P<run>\d\d)/(?P<view>\d{3})(?!\d).*"),
+    re.compile(r"(?P<view>\d{3})_(?P<run>\d\d)/(?P<subject>\d{5})(?!\d).*"),
+    re.compile(r"(?P<subject>\d{5})/(?P<view>\d{3})_(?P<run>\d\d)(?!\d).*"),
+)
+
+FIELDS = ("subject", "condition", "run", "view")
+_DEFAULTS = {"condition": "nm", "run": "1", "view": "000"}
+_SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Name:
+    """Whose walk it is: subject, condition and view are plain names, run counts the repetitions."""
+
+    subject: str
+    condition: str = "nm"
+    run: int = 1
+    view: str = "000"
+
+
+def checked(subject: str, condition: str, run: str, view: str) -> Name:
+    """The Name of these texts. Raises Unusable where one is no plain name, or run no whole number of up to six digits."""
+    for field, text in (("subject", subject), ("condition", condition), ("view", view)):
+        if not _PLAIN.fullmatch(text) or ".." in text:
+            raise Unusable(f"{field} {text[:40]!r} is no plain name of letters, digits and . _ + - in between")
+    if not re.fullmatch(r"[0-9]{1,6}", run):
+        raise Unusable(f"run {run[:40]!r} is no whole number of up to six digits")
+    return Name(subject, condition, int(run), view)
+
+
+def from_path(path: str) -> Name:
+    """The name in a path of one of the known spellings; the last one in it counts.
+
+    path: folders and a file without its suffix, "/" in between. Raises Unusable where there is none.
+    """
+    parts = path.split("/")
+    for part in reversed(parts):
+        found = _DASHED.fullmatch(part)
+        if found:
+            return _named(found)
+    for start in range(len(parts) - 1, -1, -1):
+        for spelling in _FOLDERS:
+            found = spelling.fullmatch("/".join(parts[start : start + 4]))
+            if found:
+                return _named(found)
+    raise Unusable("its path names no subject in a known spelling; give --pattern or --names")
+
+
+def _named(found: re.Match) -> Name:
+    fields = _DEFAULTS | found.groupdict()
+    return checked(**fields | {"condition": fields["condition"].lower()})
+
+
+class Pattern:
+    """A pattern such as "{subject}/{condition}-{run}/{view}" for the whole path of a sequence below the source.
+
+    The fields are subject, condition, run (a whole number) and view; all but subject may be left out. {any} skips anything
+    within one folder's name; a suffix at the end, such as .json, is ignored. Raises InputError for a pattern that cannot be
+    used.
+    """
+
+    def __init__(self, pattern: str):
+        self.text = pattern
+        advice = 'write something like --pattern "{subject}/{condition}-{run}/{view}"'
+        pieces = re.split(r"(\{[^{}]*\})", _SUFFIX.sub("", pattern.strip("/")))
+        expression, seen = "", set()
+        for piece in pieces:
+            if not piece.startswith("{"):
+                expression += re.escape(piece)
+                continue
+            field = piece[1:-1]
+            if field not in (*FIELDS, "any"):
+                near = difflib.get_close_matches(field, FIELDS, n=1)
+                wanted = f"did you mean {{{near[0]}}}?" if near else f"the fields are {', '.join(FIELDS)} and any."
+                raise InputError(f"--pattern {pattern!r} has the unknown field {piece}; {wanted}")
+            if field in seen:
+                raise InputError(f"--pattern {pattern!r} has {piece} twice; {advice}.")
+            if field == "any":
+                expression += "[^/]+?"
+                continue
+            seen.add(field)
+            expression += r"(?P<run>[0-9]+)" if field == "run" else rf"(?P<{field}>[^/]+?)"
+        if "subject" not in seen:
+            raise InputError(f"--pattern {pattern!r} does not say where the subject stands; {advice}.")
+        if "}{" in pattern:
+            raise InputError(f"--pattern {pattern!r} has two fields with nothing in between; {advice}.")
+        self.expression = re.compile(expression)
+
+    def __call__(self, path: str) -> Name:
+        """The name in a path. Raises Unusable where it does not match."""
+        found = self.expression.fullmatch(path)
+        if not found:
+            raise Unusable(f"its path {path[:80]!r} does not match --pattern {self.text!r}")
+        return checked(**_DEFAULTS | found.groupdict())
+
+
+class Table:
+    """A CSV file that lists the walks: columns path and subject, and condition, run and view where they are not "nm", 1, "000".
+
+    A path is the one below the source, with or without the suffix of the file. Other columns are not looked at. `unused()` lists
+    paths that nobody asked for. Raises InputError, with the line, for a table that cannot be used, and for a column that is
+    nearly called as one of these.
+    """
+
+    def __init__(self, file: Path):
+        self.file, self.names, self.asked = Path(file), {}, set()
+        try:
+            with self.file.open(encoding="utf-8-sig", newline="") as opened:
+                self._read(csv.DictReader(opened))
+        except OSError as error:
+            raise InputError(f"--names {file} cannot be read ({error.strerror}).") from None
+        except (UnicodeDecodeError, csv.Error):
+            raise InputError(f"--names {file} is no CSV table in UTF-8; save it as one.") from None
+
+    def _read(self, rows: csv.DictReader) -> None:
+        columns = [c for c in rows.fieldnames or () if c]
+        known = ("path", *FIELDS)
+        for column in columns:
+            near = difflib.get_close_matches(column.strip().lower(), known, 1, 0.75)
+            if column not in known and near and near[0] not in columns:
+                raise InputError(f"--names {self.file} has the column {column!r} and none called {near[0]}; rename or remove it.")
+        for column in ("path", "subject"):
+            if column not in columns:
+                raise InputError(f"--names {self.file} lacks the column {column}; it needs path, {', '.join(FIELDS)}.")
+        for row in rows:
+            line = f"--names {self.file}, line {rows.line_num}"
+            path = _key(row["path"] or "")
+            try:
+                name = checked(row["subject"] or "", *(row.get(f) or _DEFAULTS[f] for f in FIELDS[1:]))
+            except Unusable as reason:
+                raise InputError(f"{line}: {reason}; correct it there.") from None
+            if self.names.setdefault(path, name) != name:
+                raise InputError(f"{line}: {path!r} is listed before with other names; remove one of them.")
+        if not self.names:
+            raise InputError(f"--names {self.file} lists no walk; give it a line for each.")
+
+    def __call__(self, path: str) -> Name:
+        """The name listed for a path. Raises Unusable where there is none."""
+        path = _key(path)
+        if path not in self.names:
+            raise Unusable(f"its path {path[:80]!r} is not listed in {self.file.name}")
+        self.asked.add(path)
+        return self.names[path]
+
+    def unused(self) -> list[str]:
+        return [path for path in self.names if path not in self.asked]
+
+
+def _key(path: str) -> str:
+    path = path.strip().replace("\\", "/").removeprefix("./").strip("/")
+    return _SUFFIX.sub("", path)

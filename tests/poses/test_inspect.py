@@ -1,0 +1,223 @@
+"""Faults are put into walks one by one, and the inspection must find each, name it, and find nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaitlib import InputError
+from gaitlib.poses import inspect as module
+from gaitlib.data.dataset import COLUMNS, GaitDataset
+from gaitlib.poses.inspect import KINDS, inspect
+from gaitlib.data.protocol import Protocol
+from gaitlib.data.walkers import make_walkers
+from gaitlib.skeleton import JOINTS, MIRROR, NUM_JOINTS
+
+
+def dataset_of(walks):
+    start = np.cumsum([0, *(len(w.pose) for w in walks)])
+    rows = [[getattr(w, c, None) for c in COLUMNS] for w in walks]
+    for row, first, last in zip(rows, start[:-1], start[1:], strict=True):
+        row[COLUMNS.index("start")], row[COLUMNS.index("frames")] = first, last - first
+    index = pd.DataFrame(rows, columns=COLUMNS)
+    return GaitDataset(index, np.concatenate([w.pose for w in walks]), np.concatenate([w.confidence for w in walks]))
+
+
+@pytest.fixture(scope="module")
+def people():
+    """Five people without faults, from three sides."""
+    walks = list(make_walkers(5, 1, views=(0, 90, 144), faults=False))
+    return [replace(walk, source=f"{walk.sequence}.json") for walk in walks]
+
+
+def changed(walks, sequence, change):
+    """The walks, one of them put through `change`."""
+    return [change(w) if w.sequence == sequence else w for w in walks]
+
+
+def posed(change):
+    def apply(walk):
+        pose = walk.pose.copy()
+        found = change(pose)
+        pose = pose if found is None else found
+        return replace(walk, pose=pose, confidence=np.ones(pose.shape[:2], np.float32))
+
+    return apply
+
+
+def test_good_walks_have_no_findings(people):
+    found = inspect(dataset_of(people))
+    assert found.warnings == []
+    assert len(found.findings) == 0
+    assert (found.missing.to_numpy() == 0).all()
+    assert list(found.missing.index) == ["000", "090", "144"]
+
+
+def test_tables_count_by_hand(people):
+    without = [w for w in people if not (w.subject == "003" and w.condition == "bg" and w.view == "090")]
+    found = inspect(dataset_of(without))
+    assert found.counts.shape == (5, 3 * 3)
+    assert found.counts.loc["003", ("bg", "090")] == 0
+    assert found.counts.loc["003", ("bg", "000")] == 2
+    assert found.counts.to_numpy().sum() == len(found.to_frame()) == 5 * 30 - 2
+    assert found.lengths.loc["nm", "walks"] == 5 * 18
+    assert found.lengths.loc["bg", "shortest"] == min(len(w.pose) for w in without if w.condition == "bg")
+    assert (found.bodies["recordings"] == 10).all()
+    assert found.findings["sequence"].tolist() == ["003-bg-01-090", "003-bg-02-090"]
+    assert set(found.tables()) == {"counts", "lengths", "missing", "bodies", "findings", "walks"}
+
+
+def test_missing_joints_are_shares_of_frames(people):
+    def hole(pose):
+        pose[:10, JOINTS.index("left_wrist"), 1] = np.inf  # half a joint is none
+
+    found = inspect(dataset_of(changed(people, "002-nm-03-090", posed(hole))))
+    frames = sum(len(w.pose) for w in people if w.view == "090")
+    assert found.missing.loc["090", "left_wrist"] == pytest.approx(10 / frames)
+    assert (found.missing.to_numpy() > 0).sum() == 1
+
+
+def upside_down(pose):
+    pose[..., 1] *= -1
+
+
+def frozen(pose):
+    pose[30:45] = pose[29]
+
+
+def away(pose):
+    pose[40:] += 300
+
+
+def mirrored(pose):
+    return pose[:, MIRROR]
+
+
+def flipping(pose):
+    for first in range(5, 70, 8):
+        pose[first : first + 3] = pose[first : first + 3, MIRROR]
+
+
+def without_wrist(pose):
+    pose[:, JOINTS.index("right_wrist")] = np.nan
+
+
+def mostly_gone(pose):
+    pose[5:, :8] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("sequence", "change", "kind", "words"),
+    [
+        ("002-nm-03-090", upside_down, "upside down", "the neck is -1"),
+        ("002-nm-03-090", frozen, "frozen", "15 of"),
+        ("002-nm-03-090", lambda pose: np.concatenate([pose, pose[:20]]), "looped", "20 of"),
+        ("002-nm-03-090", lambda pose: pose[:50], "short", "50 frames"),
+        ("002-nm-03-090", away, "jumps", "1 times"),
+        ("002-nm-03-000", mirrored, "mirrored", "right is"),
+        ("002-nm-03-000", flipping, "flips", "times in"),
+        ("002-nm-03-144", without_wrist, "lost joint", "no right wrist"),
+        ("002-nm-03-144", mostly_gone, "mostly missing", "of the joints are missing"),
+    ],
+)
+def test_a_fault_is_found_and_nothing_else(people, sequence, change, kind, words):
+    found = inspect(dataset_of(changed(people, sequence, posed(change))))
+    rows = found.findings[found.findings["sequence"] == sequence]
+    assert kind in set(rows["kind"])
+    assert set(found.findings["sequence"]) == {sequence}
+    assert words in rows.loc[rows["kind"] == kind, "detail"].iat[0]
+    said = [w for w in found.warnings if w.startswith(KINDS[kind][0].format(window=64))]
+    assert len(said) == 1
+    assert f"{sequence}.json" in said[0]
+    assert said[0].endswith(KINDS[kind][1])
+
+
+def test_copies_between_walks_are_found(people):
+    original = people[4]
+    walks = changed(
+        people, "004-bg-01-000", lambda w: replace(w, pose=original.pose[10:80], confidence=original.confidence[10:80])
+    )
+    found = inspect(dataset_of(walks)).findings.query("kind == 'copies'")
+    assert found["sequence"].tolist() == ["004-bg-01-000"]
+    assert found["detail"].tolist() == [f"70 of 70 frames are those of {original.sequence}"]
+
+
+def test_empty_and_still_frames_are_no_copies_of_each_other(people):
+    walks = people
+    for sequence in ("002-nm-03-090", "003-nm-03-090"):
+        walks = changed(walks, sequence, posed(lambda pose: pose.__setitem__(slice(0, 8), np.nan)))
+    assert len(inspect(dataset_of(walks)).findings) == 0
+
+
+def test_a_recording_with_anothers_name_is_found():
+    walks = list(make_walkers(8, 2, views=range(0, 181, 18)))
+    wrong = [replace(w, subject="007") if w.recording == "003-nm-05" else w for w in walks]
+    before, after = (inspect(dataset_of(w)).findings.query("kind == 'stranger'") for w in (walks, wrong))
+    assert len(before) == 0
+    assert after["sequence"].tolist() == ["003-nm-05"]
+    assert "more like 003" in after["detail"].iat[0]
+
+
+def test_names_and_frame_rates(people):
+    walks = changed(people, "002-nm-03-090", lambda w: replace(w, fps=30.0))
+    walks = changed(walks, "002-nm-04-090", lambda w: replace(w, fps=0.0))
+    walks += [replace(people[0], subject="5", condition="NM", recording="other", pose=people[0].pose + 1)]
+    findings = inspect(dataset_of(walks)).findings
+    assert findings.query("kind == 'fps'")["sequence"].tolist() == ["002-nm-03-090", "002-nm-04-090"]
+    assert findings.query("kind == 'alike'")["sequence"].tolist() == ["005 5", "NM nm"]
+    assert findings.query("kind == 'one recording'")["sequence"].tolist() == ["5"]
+
+
+def test_a_protocol_names_who_is_in_no_part_of_it(people):
+    chosen = Protocol("p", "1-4", ["005"], 2, {"condition": "nm", "run": "1-4"}, {"BG": {"condition": "bg"}})
+    walks = [w for w in people if w.subject != "004" or w.condition == "bg"]  # 004 trains all the same
+    walks += [replace(people[0], subject="bob", pose=people[0].pose + 1)]
+    found = inspect(dataset_of(walks), protocol=chosen).findings.query("kind == 'protocol'")
+    assert found["sequence"].tolist() == ["bob"]
+    assert found["detail"].tolist() == ["this person is in no part of the protocol"]
+
+
+def test_a_protocol_names_who_has_no_gallery(people):
+    chosen = Protocol("small", "1-4", "5-", 2, {"condition": "nm", "run": "1-4"}, {"BG": {"condition": "bg"}})
+    assert len(inspect(dataset_of(people), protocol=chosen).findings) == 0
+    walks = [w for w in people if not (w.subject == "002" and w.condition == "bg")]
+    details = inspect(dataset_of(walks), protocol=chosen).findings.query("kind == 'protocol'")["detail"]
+    assert details.tolist() == ["validation person 002 has no walk for BG"]
+    other = replace(chosen, train="1-9", test="10-")
+    assert "has no 006" in inspect(dataset_of(people), protocol=other).warnings[-1]
+
+
+def test_chunks_and_selections_see_the_same(people, monkeypatch):
+    dataset = dataset_of(changed(people, "002-nm-03-090", posed(away)))
+    whole = inspect(dataset)
+    monkeypatch.setattr(module, "CHUNK", 700)
+    parts = inspect(dataset)
+    pd.testing.assert_frame_equal(parts.walks, whole.walks)
+    pd.testing.assert_frame_equal(parts.findings, whole.findings)
+    chosen = inspect(dataset.select(view="090"))
+    same = whole.walks[whole.walks["view"] == "090"].reset_index(drop=True)
+    columns = ["sequence", "missing", "frozen", "looped", "jumps", "flips", "upright", "facing"]
+    pd.testing.assert_frame_equal(chosen.walks[columns], same[columns])
+
+
+@pytest.mark.filterwarnings("error")
+def test_walks_without_sense_are_inspected_too():
+    rng = np.random.default_rng(0)
+    values = np.array([0, 1, 1e9, -1e30, np.nan, np.inf], np.float32)
+    walk = next(iter(make_walkers(1, 0, views=[0])))
+    walks = [
+        replace(walk, pose=p, confidence=np.ones(p.shape[:2], np.float32), run=k, recording=str(k))
+        for k, p in enumerate([
+            rng.choice(values, (16, NUM_JOINTS, 2)), np.zeros((20, NUM_JOINTS, 2), np.float32),
+            np.full((17, NUM_JOINTS, 2), np.nan, np.float32), np.ones((1, NUM_JOINTS, 2), np.float32),
+        ])
+    ]  # fmt: skip
+    found = inspect(dataset_of(walks))
+    assert len(found.walks) == 4
+    assert found.warnings
+
+
+def test_nothing_to_inspect():
+    with pytest.raises(InputError, match="no walks"):
+        inspect(GaitDataset(pd.DataFrame(columns=COLUMNS), np.zeros((0, 15, 2)), np.zeros((0, 15))))
