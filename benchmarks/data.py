@@ -20,10 +20,10 @@ import orjson
 import pandas as pd
 import torch
 
-from gaitlib.poses import formats
 from gaitlib.data.preprocess import cut_windows
 from gaitlib.data.sampling import BatchSampler
 from gaitlib.data.walkers import make_walkers
+from gaitlib.poses import formats
 from gaitlib.skeleton import BODY_25, COCO17, Layout
 
 PEOPLE, VIEWS, RUNS, WINDOW, REPEATS = 74, 11, 10, 64, 51

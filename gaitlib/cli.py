@@ -148,9 +148,9 @@ def inspect_folder(folder, window, protocol, findings):
     """Count what the data set DIR holds, and say what a reviewer would ask about."""
     from gaitlib.config import config_folder
     from gaitlib.data.dataset import GaitDataset
-    from gaitlib.poses.inspect import inspect
     from gaitlib.data.protocol import Protocol
     from gaitlib.files import check_writable
+    from gaitlib.poses.inspect import inspect
     from gaitlib.reports.excel import safe_text
 
     if findings:

@@ -1,14 +1,170 @@
-"""Files and folders that appear whole or not at all."""
+"""Files: what is written appears whole or not at all, and what comes from elsewhere is read with limits."""
 
+import json
 import os
+import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
 
 from gaitlib import InputError
+
+#: Bytes of the largest text that is read whole: settings, tables of walks, what a run has found.
+MOST_TEXT = 256 * 2**20
+#: Bytes of the largest array that is read from a stranger's file.
+MOST_ARRAY = 8 * 2**30
+#: Levels of lists and dictionaries within each other; nothing of ours has ten.
+DEEPEST = 50
+_LONGEST_NAME = 100
+_UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[\s.-]|[\s.]$')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
+#: What reading .npy and .npz files may raise where they are damaged; a header of version 1 goes through Python's tokenizer.
+_DAMAGE = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, RecursionError, MemoryError,
+    OverflowError, NotImplementedError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------- reading
+
+
+class Unreadable(InputError):
+    """A file cannot be read; `why` says it in a clause: "there is no such file"."""
+
+    def __init__(self, path: str | Path, why: str):
+        super().__init__(f"{path} cannot be read: {why}.")
+        self.why = why
+
+
+def why_not(error: OSError | ValueError) -> str:
+    """What kept a file from being opened, in a clause."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "you have no permission to read it"
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+@contextmanager
+def opened(path: str | Path, most: int = MOST_TEXT) -> Iterator[BinaryIO]:
+    """A regular file of at most so many bytes, open for reading; the one way to open what may come from a stranger.
+
+    Raises Unreadable for a file that is missing, not permitted, larger, or no regular file: reading a pipe waits forever, and a
+    device never ends.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        raise Unreadable(path, "it is a folder" if os.path.isdir(path) else why_not(error)) from None
+    facts = os.fstat(handle)
+    why = ""
+    if not stat.S_ISREG(facts.st_mode):
+        why = "it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no regular file"
+    elif facts.st_size > most:
+        why = f"it has {facts.st_size / 2**20:,.0f} MB, and more than {most / 2**20:,.0f} are not read"
+    if why:
+        os.close(handle)
+        raise Unreadable(path, why)
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def read_bytes(path: str | Path, most: int = MOST_TEXT) -> bytes:
+    """The content of a file; Unreadable as `opened` raises it."""
+    with opened(path, most) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise Unreadable(path, why_not(error)) from None
+
+
+def read_text(path: str | Path, most: int = MOST_TEXT) -> str:
+    """The content of a UTF-8 file; Unreadable as `opened` raises it, and for other bytes."""
+    try:
+        return read_bytes(path, most).decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise Unreadable(path, "it is no text in UTF-8") from None
+
+
+def read_json(path: str | Path, most: int = MOST_TEXT) -> dict:
+    """The keys and values of a JSON file; Unreadable where it holds something else or is nested beyond DEEPEST."""
+    try:
+        content = json.loads(read_text(path, most))
+    except (ValueError, RecursionError):
+        raise Unreadable(path, "it is no valid JSON") from None
+    if not isinstance(content, dict):
+        raise Unreadable(path, "it holds no keys and values")
+    if is_deep(content):
+        raise Unreadable(path, "its values lie too deep within each other")
+    return content
+
+
+def is_deep(content: object) -> bool:
+    """Whether lists and dictionaries lie within each other beyond DEEPEST levels."""
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [v for c in level if isinstance(c, (dict, list)) for v in (c.values() if isinstance(c, dict) else c)]
+        if not level:
+            return False
+    return True
+
+
+def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_ARRAY) -> np.ndarray:
+    """The array of an .npy file, never a pickle; memory-mapped and read-only on request.
+
+    Raises Unreadable where it is damaged, an .npz, or beyond `most` bytes, also where the file is sparse.
+    """
+    with opened(path, most) as file:
+        try:
+            array = np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
+        except _DAMAGE as error:
+            raise Unreadable(path, f"it is no whole .npy array ({' '.join(str(error).split())[:120]})") from None
+    return array
+
+
+def read_arrays(path: str | Path, names: tuple[str, ...], most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
+    """Some arrays of an .npz file, never pickles. Raises Unreadable where one is missing, damaged, encrypted or beyond `most`."""
+    with opened(path, most) as file:
+        try:
+            with np.load(file) as found:
+                if lacking := [name for name in names if name not in found]:
+                    raise Unreadable(path, f"it has no array {lacking[0]!r}")
+                if sum(info.file_size for info in found.zip.infolist()) > most:
+                    raise Unreadable(path, f"its arrays have more than {most / 2**20:,.0f} MB")
+                return {name: found[name] for name in names}
+        except _DAMAGE as error:
+            raise Unreadable(path, f"it is no whole .npz file ({' '.join(str(error).split())[:120]})") from None
+
+
+def check_name(name: object, what: str) -> str:
+    """The name, where it can be that of a folder on every system; the one rule for runs, grids, points, protocols and probe sets.
+
+    what: how to call it in the error, such as "--name" or "protocols/mine.yaml, probe set". Raises InputError.
+    """
+    if (
+        not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or _UNFIT.search(name) or _RESERVED.fullmatch(name)
+        or not name.isprintable()
+    ):  # fmt: skip
+        shown = repr(name) if len(repr(name)) < 60 else repr(name)[:60] + "..."
+        raise InputError(
+            f"{what}: {shown} cannot be the name of a folder; use up to {_LONGEST_NAME} letters, digits, _, - and ., "
+            "a letter or digit first."
+        )
+    return name
+
+
+# --------------------------------------------------------------------------------------------------------------- writing
 
 
 def check_writable(path: Path) -> None:
@@ -18,7 +174,7 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written; make the folder {path.parent}, or choose another.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written, for want of permission; choose another.")
+        raise InputError(f"{path} cannot be written: you have no permission; choose another.")
 
 
 def is_taken(folder: Path) -> bool:
@@ -30,15 +186,24 @@ def is_taken(folder: Path) -> bool:
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
 
-    Where the block or the exchange fails, nothing remains but the old file.
+    Where the block or the exchange fails, nothing remains but the old file. An OSError that names no file, as of a full disk,
+    names this one.
     """
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         yield part
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, which appears whole or stays as it was."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -55,3 +220,22 @@ def replace_folder(new: Path, folder: Path) -> None:
         raise
     if old:
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Nobody else holds the lock at `path` meanwhile; a process that ends in any way, also by being killed, releases it.
+
+    busy: called where another process holds it: to say so, after which it is waited for, or to raise.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        busy()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -380,8 +380,8 @@ def test_ctrl_c_has_a_sentence_and_the_exit_code_of_shells(refused, monkeypatch)
 
 
 def test_where_nothing_can_be_written_is_said_before_the_work(refused, tmp_path, monkeypatch):
-    import gaitlib.poses.inspect as inspect
     import gaitlib.model.checkpoint as checkpoint
+    import gaitlib.poses.inspect as inspect
 
     write_dataset(tmp_path / "d", people("001", "002"), name="few")
     (tmp_path / "file").touch()

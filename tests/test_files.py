@@ -1,10 +1,12 @@
-"""A file appears whole or not at all."""
+"""Files appear whole or not at all; what comes from elsewhere is read with limits."""
 
 import os
 
+import numpy as np
 import pytest
 
-from gaitlib.files import replacing
+from gaitlib import InputError
+from gaitlib.files import Unreadable, check_name, locked, read_array, read_arrays, read_bytes, read_json, replacing
 
 
 def test_what_was_written_takes_the_place(tmp_path):
@@ -45,3 +47,112 @@ def test_two_writers_do_not_meet(tmp_path):
         one.write_text("one")
         other.write_text("other")
     assert path.read_text() == "one"
+
+
+# -- reading
+
+
+def test_what_cannot_be_read_is_said(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "text").write_bytes(b"\xff\xfe")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "deep.json").write_text('{"a":' * 100 + "1" + "}" * 100)
+    (tmp_path / "deeper.json").write_text('{"a":' * 100_000)
+    for name, why in {
+        "pipe": "it is no regular file", "/dev/zero": "it is no regular file", "loop": "too many levels of symbolic links",
+        "": "it is a folder", "text": "it is no text in UTF-8", "list.json": "it holds no keys and values",
+        "deep.json": "its values lie too deep within each other", "deeper.json": "it is no valid JSON",
+        "none.json": "there is no such file", "none/at/all": "there is no such file", "a\0b": "embedded null byte",
+        5000 * "a": "file name too long",
+    }.items():  # fmt: skip
+        with pytest.raises(Unreadable) as error:
+            read_json(tmp_path / name)
+        assert error.value.why == why
+    with pytest.raises(Unreadable, match="it has 0 MB, and more than 0 are not read"):
+        read_bytes(tmp_path / "list.json", most=2)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads everything")
+def test_no_permission_is_said(tmp_path):
+    (tmp_path / "x").touch(mode=0)
+    with pytest.raises(Unreadable, match="you have no permission to read it"):
+        read_bytes(tmp_path / "x")
+
+
+def test_arrays_are_read_with_limits(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(6.0).reshape(2, 3))
+    assert read_array(path).shape == read_array(path, memory_map=True).shape == (2, 3)
+    np.save(path, np.array([object()]), allow_pickle=True)
+    with pytest.raises(Unreadable, match=r"no whole \.npy array"):
+        read_array(path)
+    with path.open("r+b") as file:
+        file.truncate(2**31)
+    with pytest.raises(Unreadable, match="2,048 MB"):
+        read_array(path, most=2**30)
+
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.arange(3), b=np.array([object()]))
+    assert read_arrays(path, ("a",))["a"].tolist() == [0, 1, 2]
+    for names, why in {("b",): "no whole .npz file", ("c",): "it has no array 'c'"}.items():
+        with pytest.raises(Unreadable, match=why):
+            read_arrays(path, names)
+    np.savez_compressed(path, a=np.zeros(10**6))
+    with pytest.raises(Unreadable, match="its arrays have more than"):
+        read_arrays(path, ("a",), most=2**20)
+
+
+# -- names
+
+
+@pytest.mark.parametrize("name", ["mine", "a", "kgbd-2v_seed.1", "Größe", "my run", "1"])
+def test_names_of_folders(name):
+    assert check_name(name, "--name") == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "a\nb",
+        "*",
+        "-rf",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "x./etc",
+        "a\\b",
+        "a:b",
+        "con",
+        "a" * 300,
+        1,
+        None,
+        "a ",
+        "\u202ea",
+    ],
+)
+def test_what_cannot_be_the_name_of_a_folder(name):
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
+        check_name(name, "--name")
+
+
+def test_a_lock_tells_who_waits(tmp_path):
+    def busy():
+        raise InputError("busy")
+
+    with (
+        locked(tmp_path / "here" / "x.lock", busy),
+        pytest.raises(InputError, match="busy"),
+        locked(tmp_path / "here" / "x.lock", busy),
+    ):
+        pass
+    with locked(tmp_path / "here" / "x.lock", busy):
+        pass
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"x\.txt"), replacing(tmp_path / "x.txt"):
+        raise OSError(28, "No space left on device")

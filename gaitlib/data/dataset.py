@@ -18,6 +18,7 @@ import pandas as pd
 
 from gaitlib import InputError
 from gaitlib.data.draft import COLUMNS, Draft
+from gaitlib.data.views import sorted_views
 from gaitlib.skeleton import (
     JOINTS,
     LEFT_HIP,
@@ -73,15 +74,6 @@ class Walk:
     def sequence(self) -> str:
         """The walk's unique name, as CASIA-B spells it: 001-nm-01-090."""
         return f"{self.recording}-{self.view}"
-
-
-def sorted_views(views: Iterable[str]) -> list[str]:
-    """The distinct views, by degrees where all are numbers, by name otherwise."""
-    distinct = set(views)
-    try:
-        return sorted(distinct, key=float)
-    except ValueError:
-        return sorted(distinct)
 
 
 @dataclass(frozen=True)

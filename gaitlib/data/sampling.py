@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gaitlib import InputError
-from gaitlib.data.dataset import sorted_views
+from gaitlib.data.views import sorted_views
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from matplotlib.ticker import LogFormatter
 from scipy.special import ndtri
 
 from gaitlib import InputError
-from gaitlib.data.dataset import sorted_views
-from gaitlib.poses.inspect import Inspection
+from gaitlib.data.views import sorted_views
 from gaitlib.evaluation.verification import Scores
+from gaitlib.poses.inspect import Inspection
 from gaitlib.rounding import percent
 from gaitlib.skeleton import (
     BONES,

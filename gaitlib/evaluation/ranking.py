@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.data.dataset import sorted_views
+from gaitlib.data.views import sorted_views
 from gaitlib.evaluation.embedding import Embeddings
 
 #: The cumulative match characteristic is known up to this rank.

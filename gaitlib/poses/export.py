@@ -13,8 +13,8 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, Walk
-from gaitlib.poses.formats.plain import CONFIDENCES, POSITIONS
 from gaitlib.files import is_taken
+from gaitlib.poses.formats.plain import CONFIDENCES, POSITIONS
 from gaitlib.skeleton import JOINTS
 
 #: The keypoints of COCO in their order; None is one that the 15 joints lack.

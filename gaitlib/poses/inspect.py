@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from gaitlib import InputError
-from gaitlib.data.dataset import GaitDataset, sorted_views
+from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.protocol import Protocol
+from gaitlib.data.views import sorted_views
 from gaitlib.poses.repair import flip_edges
 from gaitlib.skeleton import (
     BONES,

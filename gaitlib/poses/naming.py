@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaitlib import InputError
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 
 #: What a name may consist of; it becomes a part of names of files.
 _PLAIN = re.compile(r"\w(?:[\w.+-]{0,62}\w)?")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gaitlib.poses.formats.sequences import Detections
+from gaitlib.poses.sequences import Detections
 
 #: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
 HEIGHT = 3.0

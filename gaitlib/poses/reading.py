@@ -23,11 +23,10 @@ from threading import Thread
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.poses import people
 from gaitlib.data.dataset import Walk
-from gaitlib.poses import naming
+from gaitlib.poses import naming, people
 from gaitlib.poses.naming import Name
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, Layout
 
 #: Sequences that a worker gets at once, and batches that wait for each worker.

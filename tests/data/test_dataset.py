@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.data.dataset import COLUMNS, SCHEMA, SHORTEST_WALK, GaitDataset, Walk, sorted_views, write_dataset
+from gaitlib.data.dataset import COLUMNS, SCHEMA, SHORTEST_WALK, GaitDataset, Walk, write_dataset
+from gaitlib.data.views import sorted_views
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
 
 

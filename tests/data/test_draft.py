@@ -16,8 +16,8 @@ from gaitlib import InputError, cli
 from gaitlib.data import draft as module
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.draft import Draft
-from gaitlib.poses import reading
 from gaitlib.data.walkers import make_walkers
+from gaitlib.poses import reading
 
 WALKS, READ = 12, reading.to_walk
 

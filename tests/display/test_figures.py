@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk, write_dataset
-from gaitlib.poses.inspect import Inspection, inspect
 from gaitlib.display import figures
 from gaitlib.evaluation.verification import Scores, detection_error, equal_error_rate
+from gaitlib.poses.inspect import Inspection, inspect
 from gaitlib.skeleton import JOINTS
 
 VIEWS = ["000", "054", "090"]

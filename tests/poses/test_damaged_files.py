@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.walkers import make_walkers
 from gaitlib.poses.export import export
 from gaitlib.poses.formats import FORMATS, gaitgraph, opengait, oumvlp, paper, plain
-from gaitlib.poses.formats.sequences import Unusable
 from gaitlib.poses.prepare import prepare
-from gaitlib.data.walkers import make_walkers
+from gaitlib.poses.sequences import Unusable
 from gaitlib.skeleton import KINECT
 
 #: Damaged files for each reader, and for each variant of its files where only the reader is asked.

@@ -8,9 +8,9 @@ import pytest
 
 from gaitlib import InputError
 from gaitlib.data.dataset import write_dataset
+from gaitlib.data.walkers import make_walkers
 from gaitlib.poses.export import COCO, EXPORTS, coco, export
 from gaitlib.poses.formats import gaitgraph, opengait, plain
-from gaitlib.data.walkers import make_walkers
 from gaitlib.skeleton import JOINTS
 
 READERS = {"opengait": opengait, "gaitgraph": gaitgraph, "csv": plain}

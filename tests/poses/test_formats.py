@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.poses import formats
 from gaitlib.data.dataset import write_dataset
+from gaitlib.poses import formats
 from gaitlib.poses.formats import kinect
 from gaitlib.skeleton import KINECT
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from gaitlib import InputError
-from gaitlib.poses import inspect as module
 from gaitlib.data.dataset import COLUMNS, GaitDataset
-from gaitlib.poses.inspect import KINDS, inspect
 from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
+from gaitlib.poses import inspect as module
+from gaitlib.poses.inspect import KINDS, inspect
 from gaitlib.skeleton import JOINTS, MIRROR, NUM_JOINTS
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaitlib.poses.formats import alphapose, coco, mediapipe, openpose
 from gaitlib.poses.formats.keypoint_files import number_frames
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 FRAMES = 4
 POINTS = np.random.default_rng(0).uniform(10, 500, (FRAMES, 17, 3)).round(3)

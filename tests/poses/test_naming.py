@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gaitlib import InputError
 from gaitlib.poses.naming import Name, Pattern, Table, from_path
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gaitlib.poses.formats import opengait
-from gaitlib.poses.formats.sequences import Sequence, Unusable
+from gaitlib.poses.sequences import Sequence, Unusable
 
 
 def keypoints(frames=20, count=17, numbers=3):

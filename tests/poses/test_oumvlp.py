@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gaitlib.poses.formats import oumvlp
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 
 
 def person(frame, x=100.0, count=18):

@@ -5,7 +5,7 @@ import pytest
 
 from gaitlib import InputError
 from gaitlib.poses.formats import paper
-from gaitlib.poses.formats.sequences import Sequence, Unusable
+from gaitlib.poses.sequences import Sequence, Unusable
 
 
 def poses(walks, frames=20, seed=1):

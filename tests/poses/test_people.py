@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gaitlib.poses.formats.sequences import Detections
 from gaitlib.poses.people import LONGEST_GAP, MOST_PEOPLE, follow
+from gaitlib.poses.sequences import Detections
 
 BODY = np.array([[0, -50], [-10, -40], [10, -40], [0, 0], [-8, 40], [8, 40], [0, 50]], dtype=float)
 

@@ -11,7 +11,7 @@ import pytest
 
 from gaitlib.poses.formats import pickles
 from gaitlib.poses.formats.pickles import load_arrays
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 
 PROTOCOLS = range(6)
 

@@ -11,12 +11,11 @@ from click.testing import CliRunner
 
 from gaitlib import InputError
 from gaitlib.cli import main
-from gaitlib.poses import formats
 from gaitlib.data.dataset import write_dataset
-from gaitlib.poses import reading
-from gaitlib.poses.reading import Options, Tally, body_25_or_25b, tell_layout
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.data.walkers import make_walkers
+from gaitlib.poses import formats, reading
+from gaitlib.poses.reading import Options, Tally, body_25_or_25b, tell_layout
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 from gaitlib.skeleton import JOINTS, LAYOUTS
 
 REAL = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "openpose_body25b"

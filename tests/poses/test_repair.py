@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.poses import repair
 from gaitlib.data.dataset import Walk
-from gaitlib.poses.repair import DEFAULT, STEPS, Repair
 from gaitlib.data.walkers import make_walkers
+from gaitlib.poses import repair
+from gaitlib.poses.repair import DEFAULT, STEPS, Repair
 from gaitlib.skeleton import JOINTS, MIRROR, RIGHT_JOINTS
 
 VIEWS = (0, 90, 144)

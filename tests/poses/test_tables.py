@@ -8,7 +8,7 @@ import pytest
 
 from gaitlib import InputError
 from gaitlib.poses.formats import gaitgraph, plain, tables
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 from gaitlib.skeleton import JOINTS
 
 HEADER = ",".join(["image_name"] + [f"k{i}_{part}" for i in range(17) for part in ("x", "y", "conf")])

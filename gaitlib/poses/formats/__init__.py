@@ -21,7 +21,7 @@ class Format:
 
     name: for --format. summary: one line. layout: how the files lie, a few lines.
     read: (source Path, camera angles, left_out=list) -> iterator of Walk; a format in two dimensions always gets (). Formats
-    that have `find` and `load` (see gaitlib.poses.formats.sequences) need none.
+    that have `find` and `load` (see gaitlib.poses.sequences) need none.
     recognize: (source Path) -> why the source is this format, or "". sign: what `recognize` looks for, for messages.
     pattern: names of walks in paths of no known spelling, see gaitlib.poses.naming. before: a more general format that
     fits the same files and gives way in `guess`.

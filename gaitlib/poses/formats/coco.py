@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib.poses.formats.keypoint_files import detections, first_contents, number_frames, read_json, single_files, to_array
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/.../WALK.json   a list of {"image_id", "category_id", "keypoints": [x, y, score, ...], "score"}, one walk a file,

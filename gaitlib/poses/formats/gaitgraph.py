@@ -8,8 +8,8 @@ import numpy as np
 
 from gaitlib.poses.formats import tables
 from gaitlib.poses.formats.files import frame_number
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.poses.formats.single import one_person
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 FILE.csv, or a folder of them   a row an image: its name, such as 001-nm-01-090/000001.jpg, then x, y, score of the 17

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from gaitlib.poses.formats.files import LONGEST_NUMBER, folders_with, natural
-from gaitlib.poses.formats.sequences import Detections, Unusable
+from gaitlib.poses.sequences import Detections, Unusable
 
 #: No image is that large; a coordinate beyond it is damage.
 LARGEST_COORDINATE = 1e6

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
 from gaitlib.data.dataset import Walk
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 from gaitlib.skeleton import KINECT, LEFT_ANKLE, LEFT_HIP, LEFT_SHOULDER, RIGHT_ANKLE, RIGHT_HIP, RIGHT_SHOULDER
 
 LAYOUT = """\

@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitlib.poses.formats.files import NUMPY_DAMAGE
 from gaitlib.poses.formats.keypoint_files import detections, first_contents, read_json, single_files
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/.../WALK.npy    a float array [T, 33, 2 to 5]: x, y, then z, visibility, presence; a third and last column that lies

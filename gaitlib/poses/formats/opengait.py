@@ -9,8 +9,8 @@ import numpy as np
 
 from gaitlib.poses.formats.files import folders_with
 from gaitlib.poses.formats.pickles import load_arrays
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.poses.formats.single import one_person
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one pickled array a walk,

@@ -20,7 +20,7 @@ from gaitlib.poses.formats.keypoint_files import (
     read_json,
     to_array,
 )
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/.../WALK/*.json             one file a frame, ordered by the last number in its name: {"people": [{"person_id": [-1],

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 
 from gaitlib.poses.formats.files import folders_with, frame_number
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.poses.formats.single import count_frames, one_person
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 
 LAYOUT = """\
 SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way round; a file a

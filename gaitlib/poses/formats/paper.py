@@ -22,8 +22,8 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.poses.formats.files import NUMPY_DAMAGE, folders_with
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.poses.formats.single import one_person
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
 LAYOUT = f"""\

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gaitlib.poses.formats.sequences import Unusable
+from gaitlib.poses.sequences import Unusable
 
 #: One walk of ten minutes with 136 keypoints in float64 is 60 MB; a file beyond this is no walk.
 LARGEST_FILE = 2**27

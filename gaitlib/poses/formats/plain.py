@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib.poses.formats import tables
-from gaitlib.poses.formats.sequences import Detections, Sequence, Unusable
 from gaitlib.poses.formats.single import one_person
+from gaitlib.poses.sequences import Detections, Sequence, Unusable
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
 
 LAYOUT = f"""\

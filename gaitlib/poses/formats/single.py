@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gaitlib.poses.formats.sequences import Detections, Unusable
+from gaitlib.poses.sequences import Detections, Unusable
 
 #: Pixels; the largest sensors have 2 * 10**4 a row, so what lies beyond was not measured.
 LARGEST_COORDINATE = 1e5

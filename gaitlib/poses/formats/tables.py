@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.poses.formats.files import folders_with
-from gaitlib.poses.formats.sequences import Sequence, Unusable
+from gaitlib.poses.sequences import Sequence, Unusable
 
 #: Bytes; 136 keypoints of 3 numbers take 8,000.
 LONGEST_LINE = 2**16
