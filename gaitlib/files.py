@@ -26,6 +26,7 @@ MOST_TEXT = 256 * 2**20
 MOST_ARRAY = 8 * 2**30
 #: Levels of lists and dictionaries within each other; nothing of ours has ten.
 DEEPEST = 50
+_MISSING = "there is no such file"
 _LONGEST_NAME = 100
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[\s.-]|[\s.]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
@@ -44,13 +45,13 @@ class Unreadable(InputError):
 
     def __init__(self, path: str | Path, why: str):
         super().__init__(f"{path} cannot be read: {why}.")
-        self.why = why
+        self.why, self.is_missing = why, why == _MISSING
 
 
 def why_not(error: OSError | ValueError) -> str:
     """What kept a file from being opened, in a clause."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return "there is no such file"
+        return _MISSING
     if isinstance(error, PermissionError):
         return "you have no permission to read it"
     return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)

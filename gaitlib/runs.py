@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gaitlib import InputError
-from gaitlib.reports.headline import flat
+from gaitlib.reports.run import flat
 
 _STAGE = re.compile(r"[a-z]+-[0-9a-f]{16}(\.partial)?")
 

@@ -18,8 +18,8 @@ from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import RankMatrix, pooled, rank_matrix
 from gaitlib.evaluation.results import RANKING, with_interval
-from gaitlib.reports.headline import flat
 from gaitlib.reports.html import template, write_page
+from gaitlib.reports.run import flat
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from gaitlib.evaluation.results import GUESSES, RANKING, VERIFICATION, measured_on
 from gaitlib.files import replacing
-from gaitlib.reports.headline import HeadlineRow, flat, headline, totals
+from gaitlib.reports.headline import HeadlineRow, headline, totals
+from gaitlib.reports.run import flat
 
 PERCENT = "0.0%"
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell

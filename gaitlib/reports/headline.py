@@ -1,7 +1,7 @@
 """The headline table, as the Excel file and the pages show it: one row a probe set, from metrics.json."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -64,22 +64,6 @@ def totals(metrics: Mapping) -> dict[str, int]:
 def people(metrics: Mapping) -> int | None:
     """How many people were to be recognized, where the counts say so."""
     return totals(metrics).get("people")
-
-
-def flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """Nested dicts as (dotted key, value); lists of plain values are one comma-separated value."""
-    if isinstance(content, Mapping) and content:
-        for key, value in content.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in content):
-        for i, value in enumerate(content):
-            yield from flat(value, f"{prefix}.{i}")
-    elif isinstance(content, (list, tuple)):
-        yield prefix, ", ".join(str(v) for v in content) if content else "none"
-    elif isinstance(content, Mapping):
-        yield prefix, "none"
-    else:
-        yield prefix, content
 
 
 def _counts(metrics: Mapping, name: str) -> dict[str, int]:

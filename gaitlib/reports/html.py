@@ -25,7 +25,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from gaitlib import InputError
 from gaitlib.files import replacing
-from gaitlib.reports.headline import flat, headline, people, totals
+from gaitlib.reports.headline import headline, people, totals
+from gaitlib.reports.run import flat
 from gaitlib.rounding import percent
 
 _THIN = "\u202f"  # narrow no-break space, between a number and %
