@@ -143,6 +143,23 @@ class Config(_Section):
         return self
 
 
+def root() -> Path:
+    """The folder with notebooks/ and configs/ that the working folder lies in, or else that of this package."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
+        if (folder / "configs" / "default.yaml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+
+
+def override(config: Config, overrides, where: str = "") -> Config:
+    """STUB"""
+    import tempfile
+    with tempfile.TemporaryDirectory() as f:
+        path = Path(f) / "c.yaml"
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+        return load_config(path, overrides)
+
+
 def config_folder() -> Path:
     """configs/ of the working folder, or else of the repository this package is installed from."""
     for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):

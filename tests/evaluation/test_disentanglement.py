@@ -8,7 +8,7 @@ import torch
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.preprocess import normalize
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation.disentanglement import CODES, cycle_consistency, invariance, probes
+from gaitlib.evaluation.codes import CODES, cycle_consistency, invariance, probes
 from gaitlib.model.autoencoder import Codes
 from gaitlib.model.recognizer import GaitModel
 

@@ -12,7 +12,7 @@ from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
 from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation import scorecard
-from gaitlib.evaluation.scorecard import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
+from gaitlib.evaluation.exchange import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
 from gaitlib.model.autoencoder import Codes
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
