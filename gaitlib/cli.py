@@ -4,7 +4,6 @@ Exit code 2 for bad input, 1 for a failure, 130 after Ctrl-C.
 """
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -52,10 +51,10 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str)
 
 
 def _reports() -> Path:
-    """reports/ of the repository, from whichever of its folders the command is started."""
-    from gaitlib.config import root
+    """reports/ of the clone, from whichever of its folders the command is started."""
+    from gaitlib.config import workspace
 
-    return root() / "reports"
+    return workspace() / "reports"
 
 
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
@@ -92,12 +91,12 @@ def train(config, overrides, data):
     Started by torchrun, as many processes as it is told share each batch, one a GPU, on one machine or several that see the same
     folder. What was interrupted goes on where it stopped.
     """
-    from gaitlib.config import load_config, root
+    from gaitlib.config import load_config, workspace
     from gaitlib.experiment import Experiment
     from gaitlib.stages import Stages
 
     settings = load_config(config, list(overrides))
-    folder = Experiment(settings, Path(data) if data else None, Stages(root() / "cache"), Path()).trained()
+    folder = Experiment(settings, Path(data) if data else None, Stages(workspace() / "cache"), Path()).trained()
     if int(os.environ.get("RANK", 0)) == 0:
         click.echo(f"The training is in {os.path.relpath(folder)}")
 
@@ -249,16 +248,15 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     """Run one notebook on a given checkpoint; what is wrong is said before anything is written."""
     from gaitlib.experiment import Experiment
     from gaitlib.files import is_taken
-    from gaitlib.model.checkpoint import released_files
     from gaitlib.notebooks import run_notebooks
+    from gaitlib.stages import Stages
 
     run = _reports() / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if is_taken(run):
         raise InputError(f"{os.path.relpath(run)} exists; give another --name.")
-    files = released_files(checkpoint) or [Path(checkpoint)]
-    experiment = Experiment.open(
-        overrides=shlex.join(overrides), data=str(Path(data).absolute()) if data else "", run=str(run),
-        checkpoint=",".join(str(path.absolute()) for path in files), other_people=other_people,
+    experiment = Experiment.of_checkpoint(
+        checkpoint, overrides, data=Path(data) if data else None, stages=Stages(_reports().parent / "cache"), run=run,
+        other_people=other_people,
     )  # fmt: skip
     experiment.check()
     try:

@@ -143,17 +143,29 @@ class Config(_Section):
         return self
 
 
+def _clone() -> Path | None:
+    """The clone of the repository that the working folder lies in."""
+    places = (Path.cwd(), *Path.cwd().parents)
+    return next((p for p in places if (p / "configs" / "default.yaml").is_file() and (p / "notebooks").is_dir()), None)
+
+
 def root() -> Path:
-    """The folder with notebooks/ and configs/ that the working folder lies in, or else that of this package."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
-        if (folder / "configs" / "default.yaml").is_file() and (folder / "notebooks").is_dir():
-            return folder
-    raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+    """The folder with notebooks/ and configs/: the clone that the working folder lies in, or else that of this package."""
+    folder = _clone() or Path(__file__).parents[1]
+    if not (folder / "configs" / "default.yaml").is_file():
+        raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+    return folder
+
+
+def workspace() -> Path:
+    """The folder that reports/ and cache/ belong into: the clone that the working folder lies in, or else the working folder."""
+    return _clone() or Path.cwd()
 
 
 def override(config: Config, overrides, where: str = "") -> Config:
     """STUB"""
     import tempfile
+
     with tempfile.TemporaryDirectory() as f:
         path = Path(f) / "c.yaml"
         path.write_text(yaml.safe_dump(config.model_dump(mode="json")))

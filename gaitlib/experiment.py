@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -63,20 +64,26 @@ class Experiment:
         overrides: "key=value", several separated by spaces. data: empty for the embedded walkers.
         checkpoint: files of the released program are separated by commas: "A.pt,B.pt".
         """
+        base, changes = root(), shlex.split(overrides)
+        places = {"data": base / data if data else None, "stages": Stages(base / cache), "run": base / run}
+        if not checkpoint:
+            return cls(load_config(base / (config or "configs/quick.yaml"), changes), **places)
+        given = ",".join(str(base / part) for part in checkpoint.split(","))
+        if not config:
+            return cls.of_checkpoint(given, changes, other_people=other_people, **places)
+        return cls(load_config(base / config, changes), checkpoint=Path(given), other_people=other_people, **places)
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str, overrides: Sequence[str], **others) -> "Experiment":
+        """With the configuration that a checkpoint was trained with and some overrides. others: the other fields.
+
+        Raises InputError where it is no checkpoint, or does not say how it was trained.
+        """
         from gaitlib.model.checkpoint import load_model, settings_of
 
-        base, changes, loaded = root(), shlex.split(overrides), None
-        if checkpoint:
-            checkpoint = ",".join(str(base / part) for part in checkpoint.split(","))
-        if checkpoint and not config:
-            loaded = load_model(checkpoint)
-            settings = override(resolve(settings_of(loaded[1], checkpoint), checkpoint), changes)
-        else:
-            settings = load_config(base / (config or "configs/quick.yaml"), changes)
-        return cls(
-            settings, base / data if data else None, Stages(base / cache), base / run, Path(checkpoint) if checkpoint else None,
-            other_people, loaded,
-        )  # fmt: skip
+        loaded = load_model(checkpoint)
+        settings = override(resolve(settings_of(loaded[1], checkpoint), checkpoint), overrides)
+        return cls(settings, checkpoint=Path(checkpoint), loaded=loaded, **others)
 
     # -- data
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gaitlib import InputError, Interrupted
-from gaitlib.config import Config, root
+from gaitlib.config import Config, root, workspace
 from gaitlib.experiment import Experiment
 from gaitlib.files import is_taken, locked, replace_folder, write_text
 from gaitlib.reports.run import Run
@@ -30,16 +30,18 @@ def run_experiment(
 ) -> Path:  # fmt: skip
     """The whole experiment, or some of its notebooks, into reports/NAME/ with index.html; returns that folder.
 
-    data: a data set folder; empty: the embedded walkers. reports, cache: as seen from the root of the repository.
+    data: a data set folder; empty: the embedded walkers. reports, cache: as seen from the workspace.
     An existing run folder is an error unless `resume` (finished stages are used again) or `force` (it trains anew). The report
     that is there stays until the new one is complete.
     """
-    run = root() / reports / name
+    run = workspace() / reports / name
     if run.is_file():
-        raise InputError(f"{run} is a file; give another --name.")
+        raise InputError(f"{os.path.relpath(run)} is a file; give another --name.")
     if is_taken(run) and not (resume or force):
-        raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
-    experiment = Experiment(config, Path(data).absolute() if data else None, Stages(root() / cache), run)
+        raise InputError(
+            f"{os.path.relpath(run)} exists; give --resume to finish or refresh it, --force to replace it, or another --name."
+        )
+    experiment = Experiment(config, Path(data) if data else None, Stages(workspace() / cache), run)
     experiment.check()
     if force:
         experiment.train_anew()
@@ -136,7 +138,7 @@ def _parameters(experiment: Experiment, trained: bool) -> dict:
         "data": _place(experiment.data),
         "run": _place(experiment.run),
         "cache": _place(experiment.stages.cache),
-        "checkpoint": ",".join(_place(part) for part in str(checkpoint or "").split(",")),
+        "checkpoint": ",".join(_place(file) for file in str(checkpoint).split(",")) if checkpoint else "",
         "other_people": experiment.other_people,
     }
 

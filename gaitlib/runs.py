@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from gaitlib import InputError
-from gaitlib.config import root
+from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.protocol import Protocol
 from gaitlib.reports.run import Run, flat
@@ -97,8 +97,8 @@ def rerun(
     if threads := before.provenance.get("hardware", {}).get("threads"):
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
-    (root() / cache).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rerun-", dir=root() / cache) as fresh:
+    (workspace() / cache).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rerun-", dir=workspace() / cache) as fresh:
         experiment = Experiment(before.config, Path(data) if data else None, Stages(Path(fresh)), Path())
         protocol = Protocol.named(before.config.protocol)
         if changed := differences(before.protocol.content, protocol.content):
@@ -119,7 +119,7 @@ def rerun(
 
 def _known_data(fingerprint: str) -> str:
     """The folder in data/ of the data set with a fingerprint; empty where there is none."""
-    for path in sorted((root() / "data").glob("*/dataset.json")):
+    for path in sorted((workspace() / "data").glob("*/dataset.json")):
         try:
             if GaitDataset.open(path.parent).fingerprint == fingerprint:
                 return str(path.parent)
