@@ -93,12 +93,12 @@ def test_names_that_the_checkpoint_knows_from_other_data_have_to_be_said_to_be_o
     assert tested._shared_names() == []
 
 
-def test_shared_names_are_counted_in_the_metrics(workbook, small_run, monkeypatch):
+def test_shared_names_are_counted_in_the_metrics(workbook, small_run):
     opened = Experiment.open(checkpoint=str(small_run), other_people=True)
     some = sorted(opened.split.test.walks.index["subject"].unique())
     facts = opened._facts | {"data": "others", "people": {"train": some[:1], "validation": some[1:2]}}
-    monkeypatch.setattr(Experiment, "_loaded", (opened.model, facts))
-    assert opened.evaluate().metrics["counts"]["names_shared_with_training"] == 2
+    asked = replace(opened, loaded=(opened.model, facts))
+    assert asked.evaluate().metrics["counts"]["names_shared_with_training"] == 2
 
 
 def test_how_many_people_are_studied_decides_what_is_kept(workbook, small_run, monkeypatch):
