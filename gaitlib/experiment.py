@@ -251,6 +251,10 @@ class Experiment:
         return find_weights(self.trained())
 
     @cached_property
+    def _weights_fingerprint(self) -> str:
+        return file_fingerprint(self._weights)
+
+    @cached_property
     def _converted(self) -> Path | None:
         """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
         from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
@@ -308,7 +312,7 @@ class Experiment:
         """All that decides what a module measures on the test people."""
         people = [self._people, sorted(self.split.test.walks.index["subject"].unique()), MOST_PEOPLE]
         settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
-        return [settings, self.dataset.fingerprint, people, code_fingerprint(module), file_fingerprint(self._weights)]
+        return [settings, self.dataset.fingerprint, people, code_fingerprint(module), self._weights_fingerprint]
 
     @property
     def draws(self) -> dict[str, int]:
