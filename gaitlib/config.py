@@ -218,7 +218,7 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
     where: what to call it in the error. sources: the same for keys that came from elsewhere.
     """
     try:
-        return Config(**content)
+        return Config.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -226,7 +226,7 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
         *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
         if first["type"] == "missing":
             raise InputError(f"{where}: {key} is missing; configs/default.yaml explains it.") from None
-        where = next((sources[name] for name in (key, *outer) if name in sources), where) if sources else where
+        where = next((sources[name] for name in (key, *outer) if sources and name in sources), where)
         raise InputError(f"{where}: {_short(key)} = {_short(repr(first['input']))}: {first['msg']}.") from None
 
 
