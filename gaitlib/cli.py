@@ -117,7 +117,6 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
     """Turn files of poses into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
-    What was read before an interruption is kept beside the folder, and the same command goes on from there.
     Repairs are made in the order given, and what each has changed is counted: confidence=C takes joints below C for missing,
     flips undoes exchanges of left and right, spikes=S takes joints that jump by S torso lengths for missing, gaps=N bridges up
     to N frames.
@@ -128,7 +127,7 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
 
     dataset = make(
         source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
-        progress=lambda walks, done: tqdm(walks, initial=done, unit="walk", disable=not sys.stderr.isatty()),
+        progress=lambda walks: tqdm(walks, unit="walk", disable=not sys.stderr.isatty()),
         cameras=cameras, layout=layout, pattern=pattern, names=names, strict=strict, fps=fps,
     )  # fmt: skip
     _say(dataset, out)

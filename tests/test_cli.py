@@ -140,15 +140,15 @@ def test_a_folder_that_is_no_data_set_is_not_replaced(refused, tmp_path):
 
 
 def test_a_full_disk_is_a_failure_not_bad_input(refused, tmp_path, monkeypatch):
-    import gaitlib.data.draft as module
+    import gaitlib.data.dataset as module
 
     write_dataset(tmp_path / "d", people("001"), name="old")
 
-    def full(self, rows):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "d/poses.npy")
 
-    monkeypatch.setattr(module._GrowingArray, "append", full)
-    assert "No space left on device" in refused("walkers", "--subjects", 1, "--out", "d", code=1)
+    monkeypatch.setattr(module, "_write_headers", full)
+    assert "No space left on device: 'd/poses.npy'" in refused("walkers", "--subjects", 1, "--out", "d", code=1)
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
     assert GaitDataset.open(tmp_path / "d").name == "old"
 
