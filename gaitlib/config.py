@@ -180,22 +180,9 @@ def workspace() -> Path:
     return _clone() or Path.cwd()
 
 
-def override(config: Config, overrides, where: str = "") -> Config:
-    """STUB"""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as f:
-        path = Path(f) / "c.yaml"
-        path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-        return load_config(path, overrides)
-
-
 def config_folder() -> Path:
-    """configs/ of the working folder, or else of the repository this package is installed from."""
-    for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):
-        if (folder / "default.yaml").is_file():
-            return folder
-    raise InputError("There is no configs/default.yaml here; run from the root of the repository.")
+    """configs/ of `root`."""
+    return root() / "configs"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:

@@ -122,8 +122,8 @@ class GaitDataset:
     def fingerprint(self) -> str:
         """SHA-256 of what the folder holds: its frames, as they were written, and index.csv, as it is; "" without a folder.
 
-        Where index.csv is as it was written, this stands in dataset.json. Data sets of before 0.1.0 do not say how it was
-        written, so their frames are read.
+        Where index.csv is as it was written, this stands in dataset.json. Where dataset.json does not say how it was written, as
+        older ones do not, the frames are read.
         """
         written = self.info.get("index_digest", "")
         if self.folder and not written:

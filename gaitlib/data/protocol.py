@@ -70,13 +70,6 @@ class Protocol:
             raise InputError(f"{path}: validation is a number of people, not {content['validation']!r}.")
         return cls(**content)
 
-    @classmethod
-    def named(cls, name: str) -> "Protocol":
-        """STUB"""
-        from gaitlib.config import config_folder
-
-        return cls.load(config_folder() / "protocols" / f"{name}.yaml")
-
     @property
     def content(self) -> dict:
         """All that decides who trains and what is measured: without name and summary."""
