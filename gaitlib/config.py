@@ -181,8 +181,8 @@ def workspace() -> Path:
 
 
 def config_folder() -> Path:
-    """configs/ of `root`."""
-    return root() / "configs"
+    """configs/ of the working folder, or else of `root`."""
+    return Path("configs") if Path("configs/default.yaml").is_file() else root() / "configs"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:
