@@ -28,8 +28,8 @@ from gaitlib.data.preprocess import NormalizedWalks, normalize
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
+from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
-from gaitlib.evaluation.scorecard import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.files import is_taken, replacing
 from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
 from gaitlib.skeleton import NUM_JOINTS
@@ -397,7 +397,7 @@ class Experiment:
     @cached_property
     def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What the codes say of the walks of some training and some test people, each encoded once."""
-        from gaitlib.evaluation.ablations import code_features
+        from gaitlib.evaluation.codes import code_features
 
         stride = self.config.evaluation.stride
         return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
@@ -441,8 +441,8 @@ class Experiment:
         return pd.DataFrame(json.loads((folder / "ablations.json").read_text()))
 
     def scorecard(self) -> pd.DataFrame:
-        """What can be read from each code and how invariant it is: a row a measure, see evaluation/disentanglement.py."""
-        from gaitlib.evaluation.disentanglement import Measure, scorecard
+        """What can be read from each code and how invariant it is: a row a measure, see evaluation/codes.py."""
+        from gaitlib.evaluation.codes import Measure, scorecard
 
         if not self.config.evaluation.studies:
             return pd.DataFrame()

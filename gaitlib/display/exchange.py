@@ -11,7 +11,7 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.display.player import SkeletonPlayer, WalkPicker, around, panel, player_html, quantize, with_html
-from gaitlib.evaluation.scorecard import torso_error
+from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
 

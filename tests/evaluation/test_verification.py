@@ -110,11 +110,12 @@ def test_true_acceptance_against_a_sweep(seed, levels, far):
     assert np.isnan(true_acceptance(score, np.ones(400, bool), far))
 
 
-def test_the_detection_error_curve_is_thinned_out_and_stays_on_the_curve():
+def test_the_detection_error_curve_is_thinned_out_and_stays_on_the_curve(monkeypatch):
+    monkeypatch.setattr("gaitlib.evaluation.verification.CURVE", 100)
     rng = np.random.default_rng(0)
     same = rng.random(20_000) < 0.2
     score = rng.normal(size=20_000) + 2 * same
-    curve = detection_error(score, same, points=100)
+    curve = detection_error(score, same)
     assert 20 < len(curve) <= 100
     for far, frr in curve.itertuples(index=False):
         strangers = np.sort(score[~same])[::-1]
@@ -153,7 +154,7 @@ def test_intervals_of_verification_hold_the_exact_values_and_agree_with_a_loop()
 
 
 def test_open_set_identification_against_loops(monkeypatch):
-    monkeypatch.setattr("gaitlib.evaluation.verification.HALVES", 5)
+    monkeypatch.setattr("gaitlib.evaluation.verification.ENROLLMENTS", 5)
     embeddings = separated(people=9)
     index, values = embeddings.index, embeddings.values.astype(float)
     gallery = (index["run"] < 2).to_numpy()

@@ -11,8 +11,8 @@ from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation import scorecard
-from gaitlib.evaluation.scorecard import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
+from gaitlib.evaluation import exchange
+from gaitlib.evaluation.exchange import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
 from gaitlib.model.autoencoder import Codes
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
@@ -75,9 +75,10 @@ def test_a_model_that_knows_makes_no_error(walks_and_truth):
     assert len(model.asked) == 3 * 10 * 6
 
 
-def test_errors_are_those_of_loops(walks_and_truth):
+def test_errors_are_those_of_loops(walks_and_truth, monkeypatch):
+    monkeypatch.setattr(exchange, "PAIRS", 7)
     walks, truth = walks_and_truth
-    found = exchange_errors(Knowing(walks, truth, off=0.1), walks, truth, {}, batch=7)
+    found = exchange_errors(Knowing(walks, truth, off=0.1), walks, truth, {})
     shown, goals = (as_poses(opening_windows(w, walks.index.index, 64)) for w in walks_and_truth)
     table = walks.index
     wanted_copy, wanted = np.full((3, 3, 3), np.nan), np.full((3, 3, 3), np.nan)
@@ -94,8 +95,7 @@ def test_errors_are_those_of_loops(walks_and_truth):
                     wanted_copy[p, s, t], wanted[p, s, t] = np.mean(copies), np.mean(moved)
     np.testing.assert_allclose(found.copy, wanted_copy, rtol=1e-4)
     np.testing.assert_allclose(found.exchange, wanted, rtol=1e-4)
-    frame = found.to_frame("copy")
-    assert frame.loc["000", "090"] == pytest.approx(np.mean(wanted_copy[:, 0, 2]))
+    assert found.to_frame().loc["000", "090"] == pytest.approx(np.mean(wanted[:, 0, 2]))
     assert found.per_person()["copy"]["002"] == pytest.approx(np.nanmean(wanted_copy[1]))
 
 
@@ -114,9 +114,9 @@ def test_torso_errors_are_shares_of_the_torso():
 
 def test_the_nearest_phase_and_stride_are_found():
     rng = np.random.default_rng(0)
-    series = rng.normal(size=(1 + 2 * scorecard.HARMONICS, NUM_JOINTS, 2)) / 3
+    series = rng.normal(size=(exchange.SERIES, NUM_JOINTS, 2)) / 3
     series[0, NECK], series[0, MID_HIP] = 0, [0, 1]
-    tracks = scorecard._tracks(40)
+    tracks = exchange._tracks(40)
     flat = series.reshape(len(series), -1)
     exact = (fourier(tracks[[3, 1000]]) @ flat).reshape(2, 40, NUM_JOINTS, 2)
     noisy = exact + rng.normal(0, 0.2, exact.shape)
@@ -131,11 +131,11 @@ def test_the_nearest_phase_and_stride_are_found():
 def test_the_mean_walk_of_one_way_of_walking_is_that_walk():
     """Four people who walk alike at different phases and strides, seen by two cameras."""
     rng = np.random.default_rng(1)
-    series = {view: rng.normal(size=(1 + 2 * scorecard.HARMONICS, NUM_JOINTS, 2)) / 5 for view in ("000", "090")}
+    series = {view: rng.normal(size=(exchange.SERIES, NUM_JOINTS, 2)) / 5 for view in ("000", "090")}
     for joint, sign in ((11, 1), (14, -1)):  # ankles of the side view swing in opposition, and nothing else
         series["090"][:, joint, 0] = 0
         series["090"][1, joint, 0] = 0.5 * sign
-    tracks = scorecard._tracks(64)[[5, 700, 1500, 2400]]
+    tracks = exchange._tracks(64)[[5, 700, 1500, 2400]]
     frames, table = [], []
     for person, track in enumerate(tracks):
         for view, s in series.items():
@@ -145,7 +145,7 @@ def test_the_mean_walk_of_one_way_of_walking_is_that_walk():
     walks = NormalizedWalks(
         np.concatenate(frames).astype(np.float32), start, np.full(len(start), 64), pd.DataFrame(table), np.zeros(15, np.int64)
     )
-    found = mean_walks(walks, "090")
+    found = mean_walks(walks, "090", 64)
     for view, s in series.items():
         np.testing.assert_allclose(found[view], s, atol=0.03)
 
@@ -181,4 +181,4 @@ def test_a_view_never_recorded_with_the_side_has_no_mean_walk(walks_and_truth):
     walks, _ = walks_and_truth
     person = walks.index["subject"]
     keep = np.where(walks.index["view"] == "000", person == "001", person != "001")
-    assert set(mean_walks(some(walks, keep), "090")) == {"054", "090"}
+    assert set(mean_walks(some(walks, keep), "090", 64)) == {"054", "090"}
