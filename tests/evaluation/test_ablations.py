@@ -31,9 +31,8 @@ from gaitlib.skeleton import BONES, MID_HIP
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data") / "walkers", make_walkers(6, 0), name="walkers").select(
-        view=["000", "054", "090"]
-    )
+    walkers = make_walkers(6, 0, views=[0, 54, 90, 180])
+    return write_dataset(tmp_path_factory.mktemp("data") / "walkers", walkers, name="walkers").select(view=["000", "054", "090"])
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +139,7 @@ def test_a_light_head_finds_people_behind_larger_nuisances():
 
 def test_the_table_has_every_row_once_and_differences_to_the_first(dataset, walks):
     torch.manual_seed(0)
-    model = GaitModel(people=4).eval()
+    model = GaitModel(people=4, encoder_width=8, recognizer_width=4, embedding=8).eval()
     test = dataset.select(subject=["004", "005", "006"])
     train = normalize(dataset.select(subject=["001", "002", "003"]))
     nm, run = (test.index["condition"] == "nm").to_numpy(), test.index["run"].to_numpy()

@@ -94,7 +94,7 @@ def test_without_a_second_view_there_is_no_invariance_to_measure(known):
 
 
 def test_a_cycle_that_loses_nothing_and_one_that_loses_all(tmp_path):
-    walks = normalize(write_dataset(tmp_path / "w", make_walkers(3, 0), name="w").select(view=["000", "090"]))
+    walks = normalize(write_dataset(tmp_path / "w", make_walkers(6, 0, views=[0, 54, 90]), name="w"))
     model = GaitModel(people=3).eval()
 
     class Perfect(torch.nn.Module):
@@ -113,6 +113,7 @@ def test_a_cycle_that_loses_nothing_and_one_that_loses_all(tmp_path):
     model.autoencoder.register_parameter("p", torch.nn.Parameter(torch.zeros(1)))
     assert [m.value for m in cycle_consistency(model, walks, repeats=20)] == [0, 0, 0]
     decode = model.autoencoder.decode
+    torch.manual_seed(0)
     model.autoencoder.decode = lambda motion, body, view: decode(*(y[torch.randperm(len(y))] for y in (motion, body, view)))
     assert [m.value for m in cycle_consistency(model, walks, repeats=20)] == pytest.approx([1, 1, 1], abs=0.25)
 
