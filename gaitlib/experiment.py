@@ -24,6 +24,7 @@ from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
 from gaitlib.data.walkers import make_walkers, walkers_index
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
+from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
@@ -274,8 +275,6 @@ class Experiment:
 
         Empty where the validation people have no such walks.
         """
-        from gaitlib.evaluation.exchange import exchange_view
-
         if not self._example_windows:
             return {}
         view, other, windows = self._example_windows
@@ -369,7 +368,7 @@ class Experiment:
     @cached_property
     def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What the codes say of these walks, each encoded once."""
-        from gaitlib.evaluation.ablations import code_features
+        from gaitlib.evaluation.codes import code_features
 
         stride = self.config.evaluation.stride
         return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
@@ -423,14 +422,12 @@ class Experiment:
         folder = self.stages.made(name, self._evaluation_key(module), make)
         return json.loads((folder / f"{name}.json").read_text())
 
-    def exchange(self):
-        """Errors of exchanged views over the test people, a gaitlib.evaluation.exchange.ExchangeErrors.
+    def exchange(self) -> ExchangeErrors:
+        """Errors of exchanged views over the test people.
 
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
         Raises InputError where no two cameras saw the same moment.
         """
-        from gaitlib.evaluation.exchange import exchange_errors, mean_walks
-
         train, walks = self._few_normalized
         truth = walks
         if not self.data:
@@ -440,8 +437,10 @@ class Experiment:
 
     # -- the run folder
 
-    def keep_results(self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange) -> None:
-        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder; exchange may be None."""
+    def keep_results(
+        self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
+    ) -> None:
+        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
         from gaitlib.reports.excel import write_results
 
         metrics = evaluation.metrics | {

@@ -134,8 +134,11 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
     return array
 
 
-def read_arrays(path: str | Path, names: tuple[str, ...], most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
-    """Some arrays of an .npz file, never pickles. Raises Unreadable where one is missing, damaged, encrypted or beyond `most`."""
+def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
+    """Some arrays of an .npz file, or all, never pickles.
+
+    Raises Unreadable where one is missing, damaged, encrypted or beyond `most`.
+    """
     with opened(path, most) as file:
         try:
             with np.load(file) as found:
@@ -143,7 +146,7 @@ def read_arrays(path: str | Path, names: tuple[str, ...], most: int = MOST_ARRAY
                     raise Unreadable(path, f"it has no array {lacking[0]!r}")
                 if sum(info.file_size for info in found.zip.infolist()) > most:
                     raise Unreadable(path, f"its arrays have more than {most / 2**20:,.0f} MB")
-                return {name: found[name] for name in names}
+                return {name: found[name] for name in names or found.files}
         except _DAMAGE as error:
             raise Unreadable(path, f"it is no whole .npz file ({' '.join(str(error).split())[:120]})") from None
 
