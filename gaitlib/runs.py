@@ -214,8 +214,10 @@ def circumstances(before: dict, after: dict) -> list[str]:
 def write_runs_page(reports: str | Path = "reports") -> Path:
     """Write index.html over all runs in a folder; returns its path."""
     from gaitlib.reports.html import write_overview
+    from gaitlib.reports.run import Run as Folder
 
     reports = Path(reports)
     grids = [path.parent.name for path in sorted(reports.glob("*/grid.json"))]
-    write_overview(reports / "index.html", [(run, megabytes(size(run.folder))) for run in find_runs(reports)], grids)
+    runs = [(Folder(run.folder, run.name), megabytes(size(run.folder))) for run in find_runs(reports)]
+    write_overview(reports / "index.html", runs, grids)
     return reports / "index.html"

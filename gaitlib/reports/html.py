@@ -38,29 +38,19 @@ _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 #: Attributes by which a tag fetches something, and what does so in a style sheet.
 _FETCHING = ("src", "data", "href", "xlink:href", "srcset", "poster", "background")
 _FETCHING_STYLE = re.compile(r"@import\b[^;]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)", re.IGNORECASE)
-#: Files of a run that its page links, and what they hold.
-_LINKED = {
-    "results.xlsx": "every table of this page, a sheet each, and every matrix of probe view against gallery view",
-    "metrics.json": "every number of chapter 03, for programs",
-    "embeddings.npz": "the vector of each test walk",
-    "config.yaml": "what was asked for",
-    "provenance.json": "what ran",
-}
 #: The walk with its view exchanged that notebook 04 leaves in the folder; it moves at the top of the page of a run.
 _MOVING = "figures/exchange.svg"
 
 
 def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -> None:
-    """Write one executed notebook as a page that needs no other file and no network.
+    """Write one executed notebook as a page that needs no other file and no network, beside the index.html of its run.
 
-    The page's only H1 is `title`; the notebook's own first H1 gives way to it. The file appears whole or the old
-    one stays. Raises InputError where the notebook cannot be read.
+    The page's only H1 is `title`, in place of the notebook's own. Raises InputError where the notebook cannot be read.
     """
     notebook_path, out_path = Path(notebook_path), Path(out_path)
     links = {path.stem: f"{quote(path.stem)}.html" for path in sorted(notebook_path.parent.glob("*.ipynb"))}
     chapter = _Chapter(notebook_path, {"content", "contents"}, links)
-    home = "index.html" if (out_path.parent / "index.html").exists() and out_path.name != "index.html" else None
-    write_page(out_path, template("notebook.html.j2").render(title=title, chapter=chapter, home=home))
+    write_page(out_path, template("notebook.html.j2").render(title=title, chapter=chapter))
 
 
 def write_index(
@@ -74,11 +64,10 @@ def write_index(
 ) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    run_folder: the page is named after it. Files beside the page are linked relatively where they are, nothing is fetched.
+    run_folder: the page is named after it; of its files those that are there are linked.
     metrics, provenance: the content of metrics.json and provenance.json. config: the fully resolved configuration.
-    left_out: a list of {"source", "reason"}, walks that were not used.
-    chapters: the executed notebooks, in order.
-    The file appears whole or the old one stays. Raises InputError where a notebook cannot be read.
+    left_out: a list of {"source", "reason"}, walks that were not used. chapters: the executed notebooks in the folder, in order.
+    Raises InputError where a notebook cannot be read.
     """
     folder = Path(run_folder)
     anchors = {Path(path): f"chapter-{i}" for i, path in enumerate(chapters, 1)}
@@ -95,17 +84,14 @@ def write_index(
         rows=rows,
         counted=list(dict.fromkeys(key for row in rows for key in row.counts)),
         totals={**totals(metrics), **({"iterations": metrics["iterations"]} if metrics.get("iterations") else {})},
-        files={name: text for name, text in _LINKED.items() if (folder / name).is_file()},
+        files={path.name for path in folder.iterdir()},
         chapters=list(read.values()),
         player=next(iter([*exchanges, *players]), None),
         is_exchange=bool(exchanges),
         moving=_moving_picture(folder),
         left_out=left_out,
         reasons=Counter(str(entry.get("reason", "")) for entry in left_out).most_common(),
-        notebooks=[
-            {"title": c.title, "href": _relative(path, folder), "page": _relative(path.with_suffix(".html"), folder)}
-            for path, c in read.items()
-        ],
+        notebooks={path.stem: chapter.title for path, chapter in read.items()},
         config=list(flat(config)),
         provenance=provenance,
     )
@@ -125,8 +111,7 @@ def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Ite
     for listed in kinds.values():
         listed.sort(key=lambda pair: -1 if pair[0].rank1() is None else pair[0].rank1(), reverse=True)
     unreadable = [(run.name, run.problem) for run, _ in runs if run.problem]
-    addresses = [(name, quote(name)) for name in grids]
-    write_page(Path(path), template("runs.html.j2").render(kinds=kinds, unreadable=unreadable, grids=addresses, quote=quote))
+    write_page(Path(path), template("runs.html.j2").render(kinds=kinds, unreadable=unreadable, grids=list(grids)))
 
 
 def template(name: str) -> Template:
@@ -192,13 +177,6 @@ def _plain(value) -> str:
     return str(value)
 
 
-def _relative(path: Path, folder: Path) -> str | None:
-    """The address of an existing file as seen from the page, or None."""
-    if not path.exists():
-        return None
-    return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
-
-
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
@@ -222,7 +200,7 @@ def _environment() -> Environment:
 class _Chapter:
     """One notebook as HTML, to be placed under a heading of its title.
 
-    path: the executed notebook; its first H1 becomes the title. taken: the ids of the page so far; those of the chapter are added.
+    path: the executed notebook; its first H1 becomes the title. taken: the ids of the page; those of the chapter are added.
     links: name of a notebook -> where links to it lead. anchor: of the chapter's heading; "" where it is the whole page.
     sections: (anchor, text) of its headings of the first two levels. players: anchor of each output with a script module ->
     whether it exchanges codes.
@@ -262,7 +240,7 @@ class _Chapter:
 
     def _make_ids_unique(self) -> None:
         """Give ids that are taken on the page another name, in the markup of an output and wherever its scripts quote it."""
-        for output in self._soup.select(".prose, .output.html"):
+        for output in self._soup.select(".prose, .cell > .output.html"):
             ids = {old: self._unique(old) for old in dict.fromkeys(tag["id"] for tag in output.find_all(id=True))}
             if changed := [re.escape(old) for old, new in ids.items() if old != new]:
                 quoted = rf"(?<=[\"'#])({'|'.join(changed)})(?=[\"'\s.{{,)])"
@@ -294,7 +272,7 @@ class _Chapter:
                 self.sections.append((anchor, above))
 
     def _find_players(self) -> None:
-        for output in self._soup.select(".output.html:has(script[type=module])"):
+        for output in self._soup.select(".cell > .output.html:has(script[type=module])"):
             anchor = output["id"] = self._own("player")
             output["class"] = "output html player"
             del output["tabindex"]
@@ -309,16 +287,15 @@ class _Chapter:
                 tag.unwrap()
 
     def _target(self, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "mailto"):
-            return url
-        if url.startswith("#"):
-            anchor = self._anchors.get(unquote(parts.fragment), unquote(parts.fragment))
+        address, _, fragment = url.partition("#")
+        if not address:
+            anchor = self._anchors.get(unquote(fragment), unquote(fragment))
             return f"#{anchor}" if anchor in self._taken else ""
-        path = Path(unquote(parts.path))
+        path = Path(unquote(address))
         if path.suffix == ".ipynb" and path.stem in self._links:
             return self._links[path.stem]
-        return url if _inside(url, self._folder) else ""
+        is_elsewhere = url.lower().startswith(("http://", "https://", "mailto:"))
+        return url if is_elsewhere or _inside(url, self._folder) else ""
 
 
 def _read_notebook(path: Path) -> list[nbformat.NotebookNode]:
@@ -382,13 +359,13 @@ def _embed(soup: BeautifulSoup, folder: Path) -> None:
 def _embedded(url: str, folder: Path) -> str:
     """A file inside the folder as a data: address; "" where there is none."""
     path = _inside(url, folder)
-    if not path:
+    if path is None:
         return ""
     try:
-        content = read_bytes(path)
+        encoded = base64.b64encode(read_bytes(path)).decode()
     except Unreadable:
         return ""
-    return _address(base64.b64encode(content).decode(), mimetypes.guess_type(path)[0] or "application/octet-stream")
+    return _address(encoded, mimetypes.guess_type(path)[0] or "application/octet-stream")
 
 
 def _address(content: str, kind: str) -> str:
@@ -400,8 +377,11 @@ def _address(content: str, kind: str) -> str:
 
 def _inside(url: str, folder: Path) -> Path | None:
     """The file or folder inside `folder` that a relative address names."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     path = Path(unquote(parts.path))
     if parts.scheme or parts.netloc or not parts.path or path.is_absolute() or ".." in path.parts:
         return None
-    return folder / path if (folder / path).exists() else None
+    return folder / path if os.path.exists(folder / path) else None  # Path.exists raises for names that are too long
