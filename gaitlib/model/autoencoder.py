@@ -32,12 +32,12 @@ class Codes(NamedTuple):
         """The codes of some of the windows."""
         return self.each(lambda code: code[which])
 
-    def halves(self, size: int) -> tuple["Codes", "Codes"]:
-        """The codes of the first `size` windows and of the `size` windows that follow.
+    def anchors_and_partners(self, anchors: int) -> tuple["Codes", "Codes"]:
+        """The codes of the first windows, which are anchors, and of as many that follow, their partners.
 
         The gradient takes one copy, where that of two slices takes two sums over all windows.
         """
-        parts = [None if code is None else code.split(size)[:2] for code in self]
+        parts = [None if code is None else code.split(anchors)[:2] for code in self]
         first, second = (Codes(*(part and part[side] for part in parts)) for side in (0, 1))
         return first, second
 

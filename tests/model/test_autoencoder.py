@@ -143,7 +143,7 @@ def test_code_shapes(encoder, frames):
     assert model(x).shape == x.shape
     assert [c.shape[0] for c in codes.rows(torch.tensor([2, 0]))] == [2] * 5
     assert torch.equal(codes.rows(torch.tensor([2, 0])).body[1], codes.body[0])
-    first, second = codes.halves(1)
+    first, second = codes.anchors_and_partners(1)
     assert torch.equal(first.motion, codes.motion[:1])
     assert torch.equal(second.view_sequence, codes.view_sequence[1:2])
 
@@ -160,7 +160,7 @@ def test_a_network_can_be_trained_after_it_was_looked_at():
 def test_the_lean_encoders_give_sequences_where_asked():
     lean, paper = Autoencoder("lean", width=12).eval(), Autoencoder("paper").eval()
     x = torch.randn(3, 30, 20)
-    for codes in (lean.encode(x), lean.encode(x).rows(torch.tensor([0])), *lean.encode(x).halves(1)):
+    for codes in (lean.encode(x), lean.encode(x).rows(torch.tensor([0])), *lean.encode(x).anchors_and_partners(1)):
         assert codes.body_sequence is codes.view_sequence is None
     for ours, asked in zip(lean.encode(x)[:3], lean.encode(x, sequences=True)[:3], strict=True):
         assert torch.equal(ours, asked)
