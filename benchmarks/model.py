@@ -178,7 +178,6 @@ def released_steps(config: Config):
 
     parts = [(autoencoder_loss, described.autoencoder)]
     if w.identity:
-        described.recognizer.dropout = nn.Dropout(0.5)
         parts.append((recognizer_loss, described.recognizer))
     steps = [step(loss, network) for loss, network in parts]
 

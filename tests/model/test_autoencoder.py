@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from gaitlib.model.autoencoder import (
     POSE_FEATURES,
     Autoencoder,
-    BitDropout,
     Decoder,
     features_conv,
     pose_features,
@@ -103,23 +102,6 @@ def test_decoder_dropout_is_as_large_as_told_and_only_in_training():
     assert torch.equal(decoder.eval()(*codes), decoder(*codes))
     still = Decoder(dropout=0.0).train()
     assert torch.equal(still(*codes), still(*codes))
-
-
-@pytest.mark.parametrize("p", [0.2, 0.5])
-def test_dropout_drops_as_much_as_told_each_element_by_itself(p):
-    torch.manual_seed(0)
-    x = torch.ones(1001, 999, requires_grad=True)  # not a multiple of four, as many as are drawn at once
-    y = BitDropout(p).train()(x)
-    dropped = (y == 0).double()
-    sigma = (p * (1 - p) / x.numel()) ** 0.5
-    assert abs(dropped.mean().item() - p) < 4 * sigma
-    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=1e-4, atol=0)
-    flat = (dropped - p).flatten()
-    for lag in (1, 2, 3, 4, 8, 999):  # what two elements have in common, in standard deviations of chance
-        assert abs((flat[lag:] * flat[:-lag]).mean().item()) < 4 * p * (1 - p) / x.numel() ** 0.5, lag
-    (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(gradient, y)  # of ones
-    assert torch.equal(BitDropout(p).eval()(x), x)
 
 
 @pytest.mark.parametrize("network", PUBLISHED)
