@@ -40,7 +40,7 @@ class Model(_Section):
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
     end_to_end: bool
     discriminants: float = Field(ge=0)
-    window: int = Field(ge=16)
+    window: int = Field(ge=16, le=4096)
 
 
 #: The losses that have a weight.
