@@ -14,8 +14,8 @@ from gaitlib.cli import main
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers
 from gaitlib.poses import formats, reading
-from gaitlib.poses.reading import Options, Tally, body_25_or_25b, tell_layout
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.reading import Tally, body_25_or_25b, tell_layout
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import JOINTS, LAYOUTS
 
 REAL = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "openpose_body25b"
@@ -69,7 +69,7 @@ def write_entries(path, *arguments, **options):
 
 def read(source, format, **options):
     left_out, tally = [], Tally()
-    return list(formats.read(source, format, left_out=left_out, tally=tally, **options)), left_out, tally
+    return list(reading.read(source, format, left_out=left_out, tally=tally, **options)), left_out, tally
 
 
 def bystander(frames, layout="COCO17"):
@@ -229,7 +229,7 @@ def test_folders_above_the_source_belong_to_the_spelling(mixed):
         assert read(source, "alphapose")[0][0].sequence == "002-nm-01-000"
 
 
-def test_memory_does_not_grow_with_the_number_of_sequences():
+def test_memory_does_not_grow_with_the_number_of_sequences(tmp_path, monkeypatch):
     """With 2 workers only a few batches are taken from the list before their walks are."""
     taken = 0
 
@@ -239,17 +239,18 @@ def test_memory_does_not_grow_with_the_number_of_sequences():
             taken += 1
             yield Sequence(f"{i:05d}-nm-01-000", (Path("x.json"),))
 
-    outcomes = reading.read_sequences(find, standing, Path("x"), Options(workers=2), [], Tally())
-    assert next(outcomes).subject == "00000"
+    monkeypatch.setitem(formats.FORMATS, "many", Format("many", "", "", str, find, standing))
+    found = reading.read(tmp_path, "many", workers=2, left_out=[])
+    assert next(found).subject == "00000"
     assert taken <= reading.BATCH * (2 * reading.WAITING + 2)
-    assert [w.subject for w in outcomes] == [f"{i:05d}" for i in range(1, 2000)]
+    assert [w.subject for w in found] == [f"{i:05d}" for i in range(1, 2000)]
 
 
 def standing(sequence):
     """Detections of somebody who does not move, in place of a reader."""
     points = np.tile(np.arange(34, dtype=np.float32).reshape(1, 17, 2) + 1, (16, 1, 1))
     none = np.full(16, -1)
-    return Detections(np.arange(16), 16, points, np.ones((16, 17), np.float32), none)
+    return Detections(np.arange(16), points, np.ones((16, 17), np.float32), none)
 
 
 def test_a_source_without_files_of_the_format(tmp_path):
