@@ -104,9 +104,8 @@ def sources(tmp_path_factory):
     for protocol in range(6):
         file = folder / f"protocol{protocol}" / "001-nm-01-090.pkl"
         file.parent.mkdir()
-        objects = np.empty(2, dtype=object)
-        objects[:] = [np.ones((17, 3)), np.ones((17, 3), np.float32) * 2]
-        value = objects if protocol % 2 else np.arange(3 * 17 * 3.0).reshape(3, 17, 3)
+        frames = [np.ones((17, 3)), np.ones((17, 3), np.float32) * 2]
+        value = frames if protocol % 2 else np.arange(3 * 17 * 3.0).reshape(3, 17, 3)
         file.write_bytes(pickle.dumps(value, protocol=protocol))
         add(f"opengait{protocol}", FORMATS["opengait"], file)
     arrays = {"train": np.arange(2 * 3 * 15 * 2.0).reshape(2, 3, 15, 2), "train_label": [1, 2], "train_angle": [0, 90]}

@@ -289,14 +289,72 @@ def test_arrays_and_tables_of_our_own_joints(tmp_path):
     (found,), left_out, tally = read(tmp_path, "paper")
     assert (found.sequence, tally.layouts, left_out) == ("007-bg-01-090", {"JOINTS15": 1}, [])
     np.testing.assert_allclose(found.pose, walk.pose)
-    columns = ["subject", "condition", "run", "view", "frame", *(f"{j}_{axis}" for j in JOINTS for axis in "xy")]
-    rows = [["anna_b", "thick-coat", 2, "left", t, *np.nan_to_num(p, nan=-9).ravel()] for t, p in enumerate(walk.pose)]
-    lines = [",".join("" if cell == -9 else str(cell) for cell in row) for row in [columns, *rows]]
-    (tmp_path / "table.csv").write_text("\n".join(lines))
+    our_table(tmp_path / "table.csv", walk.pose, [("anna_b", "thick-coat", "2", "left")])
     assert formats.guess(tmp_path / "table.csv")[0] == "csv"
     (found,), left_out, _ = read(tmp_path / "table.csv", "csv")
     assert (found.sequence, left_out) == ("anna_b-thick-coat-02-left", [])
     np.testing.assert_allclose(found.pose, walk.pose, rtol=1e-5)
+
+
+def our_table(path, pose, labels):
+    """A table in our own format of one pose for each of the labels (subject, condition, run, view)."""
+    columns = ["subject", "condition", "run", "view", "frame", *(f"{j}_{axis}" for j in JOINTS for axis in "xy")]
+    cells = [",".join("" if np.isnan(x) else str(x) for x in p.ravel()) for p in pose]
+    rows = [f"{','.join(name)},{t},{row}" for name in labels for t, row in enumerate(cells)]
+    path.write_text("\n".join([",".join(columns), *rows]))
+
+
+def test_labels_in_a_table_count_as_they_stand(tmp_path):
+    """Of hospitalA/01 and hospitalB/01 one person was made, and a subject spelled like a walk of CASIA-B became that walk."""
+    our_table(
+        tmp_path / "t.csv",
+        walks(1)[0].pose,
+        [("hospitalA/01", "nm", "1", "000"), ("hospitalB/01", "nm", "2", "000"), ("x-bg-02-036", "NM", "7", "left")],
+    )
+    (found,), left_out, _ = read(tmp_path / "t.csv", "csv")
+    assert (found.subject, found.condition, found.run, found.view) == ("x-bg-02-036", "nm", 7, "left")
+    assert [entry["source"] for entry in left_out] == ["hospitalA/01/nm-01/000", "hospitalB/01/nm-02/000"]
+    assert left_out[0]["reason"].startswith("subject 'hospitalA/01' is no plain name")
+    found, left_out, _ = read(tmp_path / "t.csv", "csv", pattern="{any}/{subject}/{condition}-{run}/{view}")
+    assert [w.sequence for w in found] == ["01-nm-01-000", "01-nm-02-000"], "by a pattern they can still be told"
+    assert len(left_out) == 1
+
+
+def test_people_of_one_name_in_several_folders_are_told(tmp_path):
+    keypoints = keypoints_of(walks(1)[0].pose[:20], "COCO17")
+    for name in ("siteA/001/nm-01/000", "siteB/001/nm-02/000", "siteB/001/nm-03/000", "siteB/002/nm-01/000"):
+        write_entries(tmp_path / f"{name}.json", keypoints)
+    found, left_out, tally = read(tmp_path, "alphapose")
+    assert [w.sequence for w in found] == ["001-nm-01-000", "001-nm-02-000", "001-nm-03-000", "002-nm-01-000"]
+    assert not left_out
+    assert tally.notes()["remarks"] == [
+        {
+            "remark": "people of the same name in siteA and in siteB were taken for one person",
+            "first": "siteB/001/nm-02/000",
+            "walks": 2,
+        }
+    ]
+    assert read(tmp_path / "siteB", "alphapose")[2].remarks == {}
+
+
+@pytest.mark.parametrize("format", ["alphapose", "openpose", "csv"])
+def test_workers_give_the_same_walks(tmp_path, format):
+    given = walks(5)
+    for walk in given:
+        keypoints, other = keypoints_of(walk.pose, "COCO18"), bystander(len(walk.pose), "COCO18")
+        if format == "alphapose":
+            write_entries(tmp_path / f"{walk.sequence}.json", keypoints, (other,))
+        elif format == "openpose":
+            write_openpose(tmp_path / walk.sequence, keypoints, others=(other,))
+    if format == "csv":
+        our_table(tmp_path / "t.csv", given[0].pose, [(str(i), "nm", "1", "000") for i in range(40)])
+    (one, _, first), (two, _, second) = (read(tmp_path, format, workers=n) for n in (1, 2))
+    assert first == second
+    assert len(one) == len(two) == (40 if format == "csv" else 5)
+    for a, b in zip(one, two, strict=True):
+        assert a.sequence == b.sequence
+        np.testing.assert_array_equal(a.pose, b.pose)
+        np.testing.assert_array_equal(a.confidence, b.confidence)
 
 
 def test_pickles_and_tables_of_peers(tmp_path):

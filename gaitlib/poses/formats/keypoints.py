@@ -149,7 +149,7 @@ def detections(
         order = np.argsort(frame, kind="stable")
         frame, keypoints = frame[order], keypoints[order]
         person = None if person is None else person[order]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, some bytes are no number
         planes = keypoints.transpose(2, 1, 0).astype(np.float32, order="C")  # numpy is slow along an axis of three
     points, score = planes[:2], planes[2] if len(planes) == 3 else np.ones_like(planes[0])
     if planes.min() > 0 and points.max() < _LARGEST_COORDINATE and score.max() <= 1:  # the usual case: nothing is missing
