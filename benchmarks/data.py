@@ -23,7 +23,7 @@ import torch
 from gaitlib.data.preprocess import cut_windows
 from gaitlib.data.sampling import BatchSampler
 from gaitlib.data.walkers import make_walkers
-from gaitlib.poses import formats
+from gaitlib.poses import reading
 from gaitlib.skeleton import BODY_25, COCO17, Layout
 
 PEOPLE, VIEWS, RUNS, WINDOW, REPEATS = 74, 11, 10, 64, 51
@@ -86,7 +86,7 @@ def parse(files: list[Path], loads: Callable) -> None:
 
 def read(source: Path, format: str, workers: int = 1) -> None:
     left_out: list[dict] = []
-    for _ in formats.read(source, format, left_out=left_out, workers=workers):
+    for _ in reading.read(source, format, left_out=left_out, workers=workers):
         pass
     if left_out:
         raise SystemExit(f"{left_out[0]}")

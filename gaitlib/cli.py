@@ -177,7 +177,7 @@ def formats():
 
     for form in FORMATS.values():
         click.secho(f"{form.name}: {form.summary}", bold=True)
-        click.echo("".join(f"    {line}\n" for line in form.layout.strip().splitlines()))
+        click.echo("".join(f"    {line}\n" for line in form.files.strip().splitlines()))
 
 
 @main.command(epilog="Example: gaitlib walkers --subjects 124 --seed 0 --out data/walkers")

@@ -73,7 +73,7 @@ def other_schema():
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
         (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
-        (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no .npz file"),
+        (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no whole .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
         (["prepare", QUICK, "--format", "kgbd", "--cameras", "all", "--out", "o"], "'all'"),
         (["inspect", "nothing"], "nothing is not a data set folder"),

@@ -12,7 +12,7 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, Walk
 from gaitlib.files import is_taken
-from gaitlib.poses.formats.plain import CONFIDENCES, POSITIONS
+from gaitlib.poses.formats.tables import CONFIDENCES, POSITIONS
 from gaitlib.skeleton import COCO17
 
 #: Our joints that COCO has, and its keypoints for them; neck and mid-hip would be midpoints.
@@ -28,7 +28,7 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
     format: a name in EXPORTS.
         "opengait"   SSS/CC-NN/VVV/SSS-CC-NN-VVV.pkl, a pickled float32 [T, 17, 3] each: x, y, score in the order of COCO
         "gaitgraph"  walks.csv: image_name, then x, y, score of the 17 keypoints; a row a frame
-        "csv"        walks.csv: every joint and confidence with all digits, as gaitlib.poses.formats.plain describes it
+        "csv"        walks.csv: every joint and confidence with all digits, as gaitlib.poses.formats.tables describes it
     COCO has no neck and no mid-hip, and the 15 joints no eyes and ears: those are left out, and a keypoint that is missing
     has x, y and score 0. Walks that are not the only performance of their subject, condition and run have the name of the
     recording for condition and run: 007/nm-03-f0060/000.

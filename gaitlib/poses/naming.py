@@ -13,16 +13,20 @@ OU-MVLP has no conditions, so its condition is "nm"; the run is the number of it
 
 import csv
 import difflib
+import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaitlib import InputError
+from gaitlib.files import Unreadable, read_text
 from gaitlib.poses.sequences import Unusable
+
+FIELDS = ("subject", "condition", "run", "view")
+_DEFAULTS = {"condition": "nm", "run": "1", "view": "000"}
 
 #: What a name may consist of; it becomes a part of names of files.
 _PLAIN = re.compile(r"\w(?:[\w.+-]{0,62}\w)?")
-
 _DASHED = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})-(?P<view>\d{3})(?!\d).*")
 _FOLDERS = (
     re.compile(r"(?P<subject>[A-Za-z0-9]+)/(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})/(?P<view>\d{3})(?!\d).*"),
@@ -30,30 +34,32 @@ _FOLDERS = (
     re.compile(r"(?P<view>\d{3})_(?P<run>\d\d)/(?P<subject>\d{5})(?!\d).*"),
     re.compile(r"(?P<subject>\d{5})/(?P<view>\d{3})_(?P<run>\d\d)(?!\d).*"),
 )
-
-FIELDS = ("subject", "condition", "run", "view")
-_DEFAULTS = {"condition": "nm", "run": "1", "view": "000"}
 _SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt)$", re.IGNORECASE)
+_LONGEST_PATH = 1000
 
 
 @dataclass(frozen=True)
 class Name:
-    """Whose walk it is: subject, condition and view are plain names, run counts the repetitions."""
+    """Whose walk it is: subject, condition and view are plain names, run counts the repetitions.
+
+    within: the folders before it in the path, which are no part of the name: "siteA" in siteA/001/nm-01/090.
+    """
 
     subject: str
     condition: str = "nm"
     run: int = 1
     view: str = "000"
+    within: str = field(default="", compare=False)
 
 
-def checked(subject: str, condition: str, run: str, view: str) -> Name:
+def checked(subject: str, condition: str, run: str, view: str, within: str = "") -> Name:
     """The Name of these texts. Raises Unusable where one is no plain name, or run no whole number of up to six digits."""
-    for field, text in (("subject", subject), ("condition", condition), ("view", view)):
+    for what, text in (("subject", subject), ("condition", condition), ("view", view)):
         if not _PLAIN.fullmatch(text) or ".." in text:
-            raise Unusable(f"{field} {text[:40]!r} is no plain name of letters, digits and . _ + - in between")
+            raise Unusable(f"{what} {text[:40]!r} is no plain name of letters, digits and . _ + - in between")
     if not re.fullmatch(r"[0-9]{1,6}", run):
         raise Unusable(f"run {run[:40]!r} is no whole number of up to six digits")
-    return Name(subject, condition, int(run), view)
+    return Name(subject, condition, int(run), view, within)
 
 
 def from_path(path: str) -> Name:
@@ -62,21 +68,16 @@ def from_path(path: str) -> Name:
     path: folders and a file without its suffix, "/" in between. Raises Unusable where there is none.
     """
     parts = path.split("/")
-    for part in reversed(parts):
-        found = _DASHED.fullmatch(part)
-        if found:
-            return _named(found)
-    for start in range(len(parts) - 1, -1, -1):
-        for spelling in _FOLDERS:
-            found = spelling.fullmatch("/".join(parts[start : start + 4]))
-            if found:
-                return _named(found)
-    raise Unusable("its path names no subject in a known spelling; give --pattern or --names")
-
-
-def _named(found: re.Match) -> Name:
-    fields = _DEFAULTS | found.groupdict()
-    return checked(**fields | {"condition": fields["condition"].lower()})
+    places = range(len(parts) - 1, -1, -1)
+    dashed = ((i, found) for i in places if (found := _DASHED.fullmatch(parts[i])))
+    folders = ((i, found) for i in places for known in _FOLDERS if (found := known.fullmatch("/".join(parts[i : i + 4]))))
+    i, found = next(dashed, None) or next(folders, (0, None))
+    if found is None:
+        raise Unusable("its path names no subject in a known spelling; give --pattern or --names")
+    names = _DEFAULTS | found.groupdict()
+    own = [names["subject"], f"{names['condition']}-{names['run']}", names["condition"], names["view"]]
+    within = "/".join(part for part in parts[:i] if part not in own)
+    return checked(**names | {"condition": names["condition"].lower()}, within=within)
 
 
 class Pattern:
@@ -90,55 +91,61 @@ class Pattern:
     def __init__(self, pattern: str):
         self.text = pattern
         advice = 'write something like --pattern "{subject}/{condition}-{run}/{view}"'
-        pieces = re.split(r"(\{[^{}]*\})", _SUFFIX.sub("", pattern.strip("/")))
-        expression, seen = "", set()
-        for piece in pieces:
-            if not piece.startswith("{"):
-                expression += re.escape(piece)
-                continue
-            field = piece[1:-1]
-            if field not in (*FIELDS, "any"):
-                near = difflib.get_close_matches(field, FIELDS, n=1)
+        fields = re.findall(r"\{([^{}]*)\}", pattern)
+        for name in fields:
+            if name not in (*FIELDS, "any"):
+                near = difflib.get_close_matches(name, FIELDS, n=1)
                 wanted = f"did you mean {{{near[0]}}}?" if near else f"the fields are {', '.join(FIELDS)} and any."
-                raise InputError(f"--pattern {pattern!r} has the unknown field {piece}; {wanted}")
-            if field in seen:
-                raise InputError(f"--pattern {pattern!r} has {piece} twice; {advice}.")
-            if field == "any":
-                expression += "[^/]+?"
-                continue
-            seen.add(field)
-            expression += r"(?P<run>[0-9]+)" if field == "run" else rf"(?P<{field}>[^/]+?)"
-        if "subject" not in seen:
+                raise InputError(f"--pattern {pattern!r} has the unknown field {{{name}}}; {wanted}")
+            if name != "any" and fields.count(name) > 1:
+                raise InputError(f"--pattern {pattern!r} has {{{name}}} twice; {advice}.")
+        if "subject" not in fields:
             raise InputError(f"--pattern {pattern!r} does not say where the subject stands; {advice}.")
         if "}{" in pattern:
             raise InputError(f"--pattern {pattern!r} has two fields with nothing in between; {advice}.")
-        self.expression = re.compile(expression)
+        folders = _SUFFIX.sub("", pattern.strip("/")).split("/")
+        self.expression = re.compile("/".join(map(_of_folder, folders)))
 
     def __call__(self, path: str) -> Name:
         """The name in a path. Raises Unusable where it does not match."""
-        found = self.expression.fullmatch(path)
+        found = self.expression.fullmatch(path) if len(path) <= _LONGEST_PATH else None
         if not found:
             raise Unusable(f"its path {path[:80]!r} does not match --pattern {self.text!r}")
         return checked(**_DEFAULTS | found.groupdict())
 
 
+def _of_folder(pattern: str) -> str:
+    """The regular expression of a pattern for one folder's name, which tries no more than the square of the name's length.
+
+    A field and the text behind it take the first place that fits, for good (an atomic group): what follows has most room
+    then. Only the last field, which must reach the end, and the one before {run}, which must reach digits, try others.
+    """
+    start, *pieces = re.split(r"\{([^{}]*)\}", pattern)
+    fields, texts = pieces[0::2], pieces[1::2]
+    expression = re.escape(start)
+    for name, following, text in zip(fields, [*fields[1:], ""], texts, strict=True):
+        found = "[0-9]+" if name == "run" else "[^/]+?"
+        group = found if name == "any" else f"(?P<{name}>{found})"
+        free = "run" in (name, following) or not following
+        expression += f"{'(?:' if free else '(?>'}{group}{re.escape(text)})"
+    return rf"(?>{expression}(?=/|\Z))"
+
+
 class Table:
     """A CSV file that lists the walks: columns path and subject, and condition, run and view where they are not "nm", 1, "000".
 
-    A path is the one below the source, with or without the suffix of the file. Other columns are not looked at. `unused()` lists
-    paths that nobody asked for. Raises InputError, with the line, for a table that cannot be used, and for a column that is
-    nearly called as one of these.
+    A path is the one below the source, with or without the suffix of the file. Other columns are not looked at. Raises
+    InputError, with the line, for a table that cannot be used, and for a column that is nearly called as one of these.
     """
 
     def __init__(self, file: Path):
         self.file, self.names, self.asked = Path(file), {}, set()
         try:
-            with self.file.open(encoding="utf-8-sig", newline="") as opened:
-                self._read(csv.DictReader(opened))
-        except OSError as error:
-            raise InputError(f"--names {file} cannot be read ({error.strerror}).") from None
-        except (UnicodeDecodeError, csv.Error):
-            raise InputError(f"--names {file} is no CSV table in UTF-8; save it as one.") from None
+            self._read(csv.DictReader(io.StringIO(read_text(file))))
+        except Unreadable as error:
+            raise InputError(f"--names {str(file)[:200]!r} cannot be read: {error.why}.") from None
+        except csv.Error:
+            raise InputError(f"--names {file} is no CSV table; save it as one.") from None
 
     def _read(self, rows: csv.DictReader) -> None:
         columns = [c for c in rows.fieldnames or () if c]
@@ -171,6 +178,7 @@ class Table:
         return self.names[path]
 
     def unused(self) -> list[str]:
+        """The paths that nobody asked for."""
         return [path for path in self.names if path not in self.asked]
 
 

@@ -1,8 +1,7 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
-from collections.abc import Callable
-
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from gaitlib.poses.sequences import Detections
 
@@ -22,10 +21,12 @@ SMALLEST = 0.6
 FEWEST_SHARED = 4
 #: More people than this in a frame are cut to the largest and clearest, so that a damaged file takes no hours.
 MOST_PEOPLE = 16
-#: How much a change of size counts, and how fast the speed of a track follows the last step.
-SIZE_COST, SPEED_SHARE = 0.5, 0.3
-#: Steps after which the speed has forgotten what was before: 0.7^12 is 0.01.
-_MEMORY = 12
+#: How much a change of size counts against the distance.
+SIZE_COST = 0.5
+#: Frames over which the speed of a track is measured.
+SPEED_FRAMES = 10
+#: More than any cost of who may be the same person.
+IMPOSSIBLE = 1e3
 
 
 def follow(found: Detections) -> tuple[np.ndarray, int]:
@@ -44,21 +45,16 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
         return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
     center, size, evidence = _measure(found)
     rows = np.flatnonzero(size)
+    choices = int(np.count_nonzero(np.bincount(frame[rows], minlength=1) > 1))
+    if choices and np.bincount(frame[rows]).max() > MOST_PEOPLE:
+        rows = rows[_largest(frame[rows], evidence[rows])]
     if len(rows) < len(frame):
         center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
-    choices = 0 if alone else int(np.count_nonzero(np.bincount(frame, minlength=1) > 1))
-    if not len(rows) or (not choices and _is_one_track(frame, center, size, person)):
-        return rows, 0
-    if choices and np.bincount(frame).max() > MOST_PEOPLE:
-        keep = _largest(frame, evidence)
-        rows, center, size, evidence, frame, person = (a[..., keep] for a in (rows, center, size, evidence, frame, person))
-
-    def alike(a: int, b: int) -> bool:
-        return _as_large(found.keypoints[rows[a]], found.keypoints[rows[b]])
-
-    track = _tracks(frame, center, size, person, alike)
-    best = np.bincount(track, weights=evidence).argmax()
-    return rows[track == best], choices
+    before = _certain_links(frame, center, size, person)
+    if np.count_nonzero(before < 0) <= 1:
+        return rows, choices
+    track = _tracks(before, frame, center, size, person, found.keypoints[rows])
+    return rows[track == np.bincount(track, weights=evidence).argmax()], choices
 
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:
@@ -81,21 +77,6 @@ def _measure(found: Detections) -> tuple[np.ndarray, ...]:
     return center, size, size * total / len(weight)
 
 
-def _is_one_track(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> bool:
-    """Whether detections, one a frame, can be one person without a closer look."""
-    move = center[:, 1:] - center[:, :-1]
-    before, after = size[:-1], size[1:]
-    small, large = np.minimum(before, after), np.maximum(before, after)
-    reach = LONGEST_STEP
-    if frame[-1] - frame[0] >= len(frame):  # frames without anybody
-        gap = frame[1:] - frame[:-1]
-        reach = np.where(gap <= LONGEST_GAP, LONGEST_STEP + STEP_A_FRAME * (gap - 1), -1)
-    near = (np.hypot(move[0], move[1]) <= reach * large) & (small >= SMALLEST * large)
-    if (person != person[0]).any():
-        near &= (person[1:] == person[:-1]) | (person[1:] < 0) | (person[:-1] < 0)
-    return bool(near.all())
-
-
 def _as_large(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether keypoints [K, 2] may be one person by the size of what is seen of both; one keypoint far off changes little."""
     shared = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
@@ -112,18 +93,11 @@ def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     return np.sort(order[rank < MOST_PEOPLE])
 
 
-def _certain(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _certain_links(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> np.ndarray:
     """For each detection the one in the frame before that is certainly the same person, -1 where there is none.
 
-    By the number of a tracker where all have one, otherwise by the distance.
+    It is near, about as large and of the same number, and nobody else is in reach of either.
     """
-    before = np.full(len(frame), -1)
-    if (person >= 0).all():
-        order = np.lexsort((frame, person))
-        a, b = order[:-1], order[1:]
-        same = (person[a] == person[b]) & (frame[b] == frame[a] + 1)
-        before[b[same]] = a[same]
-        return before
     first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
     count = last - first  # everybody in the frame before, for each
     b = np.repeat(np.arange(len(frame)), count)
@@ -134,98 +108,64 @@ def _certain(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np
     alone = (np.bincount(a[reach], minlength=len(frame)) == 1)[a] & (np.bincount(b[reach], minlength=len(frame)) == 1)[b]
     sure = (step <= CERTAIN_STEP) & alone & (person[a] == person[b])
     sure &= np.minimum(size[a], size[b]) >= SMALLEST * np.maximum(size[a], size[b])
+    before = np.full(len(frame), -1)
     before[b[sure]] = a[sure]
     return before
 
 
 def _tracks(
-    frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray, alike: Callable[[int, int], bool]
+    before: np.ndarray, frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray, keypoints: np.ndarray
 ) -> np.ndarray:
-    """The track of each detection: a closer look at frames in which somebody is not certain, the others follow from them."""
-    before = _certain(frame, center, size, person)
-    row = np.arange(len(frame))
-    starts = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
-    stops = np.r_[starts[1:], len(frame)]
-    unclear = np.minimum.reduceat(before, starts) < 0
-    root = np.where(np.repeat(unclear, stops - starts), row, before)
-    for _ in range(len(starts).bit_length()):  # twice as far back each time
-        root = root[root]
-    if unclear.sum() == 1:  # the first frame
-        return root
-    end = row.copy()
-    end[root] = row  # the last one of each root counts
-    looked_at = list(zip(starts[unclear].tolist(), stops[unclear].tolist(), strict=True))
-    lists = (a.tolist() for a in (frame, center.T, size, person, before, end))
-    return np.array(_linked(looked_at, *lists, alike))[root]
+    """The track of each detection, int64 [D]: pieces of certain links, joined in the order in which they begin.
 
-
-def _linked(
-    looked_at: list, frame: list, center: list, size: list, person: list, before: list, end: list,
-    alike: Callable[[int, int], bool],
-) -> list[int]:  # fmt: skip
-    """The track of each detection in the frames to look at, (start, stop) in rows each.
-
-    end: for each of these detections, the last one that certainly follows from it, by `before`. alike: whether two detections
-    of very different size may be one person.
-    Plain numbers: there are few people in a frame, and arrays of two are slow.
+    In each frame in which pieces begin, they go on with the tracks that have ended: first by the number of a tracker, then by
+    the assignment that costs least. Who is left begins a track.
     """
-    track = [-1] * len(frame)
-    last: list[int] = []  # the last detection of each track
-    speed: list[tuple[float, float]] = []
+    piece = np.where(before < 0, np.arange(len(frame)), before)
+    for _ in range(len(frame).bit_length()):  # twice as far back each time
+        piece = piece[piece]
+    order = np.argsort(piece, kind="stable")
+    heads, starts = np.unique(piece[order], return_index=True)
+    rows_of = dict(zip(heads.tolist(), np.split(order, starts[1:]), strict=True))
+    tracks: list[np.ndarray] = []  # the rows of each
     number_of: dict[int, int] = {}  # the track of each number that a tracker gave
-    active: list[int] = []
 
-    def go_on(t: int, d: int) -> None:
-        gap = frame[d] - frame[last[t]]
-        if gap:
-            new = ((center[d][0] - center[last[t]][0]) / gap, (center[d][1] - center[last[t]][1]) / gap)
-            speed[t] = tuple(old + SPEED_SHARE * (v - old) for old, v in zip(speed[t], new, strict=True))
-        last[t] = d
-
-    for start, stop in looked_at:
-        now = frame[start]
-        active = [t for t in active if now - frame[last[t]] <= LONGEST_GAP]
-        free = dict.fromkeys(range(start, stop))
-        taken = set()
-        for d in range(start, stop):
-            t = number_of.get(person[d], -1) if person[d] >= 0 else -1
-            if t >= 0 and t not in taken:
-                track[d] = t
-                taken.add(t)
-                del free[d]
-        pairs = []
-        for t in active if free else ():
-            if t in taken:
-                continue
-            b = last[t]
-            gap = now - frame[b]
-            x, y = center[b][0] + gap * speed[t][0], center[b][1] + gap * speed[t][1]
-            for d in free:
-                largest = max(size[b], size[d])
-                step = ((center[d][0] - x) ** 2 + (center[d][1] - y) ** 2) ** 0.5 / largest
-                share = min(size[b], size[d]) / largest
-                if step <= LONGEST_STEP + STEP_A_FRAME * (gap - 1) and (share >= SMALLEST or alike(b, d)):
-                    pairs.append((step + SIZE_COST * (1 - share), t, d))
-        for _, t, d in sorted(pairs):
-            if d in free and t not in taken:
-                track[d] = t
-                taken.add(t)
-                del free[d]
-        for d in free:
-            track[d] = len(last)
-            last.append(d)
-            speed.append((0.0, 0.0))
-        for d in range(start, stop):
-            t = track[d]
+    for group in np.split(heads, np.flatnonzero(np.diff(frame[heads])) + 1):
+        now = frame[group[0]]
+        joined = {}
+        for d in group.tolist():
+            t = number_of.get(int(person[d]), -1) if person[d] >= 0 else -1
+            if t >= 0 and frame[tracks[t][-1]] < now and t not in joined.values():
+                joined[d] = t
+        ended = [t for t, rows in enumerate(tracks) if 0 < now - frame[rows[-1]] <= LONGEST_GAP and t not in joined.values()]
+        free = [d for d in group.tolist() if d not in joined]
+        if ended and free:
+            cost = np.array([[_cost(tracks[t], d, frame, center, size, keypoints) for d in free] for t in ended])
+            for i, j in zip(*linear_sum_assignment(cost), strict=True):
+                if cost[i, j] < IMPOSSIBLE:
+                    joined[free[j]] = ended[i]
+        for d in group.tolist():
+            if d not in joined:
+                joined[d] = len(tracks)
+                tracks.append(np.empty(0, dtype=int))
+            tracks[joined[d]] = np.concatenate([tracks[joined[d]], rows_of[d]])
             if person[d] >= 0:
-                number_of[person[d]] = t
-            go_on(t, d)
-            recent = [end[d]]
-            while recent[-1] != d and len(recent) < _MEMORY:
-                recent.append(before[recent[-1]])
-            last[t] = recent[-1]
-            for follower in reversed(recent):
-                go_on(t, follower)
-            if t not in active:
-                active.append(t)
+                number_of[int(person[d])] = joined[d]
+    track = np.empty(len(frame), dtype=int)
+    for t, rows in enumerate(tracks):
+        track[rows] = t
     return track
+
+
+def _cost(rows: np.ndarray, d: int, frame: np.ndarray, center: np.ndarray, size: np.ndarray, keypoints: np.ndarray) -> float:
+    """How unlikely it is that the track `rows` goes on with detection d; IMPOSSIBLE where it is too far off."""
+    first, last = rows[-SPEED_FRAMES - 1 :][0], rows[-1]
+    gap = frame[d] - frame[last]
+    # a track that is still short says little about the speed
+    speed = (center[:, last] - center[:, first]) / max(frame[last] - frame[first], SPEED_FRAMES)
+    x, y = center[:, d] - center[:, last] - gap * speed
+    largest = max(size[last], size[d])
+    step, share = np.hypot(x, y) / largest, min(size[last], size[d]) / largest
+    if step > LONGEST_STEP + STEP_A_FRAME * (gap - 1) or (share < SMALLEST and not _as_large(keypoints[last], keypoints[d])):
+        return IMPOSSIBLE
+    return float(step + SIZE_COST * (1 - share))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
-from gaitlib.poses.formats import FORMATS, Tally, guess, read
+from gaitlib.poses.formats import guess, named
+from gaitlib.poses.reading import Tally, read
 from gaitlib.poses.repair import STEPS, Repair
 
 
@@ -22,7 +23,7 @@ def prepare(
     """Read `source`, write the data set folder `out` and open it.
 
     format: a name in FORMATS, or "auto". repair: see gaitlib.poses.repair. workers: processes that read.
-    options: cameras, layout, pattern, names, strict, fps, as `gaitlib.poses.formats.read` has them.
+    options: cameras, layout, pattern, names, strict, fps, as `gaitlib.poses.reading.read` has them.
     say: is told what was decided. progress: wraps the walks as they come.
     Raises InputError for what cannot be read or written; a data set that was there stays as it was then.
     """
@@ -30,9 +31,8 @@ def prepare(
     if format == "auto":
         format, why = guess(source)
         say(f"Format {format}: {why}")
-    tally, left_out, changed = Tally(), [], {}
+    known, tally, left_out, changed = named(format), Tally(), [], {}
     found = read(source, format, left_out=left_out, workers=workers, tally=tally, **options)
-    known = FORMATS[format]
     notes = {"format": format, "cameras": options.get("cameras", "sensor")}
 
     def noting() -> Iterator[Walk]:  # the counts are complete when the last walk has been taken

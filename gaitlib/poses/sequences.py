@@ -1,14 +1,13 @@
-"""What the readers of two-dimensional poses have in common: files that belong to one walk, and everybody found in its frames.
+"""What all readers of poses have in common: the files of one walk, everybody found in its frames, and what a format is."""
 
-A format of this kind has two functions. `find(source) -> Iterator[Sequence]` lists the walks of a file or folder without
-reading them; `load(sequence) -> Detections` reads one, and raises Unusable where only this one is bad. Both are plain
-functions of a module, so that a worker process can call them.
-"""
-
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from gaitlib.data.dataset import Walk
 
 
 class Unusable(Exception):
@@ -17,23 +16,27 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Sequence:
-    """The files of one walk, before they are read.
+    """One walk before it is read.
 
-    path: where the walk lies below the source, "/" between folders and without suffix: "001/nm-01/090".
+    path: where it lies below the source, "/" between folders and without suffix: "001/nm-01/090".
     files: in the order of the frames; a format with several walks in one file names that file in each.
-    key: what tells the walk from the others of the same file; empty where a file holds one.
+    content: what was read of it when it was found, for the format's own use; None where nothing was.
+    labels: subject, condition, run and view where the file itself says them, which then count and not the path.
+    problem: why it cannot be used, where finding it told that.
     """
 
     path: str
     files: tuple[Path | str, ...]
-    key: str = ""
+    content: Any = None
+    labels: tuple[str, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Detections:
     """Everybody who was found in the frames of one sequence; D detections in all.
 
-    frame: int64 [D], the frame of each, from 0, not decreasing. frames: how many frames there are, empty ones included.
+    frame: int64 [D], the frame of each, from 0, not decreasing.
     keypoints: float32 [D, K, 2], image x right and y down, a missing keypoint is NaN.
     confidence: float32 [D, K], 0..1.
     person: int64 [D], the number that a tracker gave, -1 where there is none.
@@ -41,8 +44,35 @@ class Detections:
     """
 
     frame: np.ndarray
-    frames: int
     keypoints: np.ndarray
     confidence: np.ndarray
     person: np.ndarray
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way in which walks lie in files.
+
+    name: for --format. summary: one line. files: how they lie, a few lines.
+    recognize: from a source to why it is this format, or "".
+    find: lists the walks of a source without reading more than it must. load: reads one, and raises Unusable where only this
+    one is bad. Both are plain functions of a module, so that a worker process can call them.
+    read: (source, angles of virtual cameras, left_out=list) -> walks; of formats in three dimensions, in place of the two.
+    pattern: names of walks in paths of no known spelling, see gaitlib.poses.naming.
+    rather_than: a more general format that fits the same files and gives way when the format is guessed.
+    dataset, license, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
+    """
+
+    name: str
+    summary: str
+    files: str
+    recognize: Callable[[Path], str]
+    find: Callable[[Path], Iterator[Sequence]] | None = None
+    load: Callable[[Sequence], Detections] | None = None
+    read: Callable[..., Iterator[Walk]] | None = None
+    pattern: str = ""
+    rather_than: str = ""
+    dataset: str = ""
+    license: str = ""
+    citation: str = ""

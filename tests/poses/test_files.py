@@ -5,12 +5,12 @@ import os
 import pytest
 
 from gaitlib import InputError
-from gaitlib.poses.formats.files import folders_with, natural
+from gaitlib.poses.formats.files import folders_with, in_order
 
 
 def test_natural_order():
-    assert sorted(["f10", "f9", "10", "9", "f"], key=natural) == ["9", "10", "f", "f9", "f10"]
-    assert sorted(["9" * 5000, "1" * 5000], key=natural) == ["1" * 5000, "9" * 5000]
+    assert in_order(["f10", "f9", "10", "9", "f"]) == ["9", "10", "f", "f9", "f10"]
+    assert in_order(["9" * 5000, "1" * 5000]) == ["1" * 5000, "9" * 5000]
 
 
 def test_hidden_files_and_links_back_are_passed_over(tmp_path):
@@ -32,7 +32,7 @@ def test_folders_that_cannot_be_read_or_lie_too_deep_are_told(tmp_path, monkeypa
 
     with monkeypatch.context() as changed:
         changed.setattr(os, "scandir", refusing)
-        with pytest.raises(InputError, match=r"b cannot be read \(Permission denied\)"):
+        with pytest.raises(InputError, match="b cannot be read: you have no permission to read it"):
             list(folders_with(tmp_path, (".json",)))
     deep = tmp_path.joinpath(*"abcdefghijkl")
     deep.mkdir(parents=True)

@@ -10,8 +10,9 @@ import pytest
 
 from gaitlib import InputError
 from gaitlib.data.dataset import write_dataset
-from gaitlib.poses import formats
+from gaitlib.poses import formats, reading
 from gaitlib.poses.formats import kinect
+from gaitlib.poses.sequences import Format
 from gaitlib.skeleton import KINECT
 
 REAL = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -87,7 +88,7 @@ def write_passes(folder, **changes):
 
 def read(source, format, cameras="sensor"):
     left_out = []
-    return list(formats.read(source, format, cameras=cameras, left_out=left_out)), left_out
+    return list(reading.read(source, format, cameras=cameras, left_out=left_out)), left_out
 
 
 # ------------------------------------------------------------------------------------------------ the same from both
@@ -168,7 +169,7 @@ def test_recordings_come_by_number(tmp_path):
 def test_both_formats_become_data_sets(tmp_path):
     write_recording(tmp_path, semicircle())
     known = formats.FORMATS["kinect"]
-    walks = formats.read(tmp_path, "kinect", cameras="0:90:45", left_out=[])
+    walks = reading.read(tmp_path, "kinect", cameras="0:90:45", left_out=[])
     data = write_dataset(tmp_path / "out", walks, name=known.dataset, license=known.license, citation=known.citation)
     assert data.views == ["000", "045", "090"]
     assert "AAAI 2015" in data.info["citation"]
@@ -203,10 +204,45 @@ def test_one_bad_file_is_left_out_and_the_rest_is_read(tmp_path, damage, reason)
 def test_bytes_that_are_no_text_and_unreadable_files_are_left_out(tmp_path):
     write_recording(tmp_path, semicircle(), walk=1)
     write_recording(tmp_path, semicircle(), walk=2).write_bytes(b"\xff\xfe\x00\x81" * 50)
-    (tmp_path / "Data" / "Person007" / "3.txt").mkdir()
+    os.mkfifo(tmp_path / "Data" / "Person007" / "3.txt")
+    (tmp_path / "Data" / "Person007" / f"{'4' * 40}.txt").write_text("Head;0;0;0")
+    (tmp_path / "Data" / "Person007" / "5.txt").mkdir()
     walks, left_out = read(tmp_path, "kinect")
     assert len(walks) == 2
-    assert [entry["reason"].split(" (")[0] for entry in left_out] == ["is no text file", "cannot be read"]
+    assert [entry["reason"] for entry in left_out] == [
+        "cannot be read: it is no text in UTF-8",
+        "cannot be read: it is no regular file",
+        "has a number of more than six digits for its person or walk",
+    ]
+
+
+def test_files_and_folders_without_permission_are_said_to_be_that(tmp_path, monkeypatch):
+    """Not "missing", "damaged" or "no Kinect recordings"."""
+    recording = write_recording(tmp_path / "k", semicircle())
+    passes = write_passes(tmp_path)
+    real_open, real_scandir = os.open, os.scandir
+
+    def forbidden(call):
+        def refuse(path, *arguments, **options):
+            if os.fspath(path) in (str(recording), str(passes), str(tmp_path / "locked")):
+                raise PermissionError(13, "Permission denied", path)
+            return call(path, *arguments, **options)
+
+        return refuse
+
+    monkeypatch.setattr(os, "open", forbidden(real_open))
+    monkeypatch.setattr(os, "scandir", forbidden(real_scandir))
+    assert read(tmp_path / "k", "kinect")[1][0]["reason"] == "cannot be read: you have no permission to read it"
+    (tmp_path / "locked").mkdir()
+    for call in (
+        lambda: read(passes, "kgbd"),
+        lambda: formats.guess(passes),
+        lambda: formats.guess(tmp_path / "k"),
+        lambda: formats.guess(tmp_path / "locked"),
+        lambda: read(tmp_path / "locked", "kinect"),
+    ):
+        with pytest.raises(InputError, match="you have no permission to read it"):
+            call()
 
 
 @pytest.mark.parametrize("cut_off", [slice(0, -7), slice(0, -20 + 3)])
@@ -241,7 +277,7 @@ def test_a_joint_out_of_order_is_an_error_with_file_and_line(tmp_path):
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"PersonNNN/K\.txt"):
-        formats.read(tmp_path, "kinect", left_out=[])
+        reading.read(tmp_path, "kinect", left_out=[])
 
 
 # ------------------------------------------------------------------------------------------------ bad passes
@@ -249,8 +285,8 @@ def test_a_folder_without_recordings_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("name", ["joints_mm", "offsets", "subject", "walk", "start_frame", "heading", "fps"])
 def test_a_missing_array_is_named(tmp_path, name):
-    with pytest.raises(InputError, match=f"lacks the array {name};"):
-        formats.read(write_passes(tmp_path, **{name: None}), "kgbd", left_out=[])
+    with pytest.raises(InputError, match=f"it has no array '{name}'; --format kgbd reads"):
+        reading.read(write_passes(tmp_path, **{name: None}), "kgbd", left_out=[])
 
 
 @pytest.mark.parametrize(
@@ -263,17 +299,20 @@ def test_a_missing_array_is_named(tmp_path, name):
         ("offsets", np.array([0, 160, 150]), "offsets does not grow after entry 1"),
         ("offsets", np.array([0]), r"offsets is \[1\]"),
         ("subject", np.array([1, 2, 3]), r"subject is \[3\], offsets speaks of 2 passes"),
-        ("subject", np.array([1, -2]), "subject holds numbers below 0"),
+        ("subject", np.array([1, -2]), "subject holds numbers below 0 or of more"),
+        ("walk", np.array([1, 10**30 % 2**62]), "walk holds numbers below 0 or of more"),
         ("subject", np.array(["1", "2"]), "subject holds <U1"),
         ("heading", np.array([1, 0]), "heading of pass 1 is neither"),
-        ("fps", np.float32(0), "fps is no number above 0"),
-        ("fps", np.float32("nan"), "fps is no number above 0"),
+        ("fps", np.float32(0), "fps is no number from 1 to 1000"),
+        ("fps", np.float32("nan"), "fps is no number from 1 to 1000"),
+        ("fps", np.float64(1e300), "fps is no number from 1 to 1000"),
+        ("fps", np.float64(1e9), "fps is no number from 1 to 1000"),
         ("joint_names", np.array(["head"] * 15), "joint_names is not head, neck"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, name, value, message):
     with pytest.raises(InputError, match=message):
-        formats.read(write_passes(tmp_path, **{name: value}), "kgbd", left_out=[])
+        reading.read(write_passes(tmp_path, **{name: value}), "kgbd", left_out=[])
 
 
 def test_files_that_are_no_npz(tmp_path):
@@ -283,15 +322,18 @@ def test_files_that_are_no_npz(tmp_path):
     flipped[5000] ^= 255
     pickled = tmp_path / "pickled.npz"
     np.savez(pickled, **passes(subject=np.array([{}, {}], dtype=object)))
-    for content in (whole[: len(whole) // 2], b"", b"Head;1;2;3", bytes(flipped), pickled.read_bytes()):
+    encrypted = bytearray(whole)
+    for place in (whole.index(b"PK\x03\x04") + 6, whole.index(b"PK\x01\x02") + 8):
+        encrypted[place] |= 1
+    for content in (whole[: len(whole) // 2], b"", b"Head;1;2;3", bytes(flipped), pickled.read_bytes(), bytes(encrypted)):
         bad.write_bytes(content)
-        with pytest.raises(InputError, match=r"no \.npz file of plain arrays, or a damaged one"):
-            formats.read(bad, "kgbd", left_out=[])
+        with pytest.raises(InputError, match=r"it is no whole \.npz file"):
+            reading.read(bad, "kgbd", left_out=[])
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match="single array"):
-        formats.read(tmp_path / "one.npy", "kgbd", left_out=[])
-    with pytest.raises(InputError, match="is a folder"):
-        formats.read(tmp_path, "kgbd", left_out=[])
+    with pytest.raises(InputError, match=r"no whole \.npz file"):
+        reading.read(tmp_path / "one.npy", "kgbd", left_out=[])
+    with pytest.raises(InputError, match="it is a folder"):
+        reading.read(tmp_path, "kgbd", left_out=[])
 
 
 # ------------------------------------------------------------------------------------------------ the registry
@@ -300,29 +342,62 @@ def test_files_that_are_no_npz(tmp_path):
 def test_unknown_formats_and_cameras_are_refused_at_once(tmp_path):
     source = write_passes(tmp_path)
     with pytest.raises(InputError, match="did you mean kinect"):
-        formats.read(source, "kinnect", left_out=[])
+        reading.read(source, "kinnect", left_out=[])
     with pytest.raises(InputError, match="choose from kgbd, kinect"):
-        formats.read(source, "zzz", left_out=[])
+        reading.read(source, "zzz", left_out=[])
     with pytest.raises(InputError, match="--cameras"):
-        formats.read(source, "kgbd", cameras="round", left_out=[])
+        reading.read(source, "kgbd", cameras="round", left_out=[])
     with pytest.raises(InputError, match="does not exist"):
-        formats.read(tmp_path / "nothing", "kgbd", left_out=[])
+        reading.read(tmp_path / "nothing", "kgbd", left_out=[])
+
+
+@pytest.mark.parametrize("format", ["", *formats.FORMATS])
+def test_sources_that_are_no_files_are_refused_and_never_opened(tmp_path, format):
+    """A pipe would wait for ever, /dev/zero never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for source, message in (
+        (tmp_path / "pipe", "neither a folder nor a regular file"),
+        (Path("/dev/zero"), "neither a folder nor a regular file"),
+        (tmp_path / "loop", "too many levels of symbolic links"),
+        (Path("a\0b"), "null"),
+        (Path("x" * 5000), "file name too long"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            reading.read(source, format, left_out=[]) if format else formats.guess(source)
+        assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("format", [name for name, known in formats.FORMATS.items() if name not in ("kgbd", "paper")])
+def test_what_is_no_file_inside_a_source_is_left_out(tmp_path, format):
+    """Pipes and endless links are listed with the reason, and neither opened nor guessed by."""
+    folder = tmp_path / ("Person001" if format == "kinect" else "001-nm-01-090")
+    folder.mkdir()
+    suffix = {"kinect": "txt", "opengait": "pkl", "gaitgraph": "csv", "csv": "csv"}.get(format, "json")
+    os.mkfifo(folder / f"1.{suffix}")
+    (folder / f"2.{suffix}").symlink_to(f"2.{suffix}")
+    (folder / f"3.{suffix}").symlink_to("/dev/zero")
+    walks, left_out = read(tmp_path, format)
+    assert not walks
+    assert all("cannot be read: it is no regular file" in entry["reason"] for entry in left_out if "2" not in entry["source"])
+    assert len(left_out) == (1 if format in ("openpose", "oumvlp") else 3), "there the walk is one"
+    with pytest.raises(InputError, match="it is no regular file"):
+        formats.guess(tmp_path)
 
 
 def test_flat_formats_have_no_cameras(tmp_path, monkeypatch):
-    flat = formats.Format("flat", "", "", lambda source, angles, left_out: iter(()), lambda source: "", "")
+    flat = Format("flat", "", "", lambda source: "", lambda source: iter(()), lambda sequence: None)
     monkeypatch.setitem(formats.FORMATS, "flat", flat)
     with pytest.raises(InputError, match="needs walks in three dimensions"):
-        formats.read(tmp_path, "flat", cameras="0:180:18", left_out=[])
-    assert list(formats.read(tmp_path, "flat", left_out=[])) == []
+        reading.read(tmp_path, "flat", cameras="0:180:18", left_out=[])
 
 
 def test_every_format_describes_itself():
     for name, known in formats.FORMATS.items():
         assert known.name == name
         assert "\n" not in known.summary
-        assert known.layout
-        assert known.sign
+        assert known.files
+        assert bool(known.read) != bool(known.find and known.load)
 
 
 def test_guess_goes_by_content(tmp_path):
@@ -385,7 +460,7 @@ def test_cut_frames_of_real_recordings_are_the_published_ones():
 @real_people
 def test_real_people_look_into_the_camera_at_view_0():
     """The right shoulder is on the left of the image, whichever way people walk."""
-    walks = formats.read(REAL / "kgbd_passes_001_124.npz", "kgbd", cameras="0:0:1", left_out=[])
+    walks = reading.read(REAL / "kgbd_passes_001_124.npz", "kgbd", cameras="0:0:1", left_out=[])
     across = [(w.pose[:, 5, 0] - w.pose[:, 2, 0]).mean() for w, _ in zip(walks, range(200), strict=False)]
     assert np.median(across) > 150
     assert np.mean(np.array(across) > 0) > 0.98

@@ -1,5 +1,9 @@
 """Subject, condition, run and view from paths, patterns and tables."""
 
+import os
+import re
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +54,49 @@ def test_other_paths_say_what_to_do(path):
 )
 def test_patterns(pattern, path, name):
     assert Pattern(pattern)(path) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "within"),
+    [
+        ("siteA/001/nm-01/090", "siteA"),
+        ("001/nm-01/090", ""),
+        ("001/nm-01/001-nm-01-090", ""),
+        ("CASIA/bg/001-bg-01-090", "CASIA"),
+        ("AlphaPose/000_00/10307", "AlphaPose"),
+        ("10307/000_00", ""),
+    ],
+)
+def test_folders_that_are_no_part_of_the_name(path, within):
+    assert from_path(path).within == within
+
+
+pieces = st.sampled_from(["a", "b", "1", "22", "-", "_", "/"])
+
+
+@given(
+    fields=st.permutations(["{subject}", "{run}", "{view}", "{any}", "{any}"]),
+    between=st.lists(pieces, min_size=6, max_size=6),
+    path=st.lists(st.sampled_from(["a", "b", "1", "2", "22", "-", "_", "/"]), max_size=16).map("".join),
+)
+@settings(max_examples=1000, deadline=None)
+def test_patterns_match_as_backtracking_would(fields, between, path):
+    pattern = "".join(b + f for b, f in zip(between, fields, strict=False)) + between[-1]
+    slow = re.escape(pattern.strip("/"))
+    for field, found in (("run", "[0-9]+"), ("subject", "[^/]+?"), ("view", "[^/]+?")):
+        slow = slow.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{found})")
+    expected = re.fullmatch(slow.replace(re.escape("{any}"), "[^/]+?"), path)
+    found = Pattern(pattern).expression.fullmatch(path)
+    assert (found and found.groupdict()) == (expected and expected.groupdict())
+
+
+def test_a_pattern_of_many_fields_takes_no_time():
+    began = time.process_time()
+    with pytest.raises(Unusable, match="does not match"):
+        Pattern("{any}a" * 9 + "{subject}")("a" * 254 + "/")
+    with pytest.raises(Unusable, match="does not match"):
+        Pattern("{any}a" * 9 + "{subject}-{run}x/{view}")("a1-" * 300 + "/")
+    assert time.process_time() - began < 1
 
 
 def test_a_path_that_does_not_match_is_unusable():
@@ -122,7 +169,7 @@ def test_a_table(tmp_path):
         ("path,subject\na,../p\n", r"line 2: subject '../p' is no plain name"),
         ("path,subject\na,p\na,q\n", "line 3: 'a' is listed before"),
         ("path,subject\na\n", "line 2: subject '' is no plain name"),
-        (b"path,subject\n\xff\xfe,1\n", "no CSV table in UTF-8"),
+        (b"path,subject\n\xff\xfe,1\n", "it is no text in UTF-8"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, message):
@@ -131,5 +178,10 @@ def test_tables_that_cannot_be_used(tmp_path, text, message):
 
 
 def test_a_missing_table(tmp_path):
-    with pytest.raises(InputError, match=r"cannot be read \(No such file"):
-        Table(tmp_path / "no.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for file, why in (("no.csv", "there is no such file"), ("pipe.csv", "it is no regular file"), ("", "it is a folder")):
+        with pytest.raises(InputError, match=f"cannot be read: {why}"):
+            Table(tmp_path / file)
+    for file in ("a\0b", "x" * 5000):
+        with pytest.raises(InputError, match="cannot be read"):
+            Table(file)

@@ -1,12 +1,11 @@
 """Pickled arrays in folders: how walks are named, what arrays are read, what is wrong with the others."""
 
-import os
 import pickle
 
 import numpy as np
 import pytest
 
-from gaitlib.poses.formats import opengait
+from gaitlib.poses.formats.opengait import OPENGAIT
 from gaitlib.poses.sequences import Sequence, Unusable
 
 
@@ -21,7 +20,7 @@ def write(path, value):
 
 
 def load(folder, value):
-    return opengait.load(Sequence("walk", (write(folder / "walk.pkl", value),)))
+    return OPENGAIT.load(Sequence("walk", (write(folder / "walk.pkl", value),)))
 
 
 @pytest.mark.parametrize(
@@ -40,33 +39,31 @@ def load(folder, value):
 )
 def test_walks_are_named_by_their_folders(tmp_path, file, path):
     write(tmp_path / file, keypoints())
-    assert [s.path for s in opengait.find(tmp_path)] == [path]
+    assert [s.path for s in OPENGAIT.find(tmp_path)] == [path]
 
 
 def test_several_files_in_a_folder_are_several_walks_in_order(tmp_path):
     for name in ("10", "9", "a"):
         write(tmp_path / "001" / "nm-01" / "090" / f"{name}.pkl", keypoints())
     (tmp_path / "001" / "nm-01" / "090" / "mapping.txt").write_text("1 1\n")
-    assert [s.path for s in opengait.find(tmp_path)] == [f"001/nm-01/090/{name}" for name in ("9", "10", "a")]
+    assert [s.path for s in OPENGAIT.find(tmp_path)] == [f"001/nm-01/090/{name}" for name in ("9", "10", "a")]
 
 
 def test_folders_that_link_back_end(tmp_path):
     write(tmp_path / "001" / "nm-01" / "090" / "090.pkl", keypoints())
     (tmp_path / "001" / "nm-01" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert len(list(opengait.find(tmp_path))) == 1
+    assert len(list(OPENGAIT.find(tmp_path))) == 1
 
 
-def test_what_is_no_file_is_passed_over(tmp_path):
-    """A pipe would never end."""
-    os.mkfifo(tmp_path / "001-nm-01-090.pkl")
+def test_a_folder_with_the_suffix_is_a_folder(tmp_path):
     write(tmp_path / "001-nm-01-108.pkl" / "108.pkl", keypoints())
-    assert [s.path for s in opengait.find(tmp_path)] == ["001-nm-01-108.pkl/108"]
+    assert [s.path for s in OPENGAIT.find(tmp_path)] == ["001-nm-01-108.pkl/108"]
 
 
 def test_one_file_can_be_the_source(tmp_path):
     file = write(tmp_path / "001-nm-01-090.pkl", keypoints())
-    assert [s.path for s in opengait.find(file)] == ["001-nm-01-090"]
-    assert "[20, 17, 3]" in opengait.recognize(file)
+    assert [s.path for s in OPENGAIT.find(file)] == ["001-nm-01-090"]
+    assert "[20, 17, 3]" in OPENGAIT.recognize(file)
 
 
 def test_other_spellings_of_the_same_array(tmp_path):
@@ -84,13 +81,13 @@ def test_other_spellings_of_the_same_array(tmp_path):
 
 def test_missing_keypoints_are_nan(tmp_path):
     array = keypoints()
-    array[0, 3], array[1, 4, 0], array[2, 5, :2] = 0, np.nan, 0
+    array[0, 3], array[1, 4, 0], array[2, 5, :2], array[3, 6, 2] = 0, np.nan, 0, 0
     found = load(tmp_path, array)
     missing = np.isnan(found.keypoints).any(-1)
-    assert missing[0, 3]
-    assert missing[1, 4]
-    assert not missing[2, 5], "it has a score"
-    assert missing.sum() == 2
+    assert np.argwhere(missing).tolist() == [[0, 3], [1, 4], [2, 5], [3, 6]]
+    array = keypoints()
+    array[..., 2] = 0
+    assert (load(tmp_path, array).confidence == 1).all(), "that are no scores"
     array = keypoints(numbers=2)
     array[0, 3] = 0
     found = load(tmp_path, array)
@@ -103,17 +100,17 @@ def test_missing_keypoints_are_nan(tmp_path):
     [
         (np.zeros((30, 64, 44), np.uint8), r"\[30, 64, 44\], not \[frames, 17 or 18 keypoints, 2 or 3\]"),
         (np.zeros((30, 17)), r"\[30, 17\], not"),
-        (np.zeros((0, 17, 3)), "holds no frame"),
-        (np.zeros((30, 17, 3)), "no keypoint has a position in any frame"),
-        (np.full((30, 17, 3), np.nan), "no keypoint has a position in any frame"),
-        (np.full((30, 17, 3), np.inf), "frame 0 holds inf"),
-        (np.full((30, 17, 3), 1e9), r"frame 0 holds 1e\+09, which is no position"),
+        (np.zeros((0, 17, 3)), "nobody was found in any frame"),
+        (np.zeros((30, 17, 3)), "nobody was found in any frame"),
+        (np.full((30, 17, 3), np.nan), "nobody was found in any frame"),
+        (np.full((30, 17, 3), np.inf), "frame 0 holds inf, which is no coordinate"),
+        (np.full((30, 17, 3), 1e9), r"frame 0 holds 1e\+09, which is no coordinate"),
         ([np.zeros((17, 3)), np.zeros((16, 3))], "not alike in every frame"),
         ([[["a", "b", "c"]] * 17], "no numbers"),
         ([[[10**400, 0, 0]] * 17], "no numbers"),
         ({"keypoints": np.zeros((30, 17, 3))}, "holds a dict, not an array"),
         ("text", "holds a str, not an array"),
-        (None, "holds a NoneType"),
+        (None, "holds a nonetype"),
         ([], r"\[0\], not"),
     ],
 )
@@ -123,10 +120,10 @@ def test_what_is_no_walk_is_said(tmp_path, value, reason):
 
 
 def test_folders_of_other_pickles_are_not_recognized(tmp_path):
-    assert opengait.recognize(tmp_path) == ""
+    assert OPENGAIT.recognize(tmp_path) == ""
     write(tmp_path / "001" / "nm-01" / "090" / "090.pkl", np.zeros((30, 64, 44), np.uint8))
-    assert opengait.recognize(tmp_path) == ""
+    assert OPENGAIT.recognize(tmp_path) == ""
     (tmp_path / "empty.pkl").write_bytes(b"")
-    assert opengait.recognize(tmp_path) == ""
+    assert OPENGAIT.recognize(tmp_path) == ""
     write(tmp_path / "002" / "nm-01" / "090" / "090.pkl", keypoints())
-    assert opengait.recognize(tmp_path) == "090.pkl holds a pickled array [20, 17, 3]"
+    assert OPENGAIT.recognize(tmp_path) == "090.pkl holds a pickled array [20, 17, 3]"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.poses.formats import paper
+from gaitlib.poses.formats.paper import PAPER
 from gaitlib.poses.sequences import Sequence, Unusable
 
 
@@ -28,16 +28,16 @@ TRAIN = {"label": [1, 1, 2, 2], "angle": [0, 90, 90, 90], "situation": ["nm", "n
 
 def test_rows_of_a_training_set_are_walks(tmp_path):
     path = write(tmp_path, "train", **TRAIN)
-    walks = list(paper.find(tmp_path))
+    walks = list(PAPER.find(tmp_path))
     assert [w.path for w in walks] == ["001/nm-01/000", "001/nm-01/090", "002/nm-01/090", "002/bg-01/090"]
-    assert walks == list(paper.find(path))
+    assert walks == list(PAPER.find(path))
     for i, walk in enumerate(walks):
-        found = paper.load(walk)
+        found = PAPER.load(walk)
         np.testing.assert_array_equal(found.keypoints, np.load(path)[i])
         assert found.keypoints.dtype == np.float32
         assert (found.confidence == 1).all()
-        assert found.frames == 20
-    assert paper.recognize(tmp_path) == "train.npy holds [4, 20, 15, 2] and train_label.npy lies beside it"
+        assert len(found.frame) == 20
+    assert PAPER.recognize(tmp_path) == "train.npy holds [4, 20, 15, 2] and train_label.npy lies beside it"
 
 
 def test_runs_are_counted_the_galleries_first(tmp_path):
@@ -45,7 +45,7 @@ def test_runs_are_counted_the_galleries_first(tmp_path):
         write(tmp_path / "test", f"probe_{condition}_{view:03d}", label=[75, 75, 76])
     write(tmp_path / "test", "gallery_090", label=[75, 75, 76, 75])
     write(tmp_path, "train", **TRAIN)
-    found = [w.path for w in paper.find(tmp_path)]
+    found = [w.path for w in PAPER.find(tmp_path)]
     assert found[4:8] == ["075/nm-01/090", "075/nm-02/090", "076/nm-01/090", "075/nm-03/090"]
     assert sorted(found[8:]) == sorted(
         ["075/bg-01/090", "075/bg-02/090", "076/bg-01/090", "075/nm-04/090", "075/nm-05/090", "076/nm-02/090"]
@@ -58,7 +58,7 @@ def test_runs_that_are_told_are_used(tmp_path):
         "train",
         **TRAIN | {"situation": ["nm-05", "NM-6", "cl-02", "bg-01"], "angle": ["000", "018", "90", "180"]},
     )
-    assert [w.path for w in paper.find(tmp_path)] == ["001/nm-05/000", "001/nm-06/018", "002/cl-02/090", "002/bg-01/180"]
+    assert [w.path for w in PAPER.find(tmp_path)] == ["001/nm-05/000", "001/nm-06/018", "002/cl-02/090", "002/bg-01/180"]
 
 
 def test_padding_is_dropped_and_zeros_are_missing(tmp_path):
@@ -67,8 +67,8 @@ def test_padding_is_dropped_and_zeros_are_missing(tmp_path):
     pose[0, 3, 4] = 0
     pose[1, 2, 5] = np.nan
     write(tmp_path, "train", pose, **TRAIN)
-    first, second, *_ = [paper.load(w) for w in paper.find(tmp_path)]
-    assert first.frames == 15
+    first, second, *_ = [PAPER.load(w) for w in PAPER.find(tmp_path)]
+    assert len(first.frame) == 15
     assert np.isnan(first.keypoints[3, 4]).all()
     assert first.confidence[3, 4] == 0
     assert np.isfinite(first.keypoints).all(-1).sum() == 15 * 15 - 1
@@ -80,8 +80,8 @@ def test_a_walk_centered_on_the_neck_has_a_neck(tmp_path):
     pose -= pose[:, :, 1:2]
     pose[0, 15:] = 0
     write(tmp_path, "train", pose, **TRAIN)
-    found = paper.load(next(paper.find(tmp_path)))
-    assert found.frames == 15
+    found = PAPER.load(next(PAPER.find(tmp_path)))
+    assert len(found.frame) == 15
     np.testing.assert_array_equal(found.keypoints, pose[0, :15])
 
 
@@ -104,27 +104,27 @@ def test_a_walk_centered_on_the_neck_has_a_neck(tmp_path):
 def test_what_cannot_be_understood_is_an_error(tmp_path, change, message):
     write(tmp_path, "train", poses(4), **TRAIN | change)
     with pytest.raises(InputError, match=message):
-        list(paper.find(tmp_path))
+        list(PAPER.find(tmp_path))
 
 
 def test_what_is_missing_is_an_error(tmp_path):
     for missing in ("angle", "situation"):
         write(tmp_path / missing, "train", **{part: values for part, values in TRAIN.items() if part != missing})
         with pytest.raises(InputError, match=f"train_{missing}.npy is missing, and train.npy does not name one"):
-            list(paper.find(tmp_path / missing))
+            list(PAPER.find(tmp_path / missing))
     write(tmp_path / "view", "probe_nm", label=[75])
     with pytest.raises(InputError, match="does not name one view"):
-        list(paper.find(tmp_path / "view"))
+        list(PAPER.find(tmp_path / "view"))
     write(tmp_path / "condition", "probe_090", label=[75])
     with pytest.raises(InputError, match="does not name one condition"):
-        list(paper.find(tmp_path / "condition"))
+        list(PAPER.find(tmp_path / "condition"))
 
 
 def test_one_number_in_training_and_test_may_be_two_people(tmp_path):
     write(tmp_path, "train", **TRAIN)
     write(tmp_path, "gallery_nm_090", label=[1, 2])
     with pytest.raises(InputError, match=r"person 1 is in train\.npy too"):
-        list(paper.find(tmp_path))
+        list(PAPER.find(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -145,26 +145,28 @@ def test_files_that_hold_no_poses(tmp_path, content):
         path.write_bytes(content)
     else:
         np.save(path, content, allow_pickle=True)
-    assert paper.recognize(tmp_path) == ""
-    with pytest.raises(InputError, match=r"train\.npy (is no \.npy file|holds float64 \[4, 20, 17, 2\])"):
-        list(paper.find(tmp_path))
+    assert PAPER.recognize(tmp_path) == ""
+    with pytest.raises(
+        InputError, match=r"train\.npy (cannot be read: it is no whole \.npy array|holds float64 \[4, 20, 17, 2\])"
+    ):
+        list(PAPER.find(tmp_path))
 
 
 def test_a_file_cut_off_between_finding_and_loading(tmp_path):
     path = write(tmp_path, "train", **TRAIN)
-    walk = list(paper.find(tmp_path))[-1]
+    walk = list(PAPER.find(tmp_path))[-1]
     np.save(path, poses(2))
     with pytest.raises(Unusable, match="holds 2 walks and no number 3"):
-        paper.load(walk)
+        PAPER.load(walk)
     with pytest.raises(Unusable):
-        paper.load(Sequence("x", (tmp_path / "nothing.npy",), "0"))
+        PAPER.load(Sequence("x", (tmp_path / "nothing.npy",), 0))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(Unusable):
-        paper.load(walk)
+        PAPER.load(walk)
 
 
 def test_arrays_alone_are_another_format(tmp_path):
     np.save(tmp_path / "train.npy", poses(2))
-    assert list(paper.find(tmp_path)) == []
-    assert paper.recognize(tmp_path) == ""
-    assert paper.recognize(tmp_path / "train.npy") == ""
+    assert list(PAPER.find(tmp_path)) == []
+    assert PAPER.recognize(tmp_path) == ""
+    assert PAPER.recognize(tmp_path / "train.npy") == ""

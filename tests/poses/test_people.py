@@ -27,7 +27,6 @@ def scene(*people, seed=0):
     points = BODY * scale[:, None, None] + np.stack([x, y], -1)[:, None] + rng.normal(0, 0.5, (len(rows), *BODY.shape))
     found = Detections(
         frame=t,
-        frames=int(t.max()) + 1,
         keypoints=points.astype(np.float32),
         confidence=np.tile(confidence[:, None], (1, len(BODY))).astype(np.float32),
         person=number,
@@ -150,7 +149,6 @@ def test_a_crowd_is_cut_to_those_who_matter():
 def test_nobody():
     empty = Detections(
         frame=np.zeros(3, np.int64),
-        frames=1,
         keypoints=np.full((3, 7, 2), np.nan, np.float32),
         confidence=np.zeros((3, 7), np.float32),
         person=np.full(3, -1),

@@ -14,8 +14,8 @@ from gaitlib.cli import main
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers
 from gaitlib.poses import formats, reading
-from gaitlib.poses.reading import Options, Tally, body_25_or_25b, tell_layout
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.reading import Tally, body_25_or_25b, tell_layout
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import JOINTS, LAYOUTS
 
 REAL = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "openpose_body25b"
@@ -69,7 +69,7 @@ def write_entries(path, *arguments, **options):
 
 def read(source, format, **options):
     left_out, tally = [], Tally()
-    return list(formats.read(source, format, left_out=left_out, tally=tally, **options)), left_out, tally
+    return list(reading.read(source, format, left_out=left_out, tally=tally, **options)), left_out, tally
 
 
 def bystander(frames, layout="COCO17"):
@@ -229,7 +229,7 @@ def test_folders_above_the_source_belong_to_the_spelling(mixed):
         assert read(source, "alphapose")[0][0].sequence == "002-nm-01-000"
 
 
-def test_memory_does_not_grow_with_the_number_of_sequences():
+def test_memory_does_not_grow_with_the_number_of_sequences(tmp_path, monkeypatch):
     """With 2 workers only a few batches are taken from the list before their walks are."""
     taken = 0
 
@@ -239,17 +239,18 @@ def test_memory_does_not_grow_with_the_number_of_sequences():
             taken += 1
             yield Sequence(f"{i:05d}-nm-01-000", (Path("x.json"),))
 
-    outcomes = reading.read_sequences(find, standing, Path("x"), Options(workers=2), [], Tally())
-    assert next(outcomes).subject == "00000"
+    monkeypatch.setitem(formats.FORMATS, "many", Format("many", "", "", str, find, standing))
+    found = reading.read(tmp_path, "many", workers=2, left_out=[])
+    assert next(found).subject == "00000"
     assert taken <= reading.BATCH * (2 * reading.WAITING + 2)
-    assert [w.subject for w in outcomes] == [f"{i:05d}" for i in range(1, 2000)]
+    assert [w.subject for w in found] == [f"{i:05d}" for i in range(1, 2000)]
 
 
 def standing(sequence):
     """Detections of somebody who does not move, in place of a reader."""
     points = np.tile(np.arange(34, dtype=np.float32).reshape(1, 17, 2) + 1, (16, 1, 1))
     none = np.full(16, -1)
-    return Detections(np.arange(16), 16, points, np.ones((16, 17), np.float32), none)
+    return Detections(np.arange(16), points, np.ones((16, 17), np.float32), none)
 
 
 def test_a_source_without_files_of_the_format(tmp_path):
@@ -288,14 +289,72 @@ def test_arrays_and_tables_of_our_own_joints(tmp_path):
     (found,), left_out, tally = read(tmp_path, "paper")
     assert (found.sequence, tally.layouts, left_out) == ("007-bg-01-090", {"JOINTS15": 1}, [])
     np.testing.assert_allclose(found.pose, walk.pose)
-    columns = ["subject", "condition", "run", "view", "frame", *(f"{j}_{axis}" for j in JOINTS for axis in "xy")]
-    rows = [["anna_b", "thick-coat", 2, "left", t, *np.nan_to_num(p, nan=-9).ravel()] for t, p in enumerate(walk.pose)]
-    lines = [",".join("" if cell == -9 else str(cell) for cell in row) for row in [columns, *rows]]
-    (tmp_path / "table.csv").write_text("\n".join(lines))
+    our_table(tmp_path / "table.csv", walk.pose, [("anna_b", "thick-coat", "2", "left")])
     assert formats.guess(tmp_path / "table.csv")[0] == "csv"
     (found,), left_out, _ = read(tmp_path / "table.csv", "csv")
     assert (found.sequence, left_out) == ("anna_b-thick-coat-02-left", [])
     np.testing.assert_allclose(found.pose, walk.pose, rtol=1e-5)
+
+
+def our_table(path, pose, labels):
+    """A table in our own format of one pose for each of the labels (subject, condition, run, view)."""
+    columns = ["subject", "condition", "run", "view", "frame", *(f"{j}_{axis}" for j in JOINTS for axis in "xy")]
+    cells = [",".join("" if np.isnan(x) else str(x) for x in p.ravel()) for p in pose]
+    rows = [f"{','.join(name)},{t},{row}" for name in labels for t, row in enumerate(cells)]
+    path.write_text("\n".join([",".join(columns), *rows]))
+
+
+def test_labels_in_a_table_count_as_they_stand(tmp_path):
+    """Of hospitalA/01 and hospitalB/01 one person was made, and a subject spelled like a walk of CASIA-B became that walk."""
+    our_table(
+        tmp_path / "t.csv",
+        walks(1)[0].pose,
+        [("hospitalA/01", "nm", "1", "000"), ("hospitalB/01", "nm", "2", "000"), ("x-bg-02-036", "NM", "7", "left")],
+    )
+    (found,), left_out, _ = read(tmp_path / "t.csv", "csv")
+    assert (found.subject, found.condition, found.run, found.view) == ("x-bg-02-036", "nm", 7, "left")
+    assert [entry["source"] for entry in left_out] == ["hospitalA/01/nm-01/000", "hospitalB/01/nm-02/000"]
+    assert left_out[0]["reason"].startswith("subject 'hospitalA/01' is no plain name")
+    found, left_out, _ = read(tmp_path / "t.csv", "csv", pattern="{any}/{subject}/{condition}-{run}/{view}")
+    assert [w.sequence for w in found] == ["01-nm-01-000", "01-nm-02-000"], "by a pattern they can still be told"
+    assert len(left_out) == 1
+
+
+def test_people_of_one_name_in_several_folders_are_told(tmp_path):
+    keypoints = keypoints_of(walks(1)[0].pose[:20], "COCO17")
+    for name in ("siteA/001/nm-01/000", "siteB/001/nm-02/000", "siteB/001/nm-03/000", "siteB/002/nm-01/000"):
+        write_entries(tmp_path / f"{name}.json", keypoints)
+    found, left_out, tally = read(tmp_path, "alphapose")
+    assert [w.sequence for w in found] == ["001-nm-01-000", "001-nm-02-000", "001-nm-03-000", "002-nm-01-000"]
+    assert not left_out
+    assert tally.notes()["remarks"] == [
+        {
+            "remark": "people of the same name in siteA and in siteB were taken for one person",
+            "first": "siteB/001/nm-02/000",
+            "walks": 2,
+        }
+    ]
+    assert read(tmp_path / "siteB", "alphapose")[2].remarks == {}
+
+
+@pytest.mark.parametrize("format", ["alphapose", "openpose", "csv"])
+def test_workers_give_the_same_walks(tmp_path, format):
+    given = walks(5)
+    for walk in given:
+        keypoints, other = keypoints_of(walk.pose, "COCO18"), bystander(len(walk.pose), "COCO18")
+        if format == "alphapose":
+            write_entries(tmp_path / f"{walk.sequence}.json", keypoints, (other,))
+        elif format == "openpose":
+            write_openpose(tmp_path / walk.sequence, keypoints, others=(other,))
+    if format == "csv":
+        our_table(tmp_path / "t.csv", given[0].pose, [(str(i), "nm", "1", "000") for i in range(40)])
+    (one, _, first), (two, _, second) = (read(tmp_path, format, workers=n) for n in (1, 2))
+    assert first == second
+    assert len(one) == len(two) == (40 if format == "csv" else 5)
+    for a, b in zip(one, two, strict=True):
+        assert a.sequence == b.sequence
+        np.testing.assert_array_equal(a.pose, b.pose)
+        np.testing.assert_array_equal(a.confidence, b.confidence)
 
 
 def test_pickles_and_tables_of_peers(tmp_path):

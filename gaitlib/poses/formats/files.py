@@ -2,43 +2,64 @@
 
 import os
 import re
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gaitlib import InputError
+from gaitlib.files import Unreadable, why_not
+from gaitlib.poses.sequences import Unusable
 
-_NUMBER = re.compile(r"(\d+)")
-_DEEPEST = 12
 #: Digits from which on they are no number of a frame, and more than 64 bits hold.
-LONGEST_NUMBER = 19
-#: What reading .npy and .npz files may raise where they are damaged; a header of version 1 goes through Python's tokenizer.
-NUMPY_DAMAGE = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, RecursionError, MemoryError,
-    OverflowError, NotImplementedError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+_LONGEST_NUMBER = 19
+#: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
+_LONGEST_JUMP = 50
+_DEEPEST = 12
+_NUMBER = re.compile(r"(\d+)")
 
 
-def natural(name: str) -> list:
-    """A sorting key by which 2 comes before 10."""
-    parts = filter(None, _NUMBER.split(name))
-    return [(0, int(part), "") if part.isdecimal() and len(part) < LONGEST_NUMBER else (1, 0, part) for part in parts]
+def check_source(source: Path) -> None:
+    """Raise InputError where `source` is no file or folder that can be looked at."""
+    shown = str(source)[:200]
+    try:
+        mode = os.stat(source).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{shown} does not exist; give the file or folder to read.") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        raise InputError(f"{shown!r} cannot be read: {why_not(error)}; give the file or folder to read.") from None
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise InputError(f"{shown} cannot be read: it is neither a folder nor a regular file; give the file or folder to read.")
+
+
+def usable(read: Callable, path: str | Path, *arguments, **options) -> Any:
+    """What a reader of gaitlib.files gives, with Unusable in place of Unreadable."""
+    try:
+        return read(path, *arguments, **options)
+    except Unreadable as error:
+        raise Unusable(f"cannot be read: {error.why}") from None
 
 
 def in_order(names: list[str]) -> list[str]:
-    """The names sorted, numbers inside them by value."""
+    """The names sorted, numbers inside them by value: 2 comes before 10."""
     if len({len(name) for name in names}) <= 1:
         return sorted(names)
-    return sorted(names, key=natural)
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list:
+    parts = filter(None, _NUMBER.split(name))
+    return [(0, int(part), "") if part.isdecimal() and len(part) < _LONGEST_NUMBER else (1, 0, part) for part in parts]
 
 
 def folders_with(source: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     """Every folder at or below `source` that holds files with one of the suffixes, one after the other.
 
     Yields the names of the folders on the way from `source`, and those of the files, in order; hidden ones, and links back to a
-    folder on the way, are passed over. Raises InputError for a folder that cannot be read, or lies too deep.
+    folder on the way, are passed over. What is no folder counts as a file, also a pipe or a broken link, so that opening it
+    tells what it is. Raises InputError for a folder that cannot be read, or lies too deep.
     """
     yield from _below(os.fspath(source), (), suffixes)
 
@@ -50,12 +71,13 @@ def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> It
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.name.lower().endswith(suffixes) and entry.is_file():  # no pipe, which would never end
+                if _is_folder(entry):
+                    if not (entry.is_symlink() and _leads_back(entry.path, folder)):
+                        folders.append(entry.name)
+                elif entry.name.lower().endswith(suffixes):
                     files.append(entry.name)
-                elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, folder)):
-                    folders.append(entry.name)
     except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}); allow it to be read, or move it away.") from None
+        raise InputError(f"{folder} cannot be read: {why_not(error)}; allow it to be read, or move it away.") from None
     if files:
         yield parts, in_order(files)
     if folders and len(parts) == _DEEPEST:
@@ -64,11 +86,66 @@ def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> It
         yield from _below(f"{folder}{os.sep}{name}", (*parts, name), suffixes)
 
 
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def _leads_back(link: str, folder: str) -> bool:
     return (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(link) + os.sep)
 
 
-def frame_number(name: str) -> int:
-    """The last number in the name of an image or of a frame's file, -1 where there is none."""
-    numbers = _NUMBER.findall(name.rpartition(".")[0] or name)
-    return int(numbers[-1]) if numbers and len(numbers[-1]) <= 15 else -1
+def each_file(source: Path, *suffixes: str) -> Iterator[tuple[str, Path]]:
+    """(path below the source without the suffix, file) of each file with one of the suffixes; of any file given as source."""
+    if not source.is_dir():
+        yield source.stem, source
+        return
+    for folders, names in folders_with(source, suffixes):
+        for name in names:
+            yield "/".join((*folders, name.rpartition(".")[0])), source.joinpath(*folders, name)
+
+
+# ------------------------------------------------------------------------------------------------------ numbers of frames
+
+
+def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The frame of each image or file by the numbers in its name, from 0, and remarks as `count_frames` makes them.
+
+    The number is the last one in the names that is not the same in all of them.
+    """
+    distinct = list(dict.fromkeys(names))
+    numbers = list(map(int, _changing(distinct)))
+    if numbers and numbers == list(range(numbers[0], numbers[0] + len(distinct))):
+        return dict(zip(distinct, range(len(distinct)), strict=True)), ()
+    if len(set(numbers)) == len(distinct):
+        frame, remarks = count_frames(np.array(numbers, dtype=np.int64))
+        return dict(zip(distinct, frame.tolist(), strict=True)), remarks
+    ranked = sorted(distinct, key=_natural)
+    remarks = ("its frames have no numbers of their own",) if len(distinct) > 1 else ()
+    return dict(zip(ranked, range(len(ranked)), strict=True)), remarks
+
+
+def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Frames from 0 by distinct numbers, int64 [T], which leave out empty ones, and remarks.
+
+    Where every second image was taken, every second number is a frame, which is remarked. Numbers that jump wildly are only
+    used for the order.
+    """
+    frame = numbers - numbers.min()
+    stride = max(int(np.gcd.reduce(frame)), 1)
+    frame //= stride
+    if frame.max() > _LONGEST_JUMP * len(frame):
+        return np.argsort(np.argsort(frame)), ("the numbers of its frames jump, so they only give the order",)
+    return frame, (f"the numbers of its frames rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
+
+
+def _changing(names: list[str]) -> list[str]:
+    """The last number in each name, or rather the last that is not the same in all where all have as many; without long ones."""
+    each = [_NUMBER.findall(name) for name in names]
+    if len(set(map(len, each))) == 1:
+        numbers = next((column for column in reversed(list(zip(*each, strict=True))) if len(set(column)) > 1), each[0][-1:])
+    else:
+        numbers = [n[-1] for n in each if n]
+    return [n for n in numbers if len(n) < _LONGEST_NUMBER]

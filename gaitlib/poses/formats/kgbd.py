@@ -10,7 +10,6 @@ joint_names  text [15], optional; where it is there it must be the order of gait
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,38 +17,29 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
 from gaitlib.data.dataset import Walk
-from gaitlib.poses.formats.files import NUMPY_DAMAGE
+from gaitlib.files import MOST_ARRAY, Unreadable, opened, read_arrays
+from gaitlib.poses.sequences import Format
 from gaitlib.skeleton import JOINTS, NUM_JOINTS
 
-LAYOUT = """\
-FILE.npz   joints_mm [frames,15,3], offsets [passes+1], and for each pass
-           subject, walk, start_frame, heading (+1 or -1); fps; all but fps whole numbers"""
+#: About the data set, for dataset.json.
+FACTS = {
+    "dataset": "Kinect Gait Biometry Dataset",
+    "license": "Public for research; cite the paper, and ask the authors before passing it or parts of it on.",
+    "citation": 'V. O. Andersson and R. M. Araujo, "Person identification using anthropometric and gait data from '
+    'Kinect sensor", AAAI 2015',
+}
 
 _ONE_A_PASS = ("subject", "walk", "start_frame", "heading")
 _NEEDED = ("joints_mm", "offsets", *_ONE_A_PASS, "fps")
 
 
-@dataclass(frozen=True)
-class Passes:
-    """The checked arrays of a file, as the top of this module describes them."""
-
-    joints_mm: np.ndarray
-    offsets: np.ndarray
-    subject: np.ndarray
-    walk: np.ndarray
-    start_frame: np.ndarray
-    heading: np.ndarray
-    fps: float
-
-
-def recognize(source: Path) -> str:
-    """Why `source` is this format, or an empty string."""
-    if source.is_dir() or not zipfile.is_zipfile(source):
+def _recognize(source: Path) -> str:
+    if source.is_dir():
         return ""
     try:
-        with zipfile.ZipFile(source) as file:
-            found = {"joints_mm.npy", "offsets.npy"} <= set(file.namelist())
-    except (OSError, zipfile.BadZipFile):
+        with opened(source, MOST_ARRAY) as file, zipfile.ZipFile(file) as content:
+            found = {"joints_mm.npy", "offsets.npy"} <= set(content.namelist())
+    except (Unreadable, OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return ""
     return "it holds the arrays joints_mm and offsets" if found else ""
 
@@ -61,44 +51,32 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
     Raises InputError where an array is missing or does not fit the others, or the file cannot be read.
     """
     del left_out
-    return _walks(load(source), angles, source.name)
+    try:
+        try:
+            arrays = read_arrays(source, (*_NEEDED, "joint_names"))
+        except Unreadable:  # the names of the joints may be absent
+            arrays = read_arrays(source, _NEEDED)
+    except Unreadable as error:
+        raise InputError(
+            f"{source} cannot be read: {error.why}; --format kgbd reads one .npz file with {', '.join(_NEEDED)}."
+        ) from None
+    _check(source, arrays)
+    return _walks(arrays, angles, source.name)
 
 
-def _walks(passes: Passes, angles: Sequence[int], name: str) -> Iterator[Walk]:
-    for i, heading in enumerate(passes.heading.tolist()):
+def _walks(arrays: dict[str, np.ndarray], angles: Sequence[int], name: str) -> Iterator[Walk]:
+    offsets = arrays["offsets"]
+    for i, heading in enumerate(arrays["heading"].tolist()):
         yield from pass_to_walks(
-            passes.joints_mm[passes.offsets[i] : passes.offsets[i + 1]],
+            arrays["joints_mm"][offsets[i] : offsets[i + 1]],
             angles,
             heading=heading,
-            subject=int(passes.subject[i]),
-            run=int(passes.walk[i]),
-            start_frame=int(passes.start_frame[i]),
-            fps=passes.fps,
+            subject=int(arrays["subject"][i]),
+            run=int(arrays["walk"][i]),
+            start_frame=int(arrays["start_frame"][i]),
+            fps=float(arrays["fps"].item()),
             source=f"{name} pass {i}",
         )
-
-
-def load(source: Path) -> Passes:
-    """Read and check the arrays. Raises InputError as `read` does."""
-    whole = f"--format kgbd reads one .npz file with {', '.join(_NEEDED)}"
-    if source.is_dir():
-        raise InputError(f"{source} is a folder; {whole}.")
-    try:
-        file = np.load(source, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise InputError(f"{source} is a single array, not an .npz file; {whole}.")
-        with file:
-            for name in _NEEDED:
-                if name not in file.files:
-                    raise InputError(f"{source} lacks the array {name}; {whole}.")
-            arrays = {name: file[name] for name in (*_NEEDED, "joint_names") if name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{source} does not exist; {whole}.") from None
-    except NUMPY_DAMAGE:
-        raise InputError(f"{source} is no .npz file of plain arrays, or a damaged one; {whole}.") from None
-    _check(source, arrays)
-    arrays.pop("joint_names", None)
-    return Passes(**arrays | {"fps": float(arrays["fps"])})
 
 
 def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -124,12 +102,24 @@ def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     for name in _ONE_A_PASS:
         shape = list(arrays[name].shape)
         demand(shape == [len(steps)], f"{name} is {shape}, offsets speaks of {len(steps)} passes")
-        demand(name == "heading" or (arrays[name] >= 0).all(), f"{name} holds numbers below 0")
+        counts = name == "heading" or ((arrays[name] >= 0) & (arrays[name] < 10**6)).all()
+        demand(counts, f"{name} holds numbers below 0 or of more than six digits")
     odd = ~np.isin(arrays["heading"], (-1, 1))
     demand(not odd.any(), f"heading of pass {int(np.argmax(odd))} is neither +1 nor -1")
     fps = arrays["fps"]
-    demand(fps.size == 1 and fps.dtype.kind in "iuf" and 0 < float(fps.reshape(-1)[0]) < np.inf, "fps is no number above 0")
-    arrays["fps"] = fps.reshape(())
+    demand(fps.size == 1 and fps.dtype.kind in "iuf" and 1 <= fps.item() <= 1000, "fps is no number from 1 to 1000")
     if "joint_names" in arrays:
         names = [re.sub("^l_", "left_", re.sub("^r_", "right_", str(n))) for n in arrays["joint_names"].tolist()]
         demand(tuple(names) == JOINTS, f"joint_names is not {', '.join(JOINTS)} in that order")
+
+
+KGBD = Format(
+    name="kgbd",
+    summary="passes cut from the Kinect Gait Biometry Dataset, one .npz (3D, millimeters)",
+    files="""\
+FILE.npz   joints_mm [frames,15,3], offsets [passes+1], and for each pass
+           subject, walk, start_frame, heading (+1 or -1); fps; all but fps whole numbers""",
+    recognize=_recognize,
+    read=read,
+    **FACTS,
+)

@@ -17,16 +17,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
 from gaitlib.data.dataset import Walk
-from gaitlib.poses.sequences import Unusable
+from gaitlib.files import Unreadable, opened, read_text
+from gaitlib.poses.formats.files import folders_with, usable
+from gaitlib.poses.formats.kgbd import FACTS
+from gaitlib.poses.sequences import Format, Unusable
 from gaitlib.skeleton import KINECT, LEFT_ANKLE, LEFT_HIP, LEFT_SHOULDER, RIGHT_ANKLE, RIGHT_HIP, RIGHT_SHOULDER
 
-LAYOUT = """\
-SOURCE/Data/PersonNNN/K.txt   person NNN, walk K; SOURCE may also be Data or one PersonNNN
-                              one line a joint, Name;x;y;z in meters, 20 lines a frame from Head to Foot-Left
-SOURCE/person-data.csv        not read"""
-
 FPS = 30.0
-JOINTS_A_FRAME = len(KINECT.names)
+_JOINTS_A_FRAME = len(KINECT.names)
 
 #: Walking: the distance between the ankles opens and closes with every step. Over 1.5 s, more than one stride, it
 #: varies by more than 80 mm (standard deviation); standing and turning round on the spot stay below.
@@ -40,7 +38,8 @@ SIDE_FRAMES = 31
 #: Shorter pieces are dropped: about two seconds hold the two strides that a window of the recognizer needs.
 SHORTEST_PASS = 64
 
-_PERSON = re.compile(r"Person(\d+)$", re.IGNORECASE)
+_PERSON, _WALK = re.compile(r"Person(\d+)", re.IGNORECASE), re.compile(r"(\d+)\.txt", re.IGNORECASE)
+_LARGEST_NUMBER = 10**6
 
 
 @dataclass(frozen=True)
@@ -87,25 +86,25 @@ def _windows(values: np.ndarray, frames: int) -> np.ndarray:
 
 
 def recordings(source: Path) -> list[tuple[int, int, Path]]:
-    """All (person, walk, file) under `source` in the order of their numbers; empty where there is none."""
-    if (source / "Data").is_dir():
-        source = source / "Data"
-    folders = [source] if _PERSON.match(source.absolute().name) else [f for f in source.glob("*") if f.is_dir()]
+    """All (person, walk, file) under `source` in the order of their numbers; empty where there is none.
+
+    Raises InputError for a folder that cannot be read.
+    """
     found = []
-    for folder in folders:
-        person = _PERSON.match(folder.absolute().name)
-        if person:
-            found += [(int(person[1]), int(f.stem), f) for f in folder.glob("*.txt") if f.stem.isdecimal()]
+    for folders, names in folders_with(source, (".txt",)):
+        folder = source.absolute().joinpath(*folders)
+        person = _PERSON.fullmatch(folder.name) if folders[:-1] in ((), ("Data",)) else None
+        for walk in filter(None, map(_WALK.fullmatch, names)) if person else ():
+            found.append((int(person[1]), int(walk[1]), folder / walk[0]))
     return sorted(found)
 
 
-def recognize(source: Path) -> str:
-    """Why `source` is this format, or an empty string."""
+def _recognize(source: Path) -> str:
     for _, _, path in recordings(source) if source.is_dir() else []:
         try:
-            with path.open(encoding="utf-8") as file:
-                first = file.readline().strip()
-        except (OSError, UnicodeDecodeError):
+            with opened(path) as file:
+                first = file.readline(200).decode("utf-8-sig").strip()
+        except (Unreadable, OSError, UnicodeDecodeError):
             continue
         if first.startswith(f"{KINECT.names[0]};") and first.count(";") == 3:
             return f"{path.parent.name}/{path.name} holds lines like {first}"
@@ -120,7 +119,7 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
     left_out: gets {"source", "reason"} for each file or part of a file that cannot be used.
     Raises InputError where there is no recording, or the joints of one are not those of a Kinect in their order.
     """
-    found = recordings(source)
+    found = recordings(source) if source.is_dir() else []
     if not found:
         raise InputError(f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in it or in its Data.")
     return _walks(found, angles, left_out)
@@ -130,6 +129,8 @@ def _walks(found: list[tuple[int, int, Path]], angles: Sequence[int], left_out: 
     for person, run, path in found:
         name = f"{path.parent.name}/{path.name}"
         try:
+            if max(person, run) >= _LARGEST_NUMBER:
+                raise Unusable("has a number of more than six digits for its person or walk")
             joints, remark = read_recording(path)
         except Unusable as reason:
             left_out.append({"source": name, "reason": str(reason)})
@@ -158,21 +159,16 @@ def read_recording(path: Path) -> tuple[np.ndarray, str]:
     The remark says what was dropped, "" for nothing: a file that was cut off in the middle of a frame loses that frame.
     Raises InputError for a joint out of order, since then no position can be trusted, and Unusable for other damage.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise Unusable("is no text file") from None
+    lines = usable(read_text, path).rstrip().splitlines()
     if not lines:
         raise Unusable("is empty")
-    frames, rest = divmod(len(lines), JOINTS_A_FRAME)
+    frames, rest = divmod(len(lines), _JOINTS_A_FRAME)
     if not rest and lines[-1].count(";") < 3:
-        frames, rest = frames - 1, JOINTS_A_FRAME
+        frames, rest = frames - 1, _JOINTS_A_FRAME
     if not frames:
-        raise Unusable(f"holds {len(lines)} lines, not one whole frame of {JOINTS_A_FRAME}")
+        raise Unusable(f"holds {len(lines)} lines, not one whole frame of {_JOINTS_A_FRAME}")
     remark = f"the file ends within a frame; the last {rest} lines were dropped" if rest else ""
-    lines = lines[: frames * JOINTS_A_FRAME]
+    lines = lines[: frames * _JOINTS_A_FRAME]
     cells = ";".join(lines).split(";")
     if len(cells) != 4 * len(lines) or cells[0::4] != list(KINECT.names) * frames:
         _explain(path, lines)
@@ -184,14 +180,14 @@ def read_recording(path: Path) -> tuple[np.ndarray, str]:
     meters[~np.isfinite(meters)] = np.nan
     if np.isnan(meters).all():
         raise Unusable("no joint has a position in any frame")
-    return KINECT.to_joints(meters.T.reshape(frames, JOINTS_A_FRAME, 3)) * 1000.0, remark
+    return KINECT.to_joints(meters.T.reshape(frames, _JOINTS_A_FRAME, 3)) * 1000.0, remark
 
 
 def _explain(path: Path, lines: list[str]) -> None:
     """Raise for the first line that is not what it should be, line by line, since it is only reached for bad files."""
     for number, line in enumerate(lines):
         name, *numbers = line.split(";")
-        expected = KINECT.names[number % JOINTS_A_FRAME]
+        expected = KINECT.names[number % _JOINTS_A_FRAME]
         if len(numbers) != 3:
             raise Unusable(f"line {number + 1} is {line[:40]!r}, not Name;x;y;z")
         if name != expected:
@@ -204,3 +200,16 @@ def _explain(path: Path, lines: list[str]) -> None:
                 float(text)
             except ValueError:
                 raise Unusable(f"line {number + 1}: {text[:40]!r} is not a number") from None
+
+
+KINECT_TEXT = Format(
+    name="kinect",
+    summary="the Kinect Gait Biometry Dataset as published, text recordings in meters; passes are cut out (3D)",
+    files="""\
+SOURCE/Data/PersonNNN/K.txt   person NNN, walk K; SOURCE may also be Data or one PersonNNN
+                              one line a joint, Name;x;y;z in meters, 20 lines a frame from Head to Foot-Left
+SOURCE/person-data.csv        not read""",
+    recognize=_recognize,
+    read=read,
+    **FACTS,
+)

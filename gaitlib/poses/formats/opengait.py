@@ -3,32 +3,24 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gaitlib.poses.formats.files import folders_with
-from gaitlib.poses.formats.pickles import load_arrays
-from gaitlib.poses.formats.single import one_person
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
-
-LAYOUT = """\
-SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one pickled array a walk,
-                             [frames, 17, 3] or [frames, 18, 3] in the order of COCO: x, y, score; or without score
-                             (only arrays and plain containers are read from a pickle, nothing in it is run)"""
+from gaitlib.poses.formats.keypoints import detections
+from gaitlib.poses.formats.pickles import load_array
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: COCO, and COCO with the neck as OpenPose writes it.
-KEYPOINTS = (17, 18)
-
-#: `recognize` looks at no more files than this: a pickle of silhouettes may come first, a folder of them does not end.
+_KEYPOINTS = (17, 18)
+#: `_recognize` looks at no more files than this: a pickle of silhouettes may come first, a folder of them does not end.
 _TRIED = 5
 
 
-def recognize(source: Path) -> str:
-    """Why `source` is this format, or an empty string."""
+def _recognize(source: Path) -> str:
     for sequence in islice(find(source), _TRIED):
         try:
-            shape = list(_array(sequence.files[0]).shape)
+            shape = list(_array(sequence).shape)
         except Unusable:
             continue
         return f"{sequence.files[0].name} holds a pickled array {shape}"
@@ -42,9 +34,9 @@ def find(source: Path) -> Iterator[Sequence]:
             yield Sequence(source.stem, (source,))
         return
     for folders, names in folders_with(source, (".pkl", ".pickle")):
-        folder = source.joinpath(*folders)
         for name in names:
-            yield Sequence(_walk_of(folders, name.rpartition(".")[0], len(names) == 1), (folder / name,))
+            path = _walk_of(folders, name.rpartition(".")[0], len(names) == 1)
+            yield Sequence(path, (source.joinpath(*folders, name),))
 
 
 def _walk_of(folders: tuple[str, ...], stem: str, alone: bool) -> str:
@@ -56,29 +48,30 @@ def _walk_of(folders: tuple[str, ...], stem: str, alone: bool) -> str:
 
 
 def load(sequence: Sequence) -> Detections:
-    """The one person of a walk, a detection a frame: keypoints [T, 17, 2] or [T, 18, 2].
+    """The one person of a walk, a detection a frame. Raises Unusable where the file is no pickled array of keypoints."""
+    array = _array(sequence)
+    if array.shape[2] == 3 and not array[..., 2].any():  # no scores, then
+        array = array[..., :2]
+    frame = np.arange(len(array))
+    return detections(frame, array, np.zeros_like(frame))
 
-    Raises Unusable where the file is no pickled array of keypoints.
-    """
-    return one_person(_array(sequence.files[0]))
 
-
-def _array(path: Path) -> np.ndarray:
+def _array(sequence: Sequence) -> np.ndarray:
     """The keypoints in a file, [T, 17 or 18, 2 or 3]."""
-    value = load_arrays(path)
-    array = _stacked(value)
-    if array.ndim != 3 or array.shape[1] not in KEYPOINTS or array.shape[2] not in (2, 3):
+    array = load_array(sequence.files[0])
+    if array.ndim != 3 or array.shape[1] not in _KEYPOINTS or array.shape[2] not in (2, 3):
         raise Unusable(f"holds an array {list(array.shape)}, not [frames, 17 or 18 keypoints, 2 or 3]")
     return array
 
 
-def _stacked(value: Any) -> np.ndarray:
-    """An array, or a list of arrays or lists that are all alike, as one array of numbers."""
-    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        return value
-    if not isinstance(value, np.ndarray | list | tuple):
-        raise Unusable(f"holds a {type(value).__name__}, not an array")
-    try:
-        return np.asarray(value.tolist() if isinstance(value, np.ndarray) else value, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError):
-        raise Unusable("holds a list of things that are no numbers, or not alike in every frame") from None
+OPENGAIT = Format(
+    name="opengait",
+    summary="pickled arrays as OpenGait and FastPoseGait prepare them",
+    files="""\
+SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one pickled array a walk,
+                             [frames, 17, 3] or [frames, 18, 3] in the order of COCO: x, y, score; or without score
+                             (only arrays and lists are read from a pickle, nothing in it is run)""",
+    recognize=_recognize,
+    find=find,
+    load=load,
+)

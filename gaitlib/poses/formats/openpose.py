@@ -1,41 +1,48 @@
-"""OpenPose's JSON: a file a frame, everybody in it.
+"""OpenPose's JSON, a file a frame with everybody in it; the poses of OU-MVLP are written so too, in folders of their own.
 
-Z. Cao et al., "OpenPose: Realtime multi-person 2D pose estimation using part affinity fields", TPAMI 2021.
+Z. Cao et al., "OpenPose: Realtime multi-person 2D pose estimation using part affinity fields", TPAMI 2021. OU-MVLP: 10,307
+people, 14 views, two walks each.
 """
 
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gaitlib.poses.formats.files import folders_with
-from gaitlib.poses.formats.keypoint_files import (
-    detections,
-    first_contents,
-    number_frames,
-    numbers_between,
-    read_json,
-    to_array,
-)
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
-LAYOUT = """\
-SOURCE/.../WALK/*.json             one file a frame, ordered by the last number in its name: {"people": [{"person_id": [-1],
-                                   "pose_keypoints_2d": [x, y, score, ...]}]}; 0, 0, 0 is a missing keypoint
-SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
-                                   25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18"""
-
-_FRAME = re.compile(r"(?P<walk>.*?)(?P<number>\d+)(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
+#: Bytes; a frame with 1,000 people takes less.
+_LARGEST_FRAME = 2**24
+_FRAME = re.compile(r"(.*?)\d+(?:[._-]?(?:keypoints|pose)[^/]*)?\.json", re.IGNORECASE)
+_OUMVLP = re.compile(r"(.*/)?(\d{5}/\d{3}_\d{2}|\d{3}_\d{2}/\d{5})")
+_OUMVLP_KEYPOINTS = 18
 
 
-def recognize(source: Path) -> str:
-    """Why `source` is this format, or an empty string."""
+def _frames(source: Path) -> Iterator[tuple[str, list]]:
+    """(file, people) of the first frames of a folder, to recognize a format by."""
     for name, content in first_contents(source):
         if source.is_dir() and isinstance(content, dict) and isinstance(content.get("people"), list):
-            return f"{name} holds the people of one frame"
+            yield name, content["people"]
+
+
+def _recognize(source: Path) -> str:
+    return next((f"{name} holds the people of one frame" for name, _ in _frames(source)), "")
+
+
+def _recognize_oumvlp(source: Path) -> str:
+    walk = next(find(source), None) if source.is_dir() else None
+    if walk and _OUMVLP.fullmatch(walk.path):
+        for name, people in _frames(source):
+            if people and isinstance(people[0], dict):
+                shown, points = "/".join(Path(name).parts[-3:]), people[0].get("pose_keypoints_2d")
+                is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
+                return f"{shown} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
     return ""
 
 
@@ -46,13 +53,10 @@ def find(source: Path) -> Iterator[Sequence]:
         return
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), os.path.join(source, *folders, "")
-        first, walks = _FRAME.fullmatch(names[0]), {}
-        if first and numbers_between(names, first["walk"], names[0][first.end("number") :]):  # one walk: quicker
-            walks[first["walk"].rstrip("._-")] = [folder + name for name in names]  # as text: quicker than Path
-        else:
-            for name in names:
-                frame = _FRAME.fullmatch(name)
-                walks.setdefault(frame["walk"].rstrip("._-") if frame else "", []).append(folder + name)
+        walks: dict[str, list[str]] = {}
+        for name in names:
+            frame = _FRAME.fullmatch(name)
+            walks.setdefault(frame[1].rstrip("._-") if frame else "", []).append(folder + name)  # as text: quicker than Path
         for walk, files in walks.items():
             path = f"{below}/{walk}" if walk and (len(walks) > 1 or not below) else below
             yield Sequence(path.strip("/") or source.absolute().name, tuple(files))
@@ -63,33 +67,58 @@ def load(sequence: Sequence) -> Detections:
 
     Raises Unusable where no file can be used, people differ in their number of keypoints, or nobody is there.
     """
-    keypoints, numbers, owner, remarks, bad = [], [], [], [], []
+    keypoints, numbers, frame_of, bad = [], [], [], []
     names = list(map(os.path.basename, sequence.files))
-    for i, file in enumerate(sequence.files):
+    for name, file in zip(names, sequence.files, strict=True):
         try:
-            for person in read_json(file)["people"]:
+            for person in read_json(file, _LARGEST_FRAME)["people"]:
                 points = person["pose_keypoints_2d"]
+                if not isinstance(points, list):
+                    raise TypeError
                 if points:
                     keypoints.append(points)
                     numbers.append(person.get("person_id"))
-                    owner.append(i)
+                    frame_of.append(name)
         except Unusable as reason:
-            bad.append(f"{names[i]} {reason}")
+            bad.append(f"{name} {reason}")
         except (TypeError, KeyError, AttributeError):
-            bad.append(f"{names[i]} does not hold the people of a frame")
+            bad.append(f"{name} does not hold the people of a frame")
     if len(bad) == len(names):
         raise Unusable(f"none of its {len(names)} files can be used; the first: {bad[0]}")
-    if bad:
-        remarks.append(f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: {bad[0]}")
-    if not keypoints:
-        raise Unusable("nobody was found in any frame")
-    frame_of, jumps = number_frames(names)
-    if len(frame_of) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise Unusable(f"{twice} is there twice")
-    frame = np.array([frame_of[name] for name in names])[owner]
-    numbers = [n[0] if isinstance(n, list) and len(n) == 1 else n for n in numbers]
-    known = all(type(n) is int and 0 <= n < 2**53 for n in numbers)
-    return detections(
-        frame, max(frame_of.values()) + 1, to_array(keypoints), np.array(numbers) if known else None, (*remarks, *jumps)
-    )
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise Unusable(f"{name} is there twice")
+    remark = f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: " + "".join(bad[:1])
+    return from_people(names, frame_of, keypoints, numbers, (remark,) if bad else ())
+
+
+def _load_oumvlp(sequence: Sequence) -> Detections:
+    """As OpenPose; where nobody else is in any frame it is one person, however far apart the places are."""
+    found = load(sequence)
+    alone = (found.frame[1:] != found.frame[:-1]).all()
+    return replace(found, person=np.zeros_like(found.frame)) if alone else found
+
+
+OPENPOSE = Format(
+    name="openpose",
+    summary="OpenPose output, a folder a walk with a JSON file a frame",
+    files="""\
+SOURCE/.../WALK/*.json             one file a frame, ordered by the last number in its name: {"people": [{"person_id": [-1],
+                                   "pose_keypoints_2d": [x, y, score, ...]}]}; 0, 0, 0 is a missing keypoint
+SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
+                                   25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18""",
+    recognize=_recognize,
+    find=find,
+    load=load,
+)
+OUMVLP = Format(
+    name="oumvlp",
+    summary="the poses of OU-MVLP, a folder a walk with a JSON file a frame",
+    files="""\
+SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way round; a file a
+SOURCE/VVV_RR/SSSSS/NNNN*.json   frame, {"people": [{"pose_keypoints_2d": [18 x (x, y, score)]}]}, COCO with the neck""",
+    recognize=_recognize_oumvlp,
+    find=find,
+    load=_load_oumvlp,
+    rather_than="openpose",
+)

@@ -12,7 +12,6 @@ training and test are errors.
 """
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,18 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.poses.formats.files import NUMPY_DAMAGE, folders_with
-from gaitlib.poses.formats.single import one_person
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.data.views import view_name
+from gaitlib.files import MOST_TEXT, read_array
+from gaitlib.poses.formats.files import each_file, usable
+from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
-LAYOUT = f"""\
-SOURCE/train.npy            [N, T, {NUM_JOINTS}, 2], with train_label.npy (people from 1), train_angle.npy (degrees) and
-                            train_situation.npy (text: nm, bg, cl, or nm-01), [N] each; also test.npy
-SOURCE/gallery_nm_090.npy   a file a view, likewise, with ..._label.npy; condition and view from the name;
-SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and view counts their runs"""
-
-_PARTS = ("label", "angle", "situation")
 _CONDITION = re.compile(r"([a-z]+)(?:-(\d{1,3}))?", re.IGNORECASE)
 
 
@@ -52,8 +46,7 @@ class _Set:
         return self.path.with_name(f"{self.path.stem}_{part}.npy")
 
 
-def recognize(source: Path) -> str:
-    """Why `source` is this format, or an empty string."""
+def _recognize(source: Path) -> str:
     for found in _sets(source):
         try:
             shape = _poses(found.path).shape
@@ -87,15 +80,17 @@ def find(source: Path) -> Iterator[Sequence]:
         for row, (person, (condition, run), view) in enumerate(rows):
             counted[person, condition, view] += 1
             run = run or counted[person, condition, view]
-            yield Sequence(f"{person:03d}/{condition}-{run:02d}/{view}", (found.path,), str(row))
+            yield Sequence(f"{person:03d}/{condition}-{run:02d}/{view}", (found.path,), row)
 
 
 def load(sequence: Sequence) -> Detections:
     """The joints [T, 15, 2] of one walk, a detection a frame; empty frames at its end are padding and dropped."""
-    poses = _poses(sequence.files[0])
-    if not sequence.key.isdecimal() or int(sequence.key) >= len(poses):
-        raise Unusable(f"holds {len(poses)} walks and no number {sequence.key}")
-    pose = np.array(poses[int(sequence.key)], dtype=np.float64)
+    poses, row = _poses(sequence.files[0]), sequence.content
+    if row >= len(poses):
+        raise Unusable(f"holds {len(poses)} walks and no number {row}")
+    if poses[row].nbytes > LARGEST_WALK:
+        raise Unusable(f"holds {poses.shape[1]} frames a walk, which no walk has")
+    pose = np.array(poses[row], dtype=np.float64)
     pose[(pose == 0).all(-1)] = np.nan
     there = np.isfinite(pose).all(-1)
     used = there.any(-1)
@@ -105,36 +100,20 @@ def load(sequence: Sequence) -> Detections:
                 if not there[:, center].any() and there[:, other].any():
                     pose[used, center] = 0
         pose = pose[: int(np.flatnonzero(used)[-1]) + 1]
-    return one_person(pose, zero_is_missing=False)
+    frame = np.arange(len(pose))
+    return detections(frame, pose, np.zeros_like(frame), zero_is_missing=False)
 
 
 def _sets(source: Path) -> Iterator[_Set]:
-    if source.is_file():
-        if source.suffix == ".npy" and _Set(source.stem, source).beside("label").is_file():
-            yield _Set(source.stem, source)
-        return
-    for folders, names in folders_with(source, (".npy",)):
-        for name in names:
-            if name[:-4] + "_label.npy" in names:
-                yield _Set("/".join((*folders, name[:-4])), source.joinpath(*folders, name))
-
-
-def _mapped(path: Path) -> np.ndarray:
-    """A .npy file, memory-mapped, never unpickled. Raises Unusable where it is none."""
-    try:
-        with warnings.catch_warnings():  # of the parser, about the text of a damaged header
-            warnings.simplefilter("ignore")
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_DAMAGE:
-        raise Unusable("is no .npy file of a plain array, or a damaged or empty one") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise Unusable("is an .npz file, not a single array")
-    return array
+    """The sets in a folder, or the one of a file."""
+    for name, path in each_file(source, ".npy"):
+        found = _Set(name, path)
+        if path.suffix == ".npy" and found.beside("label").is_file():
+            yield found
 
 
 def _poses(path: Path) -> np.ndarray:
-    array = _mapped(path)
+    array = usable(read_array, path, memory_map=True)
     if array.ndim != 4 or array.shape[2:] != (NUM_JOINTS, 2) or array.dtype.kind not in "iuf":
         raise Unusable(f"holds {array.dtype} {list(array.shape)}, not numbers [walks, frames, {NUM_JOINTS}, 2]")
     return array
@@ -143,17 +122,17 @@ def _poses(path: Path) -> np.ndarray:
 def _part(found: _Set, part: str, walks: int) -> np.ndarray | None:
     """One of the arrays [N] beside the poses, None where it is absent."""
     path = found.beside(part)
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        array = _mapped(path)
+        array = usable(read_array, path, most=MOST_TEXT)
     except Unusable as reason:
         raise InputError(f"{path} {reason}; save it again with np.save, as numbers or text.") from None
     if array.size != walks or array.dtype.kind not in "iufUS":
         raise InputError(
             f"{path} holds {array.dtype} {list(array.shape)}, {found.path.name} {walks} walks; give it one number or text a walk."
         )
-    return np.char.decode(array, "latin1").reshape(-1) if array.dtype.kind == "S" else np.array(array).reshape(-1)
+    return np.char.decode(array, "latin1").reshape(-1) if array.dtype.kind == "S" else array.reshape(-1)
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:
@@ -186,7 +165,7 @@ def _views(found: _Set, walks: int) -> list[str]:
         numbers = [n for n in re.findall(r"\d+", found.name) if len(n) == 3 or found.role != "train"]
         if len(numbers) != 1 or int(numbers[0]) > 360:
             raise InputError(f"{path} is missing, and {found.path.name} does not name one view, such as gallery_nm_090.npy.")
-        return [f"{int(numbers[0]):03d}"] * walks
+        return [view_name(int(numbers[0]))] * walks
     views = _whole(angles, path)
     bad = (views < 0) | (views > 360)
     if bad.any():
@@ -195,7 +174,7 @@ def _views(found: _Set, walks: int) -> list[str]:
         raise InputError(
             f"{path} holds {views.min()} to {views.max()}, places in a list of views and not degrees; save the degrees instead."
         )
-    return [f"{view:03d}" for view in views.tolist()]
+    return [view_name(view) for view in views.tolist()]
 
 
 def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
@@ -216,3 +195,17 @@ def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
             raise InputError(f"{path} holds {text[:20]!r}, which is no condition such as nm, bg, cl or nm-01; correct it.")
         known[text] = (match[1].lower(), int(match[2] or 0))
     return [known[text] for text in situations.tolist()]
+
+
+PAPER = Format(
+    name="paper",
+    summary="the arrays of the IJCB 2021 paper's program (.npy)",
+    files=f"""\
+SOURCE/train.npy            [N, T, {NUM_JOINTS}, 2], with train_label.npy (people from 1), train_angle.npy (degrees) and
+                            train_situation.npy (text: nm, bg, cl, or nm-01), [N] each; also test.npy
+SOURCE/gallery_nm_090.npy   a file a view, likewise, with ..._label.npy; condition and view from the name;
+SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and view counts their runs""",
+    recognize=_recognize,
+    find=find,
+    load=load,
+)

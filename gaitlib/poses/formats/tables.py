@@ -1,157 +1,253 @@
-"""CSV tables in which a row is a frame and one file holds many walks: where the rows of each lie, and their numbers.
+"""CSV tables in which a row is a frame and one file holds many walks: our own, and GaitGraph's.
 
-A table is read twice: once from end to end for the places of the walks, then the places of one walk at a time, so that
-memory holds one walk and a few numbers for each of the others. Fields may be quoted; they hold no commas or line ends.
+A table is read twice from end to end: for the last row of each walk, then for the rows themselves, so that a table sorted by
+walk is in memory one walk at a time, and rows in any other order are still put together. Fields may be quoted; they hold no
+commas or line ends. (pandas would fill a row that is cut off with empty cells, and refuse the whole table for one too long.)
 """
 
+import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.poses.formats.files import folders_with
-from gaitlib.poses.sequences import Sequence, Unusable
+from gaitlib.files import MOST_ARRAY, Unreadable, opened
+from gaitlib.poses.formats.files import count_frames, each_file, number_frames
+from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
+from gaitlib.skeleton import COCO17, JOINTS, NUM_JOINTS
 
 #: Bytes; 136 keypoints of 3 numbers take 8,000.
-LONGEST_LINE = 2**16
-#: Bytes of the rows of one walk: half an hour at 30 frames a second and 1,000 bytes a row is half of it.
-LARGEST_WALK = 2**27
-#: A walk in more pieces than this is a table sorted by something else.
-MOST_PIECES = 1000
+_LONGEST_LINE = 2**16
 
-_BOM = b"\xef\xbb\xbf"
+LABELS = ("subject", "condition", "run", "view")
+POSITIONS = tuple(f"{joint}_{axis}" for joint in JOINTS for axis in "xy")
+CONFIDENCES = tuple(f"{joint}_confidence" for joint in JOINTS)
 
-
-def files(source: Path) -> Iterator[Path]:
-    """The file `source`, or the tables in a folder and below."""
-    if source.is_file():
-        yield source
-        return
-    for folders, names in folders_with(source, (".csv",)):
-        yield from (source.joinpath(*folders, name) for name in names)
+#: From the cells of a row to the path of its walk, and subject, condition, run and view where the table has them.
+_WalkOf = Callable[[list[str]], tuple[str, tuple[str, ...]]]
+#: From a table to the walk of a row, how many rows names of columns take, and what it was recognized by; raises Unusable where
+#: it is a table of another kind.
+_Look = Callable[[Path], tuple[_WalkOf, int, str]]
 
 
-def find_all(source: Path, look: Callable[[Path], tuple[Callable[[bytes], str], bool]], wanted: str) -> Iterator[Sequence]:
-    """The walks of a table, or of all tables in a folder; each is read once from end to end for the places of its walks.
-
-    look: from a table to `walk_of` and `header` of `find`; raises Unusable where it is another table, which is then one
-    sequence that holds no rows. wanted: the advice where `source` itself is such a table, which raises InputError.
-    """
-    for path in files(source):
-        try:
-            walk_of, header = look(path)
-        except Unusable as reason:
-            if source.is_file():
-                raise InputError(f"{path} {reason}; {wanted}.") from None
-            yield Sequence(path.stem, (path,))
-        else:
-            yield from find(path, walk_of, header=header)
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a table that hold something, without quotes; bytes that are no UTF-8 become what no number has."""
+    with opened(path, MOST_ARRAY) as file:
+        while line := file.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE:
+                raise InputError(f"{path} holds a line of more than {_LONGEST_LINE:,} bytes; check that it is a table.")
+            if text := line.decode("utf-8", "replace").removeprefix("\ufeff").replace('"', "").strip():
+                yield text
 
 
-def first_row(path: Path) -> list[str]:
+def _first_row(path: Path) -> list[str]:
     """The fields of the first line. Raises Unusable where there is none, or it is no text."""
     try:
-        with path.open("rb") as file:
-            line = file.readline(LONGEST_LINE).removeprefix(_BOM)
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from None
+        with opened(path, MOST_ARRAY) as file:
+            line = file.readline(_LONGEST_LINE)
+    except Unreadable as error:
+        raise Unusable(f"cannot be read: {error.why}") from None
     if not line.strip():
         raise Unusable("is empty" if not line else "starts with an empty line")
-    if len(line) == LONGEST_LINE:
+    if len(line) == _LONGEST_LINE:
         raise Unusable("is no table: its first line does not end")
-    fields = [field.strip() for field in _text(line).split(",")]
+    try:
+        fields = [field.strip() for field in line.decode("utf-8-sig").replace('"', "").split(",")]
+    except UnicodeDecodeError:
+        raise Unusable("is no text in UTF-8") from None
     if len(fields) == 1 and (other := next((sign for sign in ";\t" if sign in fields[0]), "")):
         raise Unusable(f"has columns separated by {other!r}; save it with commas")
     return fields
 
 
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8").replace('"', "")
-    except UnicodeDecodeError:
-        raise Unusable("is no text in UTF-8") from None
+def _recognize(look: _Look, source: Path) -> str:
+    for _, path in each_file(source, ".csv"):
+        try:
+            return f"{path.name} has {look(path)[2]}"
+        except Unusable:
+            break
+    return ""
 
 
-def find(path: Path, walk_of: Callable[[bytes], str], *, header: bool) -> Iterator[Sequence]:
-    """The walks of a table, in the order of their first rows; `key` says where their rows lie.
+def _find(look: _Look, wanted: str, source: Path) -> Iterator[Sequence]:
+    """The walks of a table, or of all tables in a folder, each with its rows as one text; one of another kind is a problem.
 
-    walk_of: the path of the walk that a line belongs to; called when the line begins differently from the one before.
-    header: whether the first line holds names.
-    Raises InputError for a line without end, or walks in too many pieces.
+    wanted: the advice where `source` itself is of another kind, which raises InputError, as does a line without end, or a table
+    whose walks are too mixed to be held in memory.
     """
-    places: dict[str, list[int]] = {}
-    current = None
-    try:
-        with path.open("rb") as file:
-            position = len(file.readline(LONGEST_LINE)) if header else 0
-            if not header and file.read(len(_BOM)) == _BOM:
-                position = len(_BOM)
-            file.seek(position)
-            while line := file.readline(LONGEST_LINE):
-                start, position = position, position + len(line)
-                if len(line) == LONGEST_LINE:
-                    raise InputError(f"{path} holds a line of more than {LONGEST_LINE:,} bytes; check that it is a table.")
-                if line.isspace():
-                    continue
-                walk = walk_of(line)
-                if walk != current:
-                    current, pieces = walk, places.setdefault(walk, [])
-                    pieces += (start, position)
-                    if len(pieces) > 2 * MOST_PIECES:
-                        raise InputError(f"{path}: the rows of {walk[:80]} lie in too many places; sort the table by walk.")
-                pieces[-1] = position
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from None
-    for walk, pieces in places.items():
-        yield Sequence(walk, (path,), " ".join(map(str, pieces)))
+    for _, path in each_file(source, ".csv"):
+        try:
+            walk_of, header, _ = look(path)
+        except Unusable as reason:
+            if source.is_file():
+                raise InputError(f"{path} {reason}; {wanted}.") from None
+            yield Sequence(path.stem, (path,), problem=str(reason))
+        else:
+            yield from _walks(path, walk_of, header)
 
 
-def rows(path: Path, key: str, columns: int) -> list[str]:
-    """The fields of all rows of a walk, end to end; every row has `columns` of them.
+def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
+    def rows() -> Iterator[tuple[int, tuple, str]]:
+        for number, line in enumerate(_lines(path)):
+            if number >= header:
+                yield number, walk_of(line.split(",")), line
 
-    key: of a Sequence that `find` gave. Raises Unusable for rows of other lengths, or no text.
-    """
-    edges = [int(edge) for edge in key.split()]
-    if sum(edges[1::2]) - sum(edges[0::2]) > LARGEST_WALK:
-        raise Unusable(f"takes more than {LARGEST_WALK >> 20} MiB of the table, which no single walk does")
-    pieces = []
-    try:
-        with path.open("rb") as file:
-            for start, stop in zip(edges[0::2], edges[1::2], strict=True):
-                file.seek(start)
-                pieces.append(file.read(stop - start))
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from None
-    lines = [line for line in _text(b"\n".join(pieces)).splitlines() if line and not line.isspace()]
-    if not lines:
-        raise Unusable("holds no rows")
+    last = {walk: number for number, walk, _ in rows()}
+    held: dict[tuple, list[str]] = {}
+    size = 0
+    for number, walk, line in rows():
+        held.setdefault(walk, []).append(line)
+        size += len(line)
+        if size > LARGEST_WALK:
+            raise InputError(f"{path}: the rows of {walk[0][:80]} and others lie too far apart; sort the table by walk.")
+        if last.get(walk) == number:
+            lines = held.pop(walk)
+            size -= sum(map(len, lines))
+            yield Sequence(walk[0], (path,), "\n".join(lines), walk[1])
+
+
+def _cells(sequence: Sequence, columns: int) -> list[str]:
+    """The cells of all rows, end to end. Raises Unusable where a row has another number of them than `columns`."""
+    lines = sequence.content.split("\n")
     wrong = next((line for line in lines if line.count(",") != columns - 1), None)
     if wrong is not None:
         raise Unusable(f"a row has {wrong.count(',') + 1} fields, not {columns}: {wrong[:60]!r}")
     return ",".join(lines).split(",")
 
 
-def numbers(cells: list[str]) -> np.ndarray:
+def _numbers(cells: list[str]) -> np.ndarray:
     """The numbers in the cells, float64; NaN for empty ones. Raises Unusable with the first that is none."""
-    if "" in cells:
-        cells = [cell or "nan" for cell in cells]
     try:
-        return np.array(cells, dtype=np.float64)
+        return np.array([cell or "nan" for cell in cells] if "" in cells else cells, dtype=np.float64)
     except ValueError:
-        pass
-    for cell in cells:  # only reached where one is wrong
-        try:
-            float(cell if cell.strip() else "nan")
-        except ValueError:
-            raise Unusable(f"{cell[:40]!r} is no number") from None
-    return np.array([cell if cell.strip() else "nan" for cell in cells], dtype=np.float64)
+        return np.array([_number(cell) for cell in cells])
 
 
-def whole_numbers(cells: list[str]) -> np.ndarray:
-    """The frame numbers in the cells, int64. Raises Unusable where one is empty, no whole number or out of range."""
-    found = numbers(cells)
-    bad = ~((np.abs(found) < 2**53) & (found == np.floor(found)))
+def _number(cell: str) -> float:
+    try:
+        return float(cell) if cell.strip() else np.nan
+    except ValueError:
+        raise Unusable(f"{cell[:40]!r} is no number") from None
+
+
+# ------------------------------------------------------------------------------------------------------ our own tables
+
+
+def _our_columns(path: Path) -> dict[str, int]:
+    """Where each column stands, by its name. Raises Unusable where one is missing or comes twice."""
+    names = _first_row(path)
+    walk = ("path",) if "path" in names else LABELS
+    wanted = (*walk, "frame", *POSITIONS, *(CONFIDENCES if not set(CONFIDENCES).isdisjoint(names) else ()))
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        others = f" and {len(missing) - 1} more columns" if len(missing) > 1 else ""
+        raise Unusable(f"lacks the column {missing[0]}{others}")
+    twice = next((name for name in wanted if names.count(name) > 1), None)
+    if twice:
+        raise Unusable(f"has the column {twice} twice")
+    return {name: i for i, name in enumerate(names)}
+
+
+def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
+    at = _our_columns(path)
+    columns = [at[name] for name in (("path",) if "path" in at else LABELS)]
+
+    def walk_of(cells: list[str]) -> tuple[str, tuple[str, ...]]:
+        found = [cells[c].strip() if c < len(cells) else "" for c in columns]
+        if len(found) == 1:
+            return found[0], ()
+        subject, condition, run, view = found
+        return f"{subject}/{condition}-{run.zfill(2)}/{view}", (subject, condition.lower(), run, view)
+
+    return walk_of, 1, f"the columns frame, {POSITIONS[0]}, {POSITIONS[1]}, ..."
+
+
+def _load_csv(sequence: Sequence) -> Detections:
+    at = _our_columns(sequence.files[0])
+    cells = _cells(sequence, len(at))
+    columns = {name: _numbers(cells[c :: len(at)]) for name, c in at.items() if name in ("frame", *POSITIONS, *CONFIDENCES)}
+    number = columns["frame"]
+    bad = ~((np.abs(number) < 2**53) & (number == np.floor(number)))
     if bad.any():
-        raise Unusable(f"{cells[int(np.argmax(bad))][:40]!r} is no frame number")
-    return found.astype(np.int64)
+        raise Unusable(f"{cells[at['frame'] :: len(at)][int(bad.argmax())][:40]!r} is no frame number")
+    distinct, times = np.unique(number, return_counts=True)
+    if times.max() > 1:
+        raise Unusable(f"holds frame {int(distinct[times.argmax()])} twice")
+    joints = [np.stack([columns[name] for name in names], 1) for names in (POSITIONS, CONFIDENCES) if names[0] in columns]
+    keypoints = np.concatenate([values.reshape(len(number), NUM_JOINTS, -1) for values in joints], axis=2)
+    frame, remarks = count_frames(number.astype(np.int64))
+    return detections(frame, keypoints, np.zeros_like(frame), remarks, zero_is_missing=False)
+
+
+# ------------------------------------------------------------------------------------------------------ GaitGraph's tables
+
+_GAITGRAPH_COLUMNS = 1 + 3 * len(COCO17.names)
+#: A name without a folder: 001-nm-01-090-000001.jpg
+_FLAT = re.compile(r"(.+?)[-_]\d+(\.\w{1,5})?")
+
+
+def _look_gaitgraph(path: Path) -> tuple[_WalkOf, int, str]:
+    name, *fields = _first_row(path)
+    if len(fields) != _GAITGRAPH_COLUMNS - 1:
+        raise Unusable(f"has {len(fields) + 1} columns, not {_GAITGRAPH_COLUMNS}")
+    why, header = f"the {_GAITGRAPH_COLUMNS} columns of an image's name and 17 keypoints", 0
+    try:
+        _numbers(fields)
+    except Unusable as reason:
+        if name.lower() not in ("image_name", "image", "name"):
+            raise Unusable(f"has no column image_name, and {reason} in its first line") from None
+        why, header = f"{why}, named", 1
+    if not re.search(r"[^\d.eE+-]", name):
+        raise Unusable(f"starts with {name[:40]!r}, which is no image's name")
+    return _walk_of_image, header, why
+
+
+def _walk_of_image(cells: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The walk of the image in the first cell: "./a/001-nm-01-090/7.jpg" -> "a/001-nm-01-090"."""
+    folder, _, name = cells[0].strip().replace("\\", "/").rpartition("/")
+    if not folder:
+        flat = _FLAT.fullmatch(name)
+        return (flat[1] if flat else name.partition(".")[0]), ()
+    return "/".join(part for part in folder.split("/") if part not in ("", ".", "..")), ()
+
+
+def _load_gaitgraph(sequence: Sequence) -> Detections:
+    """Several rows of one image are several people, numbered by no tracker."""
+    cells = _cells(sequence, _GAITGRAPH_COLUMNS)
+    names = cells[0::_GAITGRAPH_COLUMNS]
+    del cells[0::_GAITGRAPH_COLUMNS]
+    frame_of, remarks = number_frames(names)
+    frame = np.array([frame_of[name] for name in names])
+    person = np.zeros_like(frame) if len(frame_of) == len(names) else None
+    return detections(frame, _numbers(cells).reshape(len(names), -1, 3), person, remarks)
+
+
+CSV = Format(
+    name="csv",
+    summary="our own table, a row a frame with named columns (CSV)",
+    files=f"""\
+FILE.csv, or a folder of them   named columns in any order: path, or subject, condition, run, view; frame; then for each
+                                of the {NUM_JOINTS} joints NAME_x, NAME_y and, for all or none, NAME_confidence; a row a frame,
+                                an empty cell is a missing joint; joints: {", ".join(JOINTS[:5])},
+                                {", ".join(JOINTS[5:11])},
+                                {", ".join(JOINTS[11:])}
+                                subject, condition, run and view are taken as they stand, a path is read as one of files""",
+    recognize=partial(_recognize, _look_csv),
+    find=partial(_find, _look_csv, "`gaitlib formats` lists the columns of --format csv"),
+    load=_load_csv,
+    pattern="{subject}/{condition}-{run}/{view}",
+)
+GAITGRAPH = Format(
+    name="gaitgraph",
+    summary="GaitGraph's table, a row a frame with 17 keypoints (CSV)",
+    files="""\
+FILE.csv, or a folder of them   a row an image: its name, such as 001-nm-01-090/000001.jpg, then x, y, score of the 17
+                                keypoints of COCO; the first line may name the columns (image_name, nose_x, ...);
+                                the walk is the folder in the image's name""",
+    recognize=partial(_recognize, _look_gaitgraph),
+    find=partial(_find, _look_gaitgraph, "--format gaitgraph reads image names and 17 x (x, y, score)"),
+    load=_load_gaitgraph,
+)
