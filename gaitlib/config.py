@@ -144,10 +144,10 @@ class Config(_Section):
 
 
 def config_folder() -> Path:
-    """configs/ of the working folder, or else of the repository this package is installed from."""
-    for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):
-        if (folder / "default.yaml").is_file():
-            return folder
+    """configs/ of the working folder or a folder above it, or else of the repository this package is installed from."""
+    for folder in (Path(), *Path.cwd().parents, Path(__file__).parents[1]):
+        if (folder / "configs" / "default.yaml").is_file():
+            return folder / "configs"
     raise InputError("There is no configs/default.yaml here; run from the root of the repository.")
 
 

@@ -21,7 +21,7 @@ import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted
+from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, load_config, resolve
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, normalize
@@ -180,12 +180,15 @@ class Experiment:
     def trained(self, watch=None) -> Path:
         """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
 
-        watch: a gaitlib.training.Watch, which is told what a training does where one is needed.
+        watch: a gaitlib.training.Watch, which is told what a training does where one is needed; by default, in a run of the
+            notebooks, the run folder's progress.json.
         """
         if self.checkpoint:
             return self._converted or self.checkpoint
-        from gaitlib.training import train
+        from gaitlib.training import Report, train
 
+        if not watch and "GAITLIB_HEADLESS" in os.environ:
+            watch = Report(self.run)
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
         return self._stage(
             "training",
@@ -583,8 +586,11 @@ def run_notebooks(
         )
 
     start, seconds = datetime.now().astimezone(), {}
+    progress.begin(run)
     for number, (name, path) in enumerate(notebooks.items(), 1):
         print(f"[{number}/{len(notebooks)}] {name}", flush=True)
+        chapter = name.partition("_")[2].replace("_", " ")
+        progress.report(run, chapter=f"{number}/{len(notebooks)} {chapter}", seconds_left=None)
         began = time.monotonic()
         executed = run / f"{name}.ipynb"
         given = {k: v for k, v in parameters.items() if k in taken[name]}
@@ -624,6 +630,7 @@ def run_notebooks(
         run, metrics=metrics, config=experiment.config.model_dump(mode="json"),
         provenance=json.loads((run / "provenance.json").read_text()), left_out=experiment.left_out, chapters=executed,
     )  # fmt: skip
+    progress.finish(run)
 
 
 @contextmanager
