@@ -123,13 +123,13 @@ class Grid:
 
 def _found(path: str | Path) -> Path:
     """A file or folder by its name from the working folder or, where it is not there, from the root of the repository."""
-    path, there = Path(path), root() / path
-    return there if there.exists() and not path.exists() else path
+    there = root() / path
+    return there if os.path.exists(there) and not os.path.exists(path) else Path(path)
 
 
 def _checked(path: Path) -> _File:
     """What a grid file says, where its names can be those of folders and its points are not beyond counting."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"There is no grid {path}; configs/grids/ has some to begin with.")
     content = read_yaml(path)
     try:

@@ -50,7 +50,7 @@ GRID = {
 NOTEBOOK = """
 import errno, os, signal, time
 from pathlib import Path
-from gaitlib.training import Watch
+from gaitlib.training import Report
 trouble = Path("trouble")
 experiment = Experiment.open(config, overrides, data=data, run=run, cache=cache)
 if trouble.is_dir():
@@ -65,10 +65,11 @@ if trouble.is_dir():
     if name == "1-32" and not (trouble / name).exists():
         (trouble / name).touch()
         os.kill(os.getppid(), signal.SIGKILL)
-class Slow(Watch):
+class Slow(Report):
     def look(self, history, model):
-        time.sleep(0.3 if Path("slow").exists() else 0)
-experiment.trained(Slow())
+        super().look(history, model)
+        time.sleep(0.3)
+experiment.trained(Slow(experiment.run) if Path("slow").exists() else None)
 experiment.keep_training()
 experiment.keep_results(experiment.evaluate(), experiment.ablations(), experiment.scorecard(), None)
 """
