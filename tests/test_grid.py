@@ -145,8 +145,15 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert [p.state for p in points] == ["done"] * 3, points
 
     (clone / "cache").rename(clone / "troubled")
-    _, points = run_grid("g.yaml", workers=2, name="calm")
+    seen = set()
+
+    def show(points, left):
+        seen.update((point.state, point.notebook, point.iteration) for point in points)
+
+    _, points = run_grid("g.yaml", workers=2, name="calm", show=show)
     assert [p.state for p in points] == ["done"] * 3, points
+    assert ("running", "1/1 training", "12/12") in seen  # what training told, which nobody had to ask for
+    assert not list((clone / "reports/calm").glob("*/progress.json"))
     assert results(clone / "reports/g") == results(clone / "reports/calm")
     assert len(results(clone / "reports/calm")) == 3
     for cache in ("cache", "troubled"):
