@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from gaitlib import InputError
+from gaitlib import InputError, progress
 from gaitlib.config import Config, load_config, override, resolve, root
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
@@ -182,12 +182,15 @@ class Experiment:
     def trained(self, watch=None) -> Path:
         """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
 
-        watch: a gaitlib.training.Watch, which is told what a training does where one is needed.
+        watch: a gaitlib.training.Watch, which is told what a training does where one is needed; by default a grid is, where it is
+            one of its points.
         """
-        from gaitlib.training import train
+        from gaitlib.training import Report, train
 
         if self.checkpoint:
             return self._converted or self.checkpoint
+        if not watch and (point := progress.point()):
+            watch = Report(point)
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
 
         def make(folder: Path) -> None:

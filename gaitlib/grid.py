@@ -1,7 +1,7 @@
 """Many runs from one file: each point of a grid in its own process and folder, on this machine or on a dask cluster.
 
 What is known about a grid lies in its folder, so that it can be stopped, killed and gone on with: grid.json (what was asked
-for), a run folder a point, and logs/ with what each point printed.
+for), a run folder a point with how far it is (see progress.py), and logs/ with what each point printed.
 """
 
 import difflib
@@ -14,31 +14,37 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import yaml
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted
-from gaitlib.config import Config, config_folder, load_config, read_yaml
+from gaitlib import InputError, Interrupted, progress
+from gaitlib.config import Config, config_folder, load_config, read_yaml, resolve, root, workspace
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.experiment import CHAPTERS, Experiment, root, run_experiment
-from gaitlib.files import is_taken, replacing
-from gaitlib.reports.provenance import fingerprint
-from gaitlib.runs import best_validation
+from gaitlib.experiment import Experiment
+from gaitlib.files import Unreadable, check_name, is_taken, locked, read_json, write_text
+from gaitlib.fingerprints import fingerprint
+from gaitlib.notebooks import CHAPTERS, run_experiment
+from gaitlib.reports.run import Run
+from gaitlib.stages import StageFailed, Stages
 
-LOOK_EVERY = 0.5  # seconds between looks at the processes
+#: Seconds between looks at the points.
+LOOK_EVERY = 0.5
+#: Points of one grid; of more, some axis is a mistake.
+MOST_POINTS = 10_000
 DONE, FAILED, RUNNING, WAITING, STOPPED = "done", "failed", "running", "waiting", "stopped"
 
-
-_UNSAFE = re.compile(r"[^\w.+-]+")  # in the name of a folder
+_UNSAFE = re.compile(r"[^\w.+-]+")  # in a value that becomes part of the name of a folder
 
 
 # -------------------------------------------------------------------------------------------------------------- the file
@@ -72,7 +78,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a grid file. axes: axis -> its values as text, in the file's order; baseline: a value of each but seed."""
+    """The points of a grid file.
+
+    axes: axis -> its values as text, in the file's order. baseline: a value of each but seed. data: a folder, or "".
+    """
 
     name: str
     axes: dict[str, list[str]]
@@ -83,13 +92,14 @@ class Grid:
 
     @classmethod
     def load(cls, path: str | Path) -> "Grid":
-        """Read a grid file.
+        """Read a grid file, which is looked for in the working folder and then in the root of the repository, as what it names.
 
         An axis is a key of the configuration with a list of values, `arm` with names of files in configs/, or any name with a
         table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the other axes.
-        Raises InputError for an unknown axis, key or value, and for two points that are the same.
+        Raises InputError for an unknown axis, key or value, for a name that no folder can have, and for two points that are the
+        same.
         """
-        path = Path(path)
+        path = _found(path)
         file = _checked(path)
         axes = {axis: [_label(value) for value in values] for axis, values in file.axes.items()}
         _check_rule(f"{path}, baseline", file.baseline, {axis: labels for axis, labels in axes.items() if axis != "seed"})
@@ -103,21 +113,28 @@ class Grid:
                 continue
             name = "_".join(f"{axis.rpartition('.')[2]}-{_UNSAFE.sub('-', label)}" for axis, label in labels.items())
             layers = list(_layers(path, file, chosen))
-            points.append(Point(name, labels, load_config(file.base, layers=layers)))
+            points.append(Point(check_name(name, f"{path}, a point"), labels, load_config(_found(file.base), layers=layers)))
         if not points:
             empty = next((axis for axis, values in file.axes.items() if not values), None)
             raise InputError(f"{path}: " + (f"axis {empty} has no value." if empty else "leave_out leaves no point."))
         _check_different(path, points)
         baseline = {axis: _label(file.baseline.get(axis, labels[0])) for axis, labels in axes.items() if axis != "seed"}
-        return cls(path.stem, axes, points, baseline, file.data, file.notebooks)
+        return cls(path.stem, axes, points, baseline, str(_found(file.data).absolute()) if file.data else "", file.notebooks)
+
+
+def _found(path: str | Path) -> Path:
+    """A file or folder by its name from the working folder or, where it is not there, from the root of the repository."""
+    there = root() / path
+    return there if os.path.exists(there) and not os.path.exists(path) else Path(path)
 
 
 def _checked(path: Path) -> _File:
-    if not path.is_file():
+    """What a grid file says, where its names can be those of folders and its points are not beyond counting."""
+    if not os.path.isfile(path):
         raise InputError(f"There is no grid {path}; configs/grids/ has some to begin with.")
     content = read_yaml(path)
     try:
-        return _File(**content)
+        file = _File(**content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("list[any]", "dict[str,dict[any,any]]"))
@@ -125,6 +142,13 @@ def _checked(path: Path) -> _File:
             near = difflib.get_close_matches(key, _File.model_fields, 1, 0)[0]
             raise InputError(f"{path}: a grid file has no {key!r}; the nearest is {near!r}.") from None
         raise InputError(f"{path}: {key}: {first['msg']}.") from None
+    for axis, values in file.axes.items():
+        check_name(axis, f"{path}, axes")
+        for variant in values if isinstance(values, dict) else values if axis == "arm" else ():
+            check_name(variant, f"{path}, axis {axis}")
+    if (points := prod(len(values) for values in file.axes.values())) > MOST_POINTS:
+        raise InputError(f"{path} has {points:,} points, and more than {MOST_POINTS:,} are not run; take an axis or values away.")
+    return file
 
 
 def _check_rule(where: str, rule: dict, axes: dict[str, list[str]]) -> None:
@@ -193,41 +217,31 @@ class Status:
     error: str = ""
 
 
-_CHAPTER = re.compile(r"^\[(\d+/\d+)\] \d+_(\w+)", re.MULTILINE)
-_LOOK = re.compile(r"iteration (\d+/\d+) .*validation rank-1 ([\d.]+)%  about ([\d.]+) min left")
-
-
-def is_done(run: Path, config: str) -> bool:
-    """Whether a run folder holds the finished run of the configuration with this fingerprint; index.html is written last."""
-    try:
-        known = json.loads((run / "provenance.json").read_text())
-    except (OSError, ValueError):
+def is_done(folder: Path, config: str) -> bool:
+    """Whether a run folder holds the finished run of the configuration with this fingerprint."""
+    run = Run(folder)
+    if progress.read(folder) or not run.is_finished:
         return False
-    return (run / "index.html").is_file() and known.get("config_fingerprint") == config
+    return not run.problem and run.provenance.get("config_fingerprint") == config
 
 
 def status(folder: Path, name: str, config: str, *, running: bool = False) -> Status:
-    """Where a point of the grid in `folder` stands, from its files alone. config: its fingerprint."""
-    run, log = folder / name, folder / "logs" / f"{name}.log"
-    if not running and is_done(run, config):
-        metrics = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
-        seconds = sum(json.loads((run / "provenance.json").read_text())["stage_seconds"].values())
-        best = best_validation(run)
-        return Status(name, DONE, validation=best, rank1=metrics.get("rank1", {}).get("mean"), seconds=seconds)
-    try:
-        text = log.read_text(errors="replace")
-    except OSError:
-        return Status(name)
-    said = [line.removeprefix("gaitlib: ") for line in text.splitlines() if line.startswith("gaitlib: ")]
-    chapters, looks = _CHAPTER.findall(text), _LOOK.findall(text)
-    found = Status(name, RUNNING if running else STOPPED, notebook=" ".join(chapters[-1]).replace("_", " ") if chapters else "")
-    if looks:
-        found = replace(found, iteration=looks[-1][0], validation=float(looks[-1][1]) / 100)
-        if found.notebook.endswith("training"):
-            found = replace(found, left=60 * float(looks[-1][2]))
-    if running or not said:
-        return found
-    return replace(found, state=STOPPED if said[-1].startswith("Stopped") else FAILED, error=said[-1])
+    """Where a point of the grid in `folder` stands, from its files alone.
+
+    config: its fingerprint. running: whether somebody sees to it, so that how it ended before does not count.
+    """
+    run, stands = Run(folder / name), progress.read(folder / name)
+    if not stands:
+        done = is_done(run.folder, config)
+        return Status(name, DONE, "", "", run.validation, run.rank1(), run.seconds) if done else Status(name)
+    iteration = f"{stands.iteration}/{stands.iterations}" if stands.iteration else ""
+    found = Status(name, WAITING, stands.chapter, iteration, stands.validation)
+    if running:
+        since = max(time.time() - (stands.began or 0), 0)
+        return replace(found, state=RUNNING, seconds=since, left=stands.seconds_left) if stands.began else found
+    if stands.error:
+        return replace(found, state=STOPPED if stands.stopped else FAILED, error=stands.error)
+    return replace(found, state=STOPPED, error="It was killed.") if stands.began else found
 
 
 # ------------------------------------------------------------------------------------------------------------- the points
@@ -235,21 +249,22 @@ def status(folder: Path, name: str, config: str, *, running: bool = False) -> St
 
 def run_point(folder: Path, name: str) -> None:
     """Run one point of the grid in `folder`, in this process, which ends in good order when the one that started it does."""
-    grid = json.loads((folder / "grid.json").read_text())
+    grid = read_json(folder / "grid.json")
     point, run = grid["points"][name], folder / name
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
-    lock = FileLock(folder / "logs" / f"{name}.lock")
-    with lock:  # a process of this point that lost its parent may still be saving where it stopped
+    # a process of this point that lost its parent may still be saving where it stopped
+    with locked(folder / "logs" / f"{name}.lock", lambda: print("    waiting: another process stops", flush=True)):
         if is_done(run, point["fingerprint"]):
             return
-        run.mkdir(exist_ok=True)
-        (run / "index.html").unlink(missing_ok=True)
-        with replacing(run / "config.yaml") as part:
-            part.write_text(yaml.safe_dump(point["config"], sort_keys=False))
-        run_experiment(
-            str(run / "config.yaml"), data=grid["data"], name=name, reports=str(folder), cache=grid["cache"], resume=True,
-            chapters=tuple(grid["notebooks"]),
-        )  # fmt: skip
+        try:
+            run_experiment(
+                resolve(point["config"], f"{folder}, point {name}"), name, data=grid["data"], reports=folder, cache=grid["cache"],
+                resume=True, chapters=grid["notebooks"],
+            )  # fmt: skip
+            progress.finish(run)
+        except BaseException as error:
+            progress.fail(run, error)
+            raise
 
 
 def _stop_with_the_parent() -> None:
@@ -264,72 +279,45 @@ def _stop_with_the_parent() -> None:
         time.sleep(60)
 
 
-def _start(base: str, folder: str, name: str, environment: dict) -> subprocess.Popen:
-    """A process that runs one point; what it prints goes into logs/NAME.log. It stops when its standard input is closed."""
-    log = Path(folder) / "logs" / f"{name}.log"
-    log.write_bytes(b"")
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gaitlib.cli", "point", folder, name], cwd=base, env=os.environ | environment,
-            stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+IN_GOOD_ORDER, AT_ONCE = "in good order", "at once"  # what the file logs/stop says, where there is one
+_thread = threading.local()  # .environment: of the processes that a thread of ours starts; a worker of dask has none
+
+
+def _run_in_a_process(base: str, folder: str, name: str) -> None:
+    """Run one point in a process of its own, which the file logs/stop ends; for a thread here or a worker of dask.
+
+    What the process prints goes into logs/NAME.log.
+    """
+    run, logs = Path(folder, name), Path(folder, "logs")
+    if asked := _asked_to_stop(logs):
+        return
+    progress.begin(run)
+    with (logs / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gaitlib.cli", "point", folder, name], cwd=base,
+            env=os.environ | getattr(_thread, "environment", {}) | {progress.POINT: str(run)}, stdin=subprocess.PIPE, stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-
-
-def _ended(folder: str, name: str, process: subprocess.Popen) -> int:
-    """The exit code; a process that was killed or did not come as far as our own errors cannot say so itself."""
-    process.stdin.close()
-    code, log = process.returncode, Path(folder) / "logs" / f"{name}.log"
-    said = ""
-    if code < 0:
-        said = f"killed by signal {-code}; when that was not you, memory may have run out"
-    elif code and "gaitlib: " not in log.read_text(errors="replace"):
-        said = f"ended with exit code {code}; {log} may say why"
-    if said:
-        with log.open("a") as file:
-            file.write(f"gaitlib: {said}\n")
-    return code
-
-
-class _Machine:
-    """So many processes at once on this machine, the threads of torch and the GPUs divided among them."""
-
-    def __init__(self, workers: int, base: Path, folder: Path):
-        self.base, self.folder, self.free = str(base), str(folder), list(range(workers))
-        self.environments = [environment(slot, workers) for slot in self.free]
-        self.jobs: dict[str, tuple[int, subprocess.Popen]] = {}
-
-    def offer(self, names: list[str]) -> list[str]:
-        """Start some of these points; returns those that were started."""
-        taken = names[: len(self.free)]
-        for name in taken:
-            slot = self.free.pop(0)
-            self.jobs[name] = slot, _start(self.base, self.folder, name, self.environments[slot])
-        return taken
-
-    def finished(self) -> list[str]:
-        ended = [name for name, (_, process) in self.jobs.items() if process.poll() is not None]
-        for name in ended:
-            slot, process = self.jobs.pop(name)
-            self.free.append(slot)
-            _ended(self.folder, name, process)
-        return ended
-
-    def begun(self, name: str) -> bool:
-        return name in self.jobs
-
-    def stop(self) -> None:
-        """In good order; KeyboardInterrupt meanwhile kills."""
-        try:
-            for _, process in self.jobs.values():
+    with process:
+        while process.poll() is None:
+            if asked := _asked_to_stop(logs):
                 process.stdin.close()
-            for _, process in self.jobs.values():
-                process.wait()
-        except KeyboardInterrupt:
-            for _, process in self.jobs.values():
+            if asked == AT_ONCE:
                 process.kill()
+            time.sleep(LOOK_EVERY)
+    code = process.returncode
+    if code and not (progress.read(run) or progress.Progress()).error:  # it could not say so itself
+        said = f"killed by signal {-code}; when that was not you, memory may have run out"
+        if code > 0:
+            said = f"ended with exit code {code}; {logs / name}.log may say why"
+        progress.fail(run, Interrupted("Stopped at once.") if asked == AT_ONCE else StageFailed(said, bad_input=False))
 
-    def close(self) -> None:
-        """Nothing is left to close."""
+
+def _asked_to_stop(logs: Path) -> str:
+    try:
+        return (logs / "stop").read_text()
+    except OSError:
+        return ""
 
 
 def environment(slot: int, workers: int) -> dict[str, str]:
@@ -345,62 +333,27 @@ def environment(slot: int, workers: int) -> dict[str, str]:
     return chosen
 
 
-class _Cluster:
-    """The workers of a dask scheduler, which see the same folders; dask gives the points of a lost worker to another."""
+@contextmanager
+def _executor(workers: int, scheduler: str) -> Iterator[Executor]:
+    """Threads of ours, among which the threads of torch and the GPUs are divided, or the workers of a dask scheduler.
 
-    def __init__(self, address: str, base: Path, folder: Path):
-        try:
-            from dask.distributed import Client
-        except ImportError:
-            raise InputError('--scheduler needs dask: pip install -e ".[cluster]".') from None
-        try:
-            self.client = Client(address, timeout=10, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(f"No dask scheduler answers at {address} ({type(error).__name__}); is it running?") from None
-        self.base, self.folder = str(base), str(folder)
-        self.stopping = folder / "logs" / "stop"
-        self.jobs: dict = {}
-
-    def offer(self, names: list[str]) -> list[str]:
-        """Hand all of these points to the scheduler."""
-        self.stopping.unlink(missing_ok=True)
-        for name in names:
-            self.jobs[name] = self.client.submit(
-                _on_a_worker, self.base, self.folder, name, pure=False, key=f"{name}-{time.time_ns()}"
-            )
-        return list(names)
-
-    def finished(self) -> list[str]:
-        ended = [name for name, future in self.jobs.items() if future.done()]
-        for name in ended:
-            if error := self.jobs.pop(name).exception():
-                with (Path(self.folder) / "logs" / f"{name}.log").open("a") as log:
-                    log.write(f"gaitlib: {' '.join(str(error).split())}\n")
-        return ended
-
-    def begun(self, name: str) -> bool:
-        return name in self.jobs and (Path(self.folder) / "logs" / f"{name}.log").exists()
-
-    def stop(self) -> None:
-        self.stopping.touch()
-        running = [future for name, future in self.jobs.items() if self.begun(name)]
-        self.client.cancel([future for future in self.jobs.values() if future not in running])
-        for future in running:
-            future.exception()
-
-    def close(self) -> None:
-        """Leave the scheduler; it and its workers are somebody else's."""
-        self.client.close()
-
-
-def _on_a_worker(base: str, folder: str, name: str) -> int:
-    """The exit code of a point, run by a worker of dask in a process of its own."""
-    process = _start(base, folder, name, {})
-    while process.poll() is None:
-        if (Path(folder) / "logs" / "stop").exists():
-            process.stdin.close()
-        time.sleep(LOOK_EVERY)
-    return _ended(folder, name, process)
+    Those see the same folders; the points of a worker that is lost dask gives to another.
+    """
+    if not scheduler:
+        slots = [environment(slot, workers) for slot in range(workers)]
+        with ThreadPoolExecutor(workers, initializer=lambda: setattr(_thread, "environment", slots.pop())) as threads:
+            yield threads
+        return
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise InputError('--scheduler needs dask: pip install -e ".[cluster]".') from None
+    try:
+        client = Client(scheduler, timeout=5, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"No dask scheduler answers at {scheduler} ({type(error).__name__}); is it running?") from None
+    with client:
+        yield client.get_executor(pure=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- the grid
@@ -408,105 +361,108 @@ def _on_a_worker(base: str, folder: str, name: str) -> int:
 
 def run_grid(
     path: str | Path, *, workers: int = 1, scheduler: str = "", name: str = "", reports: str | Path = "reports",
-    cache: str = "cache", resume: bool = False, show: Callable[[list[Status], float | None], None] | None = None,
+    cache: str | Path = "cache", resume: bool = False, show: Callable[[list[Status], float | None], None] | None = None,
 ) -> tuple[Path, list[Status]]:  # fmt: skip
     """Run the points of a grid file into reports/NAME/POINT/ and write reports/NAME/index.html and grid.xlsx.
 
-    Paths are taken from the root of the repository, wherever the notebook runs.
+    reports and cache are taken from the root of the repository, wherever the notebook runs.
     workers: processes on this machine; with `scheduler`, the address of a dask scheduler, those of dask are used instead.
     show: called with the points and the seconds left whenever something may have changed; default: `live_table()`.
     Returns the grid's folder and where each point stands. A point that fails stops no other.
     Raises InputError before anything is written or started; Interrupted after Ctrl-C, when the points have saved where they are.
     """
-    base = root()
-    os.chdir(base)
     grid = Grid.load(path)
-    folder = (Path(reports) / (name or grid.name)).resolve()
+    cache, shown = workspace() / cache, Path(reports) / check_name(name or grid.name, "The grid")
+    folder = workspace() / shown
     if is_taken(folder) and not (resume and folder.is_dir()):
-        raise InputError(f"{Path(reports) / folder.name} exists; give --resume to do what is missing, or another --name.")
-    if resume and folder.is_dir() and not (folder / "grid.json").is_file():
-        raise InputError(f"{Path(reports) / folder.name} is no grid's folder; give another --name.")
-    made_of = {"data": GaitDataset.open(grid.data).fingerprint if grid.data else "", "protocols": {}}
-    for config in {point.config.protocol: point.config for point in grid.points}.values():
-        experiment = Experiment(config, Path(grid.data) if grid.data else None, Path(cache), Path())
-        experiment.check()
-        made_of["protocols"][config.protocol] = fingerprint(experiment.protocol.content)
+        raise InputError(f"{shown} exists; give --resume to do what is missing, or another --name.")
+    made_of = _made_of(grid, cache)
     if resume and folder.is_dir():
-        before = json.loads((folder / "grid.json").read_text()).get("made_of", made_of)
-        made_of["protocols"] = before["protocols"] | made_of["protocols"]  # the grid may have grown by some
-        changed = [name for name, known in before["protocols"].items() if known != made_of["protocols"][name]]
-        other = "data" if before["data"] != made_of["data"] else f"contents of the protocol {changed[0]}" if changed else ""
-        if other:
-            raise InputError(
-                f"The points in {Path(reports) / folder.name} were made of other {other} than {path} means now; "
-                "give another --name."
-            )
-    pool = _Cluster(scheduler, base, folder) if scheduler else _Machine(workers, base, folder)
-    with closing(pool), _owned(folder):
-        _write_json(folder / "grid.json", _record(grid, made_of, Path(cache).resolve()))
-        found = _work(grid, folder, pool, show or live_table(), workers)
-    return folder, found
+        made_of = _grown(made_of, folder, shown, path)
+
+    def busy() -> None:
+        raise InputError(f"Another process runs the grid in {shown}; wait for it, or give another --name.")
+
+    with ExitStack() as stack:
+        executor = stack.enter_context(_executor(workers, scheduler))
+        try:
+            stack.enter_context(locked(folder / "logs" / "grid.lock", busy))
+        except OSError as error:
+            why = error.strerror or error
+            raise InputError(f"{folder} cannot be written ({why}); give another folder or make room.") from None
+        write_text(folder / "grid.json", json.dumps(_record(grid, made_of, cache), indent=1))
+        return folder, _work(grid, folder, executor, show or live_table(), workers)
 
 
-def _record(grid: Grid, made_of: dict, cache: Path) -> dict:
-    """What grid.json holds. made_of: fingerprints of the data set ("" for the embedded walkers) and of the protocols."""
+class _MadeOf(BaseModel):
+    """Fingerprints of what a grid was made of: the data set ("" for the embedded walkers) and the protocols by name."""
+
+    data: str
+    protocols: dict[str, str]
+
+
+def _made_of(grid: Grid, cache: Path) -> _MadeOf:
+    """What the grid is made of now; InputError where data and protocols do not fit."""
+    data = Path(grid.data) if grid.data else None
+    made_of = _MadeOf(data=GaitDataset.open(data).fingerprint if data else "", protocols={})
+    for config in {point.config.protocol: point.config for point in grid.points}.values():
+        experiment = Experiment(config, data, Stages(cache), Path())
+        experiment.check()
+        made_of.protocols[config.protocol] = fingerprint(experiment.protocol.content)
+    return made_of
+
+
+def _grown(made_of: _MadeOf, folder: Path, shown: Path, path: str | Path) -> _MadeOf:
+    """What all points of a grid that goes on are made of: the file may have grown by some protocols.
+
+    Raises InputError where the points in the folder were made of something else.
+    """
+    try:
+        before = _MadeOf.model_validate(read_json(folder / "grid.json").get("made_of"))
+    except (Unreadable, ValidationError):
+        raise InputError(f"{shown} is no grid's folder; give another --name.") from None
+    protocols = before.protocols | made_of.protocols
+    changed = [name for name, known in before.protocols.items() if known != protocols[name]]
+    other = "data" if before.data != made_of.data else f"contents of the protocol {changed[0]}" if changed else ""
+    if other:
+        raise InputError(f"The points in {shown} were made of other {other} than {path} means now; give another --name.")
+    return _MadeOf(data=made_of.data, protocols=protocols)
+
+
+def _record(grid: Grid, made_of: _MadeOf, cache: Path) -> dict:
+    """What grid.json holds."""
     points = {
         p.name: {"labels": p.labels, "fingerprint": p.fingerprint, "config": p.config.model_dump(mode="json")}
         for p in grid.points
     }  # fmt: skip
     return {
-        "axes": grid.axes, "baseline": grid.baseline, "notebooks": grid.notebooks,
-        "data": str(Path(grid.data).resolve()) if grid.data else "", "made_of": made_of,
-        "cache": str(cache), "points": points,
+        "axes": grid.axes, "baseline": grid.baseline, "notebooks": grid.notebooks, "data": grid.data,
+        "made_of": made_of.model_dump(), "cache": str(cache), "points": points,
     }  # fmt: skip
 
 
-@contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """The folder with its logs/, for this process alone."""
-    try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "logs" / "grid.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"Another process runs the grid in {folder}; wait for it, or give another --name.") from None
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}); give another folder or make room.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _work(grid: Grid, folder: Path, pool: _Machine | _Cluster, show: Callable, workers: int) -> list[Status]:
+def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers: int) -> list[Status]:
     """Run what is not done; returns where each point stands."""
+    (folder / "logs" / "stop").unlink(missing_ok=True)
     prints = {point.name: point.fingerprint for point in grid.points}
     found = {name: status(folder, name, config) for name, config in prints.items()}
-    waiting = [name for name in found if found[name].state != DONE]
-    for name in waiting:
-        (folder / "logs" / f"{name}.log").unlink(missing_ok=True)
-        found[name] = Status(name)
-    running, began = [], {}
+    futures: dict[str, Future] = {}
     try:
-        while waiting or running:
-            started = pool.offer(waiting)
-            waiting, running = waiting[len(started) :], running + started
-            ended = pool.finished()
-            running = [name for name in running if name not in ended]
-            for name in [*running, *ended]:
-                if name in ended or pool.begun(name):
-                    found[name] = status(folder, name, prints[name], running=name in running)
-                    began.setdefault(name, time.monotonic())
-                    if name in running:
-                        found[name] = replace(found[name], seconds=time.monotonic() - began[name])
+        for name in [name for name in found if found[name].state != DONE]:
+            progress.queue(folder / name)
+            found[name] = Status(name)
+            futures[name] = executor.submit(_run_in_a_process, str(root()), str(folder), name)
+        while futures:
             show(list(found.values()), seconds_left(list(found.values()), workers))
-            if running:
-                time.sleep(LOOK_EVERY)
+            wait(futures.values(), LOOK_EVERY, FIRST_COMPLETED)
+            _look(folder, prints, futures, found)
     except KeyboardInterrupt:
         print("\nStopping; each point saves where it is (Ctrl-C again: at once).", flush=True)
-        pool.stop()
         raise Interrupted("Stopped; the same command with --resume does what is missing.") from None
     finally:
+        if futures:
+            _stop(folder, futures, found)
+            _look(folder, prints, futures, found)
         from gaitlib.reports.grid import write_report  # slow to import, and each point is a process
 
         write_report(folder, found.values())
@@ -514,20 +470,39 @@ def _work(grid: Grid, folder: Path, pool: _Machine | _Cluster, show: Callable, w
     return list(found.values())
 
 
+def _look(folder: Path, prints: dict[str, str], futures: dict[str, Future], found: dict[str, Status]) -> None:
+    """Where the points stand that were not seen to end before; those that have ended now are taken out of `futures`."""
+    for name, future in list(futures.items()):
+        ended = future.done()  # before what lies in its folder is read
+        if ended:
+            del futures[name]
+            lost = StageFailed("the dask scheduler gave it up", bad_input=False)
+            if error := lost if future.cancelled() else future.exception():
+                progress.fail(folder / name, error)
+        found[name] = status(folder, name, prints[name], running=not ended)
+
+
+def _stop(folder: Path, futures: dict[str, Future], found: dict[str, Status]) -> None:
+    """Wait until the points that run have saved where they are; no other begins. KeyboardInterrupt meanwhile kills them."""
+    try:
+        write_text(folder / "logs" / "stop", IN_GOOD_ORDER)
+        for name in [name for name, future in futures.items() if found[name].state == WAITING and future.cancel()]:
+            del futures[name]
+        wait(futures.values())
+    except KeyboardInterrupt:
+        write_text(folder / "logs" / "stop", AT_ONCE)
+        wait(futures.values(), timeout=10)
+
+
 def seconds_left(points: list[Status], workers: int) -> float | None:
     """About how long the grid still takes, by the mean of the points that are done; None before one is."""
-    took = [point.seconds for point in points if point.state == DONE]
+    took = [point.seconds for point in points if point.state == DONE and point.seconds is not None]
     if not took:
         return None
     mean = sum(took) / len(took)
     rest = [max(mean - (p.seconds or 0), 0) for p in points if p.state in (WAITING, RUNNING)]
     at_once = max(workers, sum(point.state == RUNNING for point in points))  # on a cluster, as many as it runs
     return max(max(rest, default=0.0), sum(rest) / at_once)
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=1))
 
 
 # ------------------------------------------------------------------------------------------------------------- live table
@@ -548,41 +523,37 @@ def table(points: list[Status]) -> pd.DataFrame:
 
 def summary(points: list[Status], left: float | None) -> str:
     """One line: how many are done, and how long it still takes."""
-    counts = {state: sum(p.state == state for p in points) for state in (DONE, RUNNING, WAITING, FAILED, STOPPED)}
-    said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    counts = Counter(point.state for point in points)
+    said = ", ".join(f"{counts[state]} {state}" for state in (DONE, RUNNING, WAITING, FAILED, STOPPED) if counts[state])
     return f"{said} of {len(points)}" + (f"; about {_duration(left)} left" if left else "")
 
 
 def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    return "" if seconds is None else tqdm.format_interval(round(seconds))
 
 
 def live_table() -> Callable[[list[Status], float | None], None]:
     """What shows the points while they run: a table that is drawn anew in a notebook or terminal, else a line a change."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):
-        from IPython.display import HTML, display
+    if not hasattr(shell, "kernel"):
+        return _terminal_table() if sys.stdout.isatty() else _lines()
+    from IPython.display import HTML, display
 
-        handle = display(HTML(""), display_id=True)
+    handle = display(HTML(""), display_id=True)
 
-        def update(points: list[Status], left: float | None) -> None:
-            rows = table(points).reset_index().to_html(index=False, border=0)
-            handle.update(HTML(f"{rows}<p>{summary(points, left)}</p>"))
+    def update(points: list[Status], left: float | None) -> None:
+        rows = table(points).reset_index().to_html(index=False, border=0)
+        handle.update(HTML(f"{rows}<p>{summary(points, left)}</p>"))
 
-        return update
-    return _TerminalTable() if sys.stdout.isatty() else _Lines()
+    return update
 
 
-class _TerminalTable:
+def _terminal_table() -> Callable[[list[Status], float | None], None]:
     """Draws the table over the one before; of more points than lines, those that run come first."""
+    height = 0
 
-    def __init__(self):
-        self.height = 0
-
-    def __call__(self, points: list[Status], left: float | None) -> None:
+    def update(points: list[Status], left: float | None) -> None:
+        nonlocal height
         size = shutil.get_terminal_size()
         order = (RUNNING, FAILED, STOPPED, WAITING, DONE)
         most = max(size.lines - 4, 1)
@@ -592,22 +563,23 @@ class _TerminalTable:
         lines = [line[: size.columns - 1] for line in shown.to_string(index=False, justify="left").splitlines()]
         lines += [f"  {p.name}: {p.error}"[: size.columns - 1] for p in points if p.error][: size.lines - 2 - len(lines)]
         lines.append(summary(points, left))
-        up = f"\x1b[{self.height}F" if self.height else ""
-        sys.stdout.write(up + "".join(f"\x1b[K{line}\n" for line in lines) + "\x1b[J")
-        sys.stdout.flush()
-        self.height = len(lines)
+        up = f"\x1b[{height}F" if height else ""
+        print(up + "".join(f"\x1b[K{line}\n" for line in lines) + "\x1b[J", end="", flush=True)
+        height = len(lines)
+
+    return update
 
 
-class _Lines:
+def _lines() -> Callable[[list[Status], float | None], None]:
     """For logs: a line each time a point begins or ends."""
+    before: dict[str, str] = {}
 
-    def __init__(self):
-        self.before: dict[str, str] = {}
-
-    def __call__(self, points: list[Status], left: float | None) -> None:
+    def update(points: list[Status], left: float | None) -> None:
         for p in points:
-            if self.before.get(p.name, WAITING) != p.state:
+            if before.get(p.name, WAITING) != p.state:
                 rank1 = "" if p.rank1 is None else f", rank-1 {p.rank1:.1%}"
                 said = f" after {_duration(p.seconds)}{rank1}" if p.state == DONE else f": {p.error}" if p.error else ""
                 print(f"{p.name} {p.state}{said} ({summary(points, left)})", flush=True)
-            self.before[p.name] = p.state
+            before[p.name] = p.state
+
+    return update

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from gaitlib import InputError, Interrupted
+from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, root, workspace
 from gaitlib.experiment import Experiment
 from gaitlib.files import is_taken, locked, replace_folder, write_text
@@ -68,6 +68,9 @@ def run_notebooks(
         experiment.keep_config()
         for number, (name, path) in enumerate(paths.items(), 1):
             print(f"[{number}/{len(paths)}] {name}", flush=True)
+            if point := progress.point():
+                chapter = name.partition("_")[2].replace("_", " ")
+                progress.report(point, chapter=f"{number}/{len(paths)} {chapter}", seconds_left=None)
             began = time.monotonic()
             _execute(path, experiment, "02_training" in seconds, seen / path.name, again)
             seconds[name] = time.monotonic() - began

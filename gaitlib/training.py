@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted
+from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Augmentation, Config
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
@@ -229,6 +229,26 @@ class Watch:
 
     def look(self, history: pd.DataFrame, model: GaitModel) -> None:
         """After each look at the validation people, with the history so far and the model that is kept."""
+
+
+class Report(Watch):
+    """Writes how far the training of a grid's point is, so that the grid can show it."""
+
+    PAUSE = 0.5  # seconds
+
+    def __init__(self, run: Path):
+        self._run, self._told = run, 0.0
+
+    def step(self, done: int, iterations: int, left: float) -> None:
+        """See Watch."""
+        if time.monotonic() - self._told >= self.PAUSE:
+            self._told = time.monotonic()
+            progress.report(self._run, iteration=done, iterations=iterations, seconds_left=left)
+
+    def look(self, history: pd.DataFrame, model: GaitModel) -> None:
+        """See Watch."""
+        now = history.iloc[-1]
+        progress.report(self._run, iteration=int(now["iteration"]), validation=float(now["validation_rank1"]))
 
 
 def looks_since_best(history: list[dict]) -> int:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -21,8 +22,9 @@ import openpyxl
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
-from gaitlib import InputError
+from gaitlib import InputError, Interrupted, progress
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
@@ -31,6 +33,7 @@ from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
 from gaitlib.reports.grid import Mean, best_setting, difference, over_people, read_settings, write_report
 from gaitlib.reports.provenance import fingerprint
+from gaitlib.stages import StageFailed
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -47,7 +50,7 @@ GRID = {
 NOTEBOOK = """
 import errno, os, signal, time
 from pathlib import Path
-from gaitlib.training import Watch
+from gaitlib.training import Report
 trouble = Path("trouble")
 experiment = Experiment.open(config, overrides, data=data, run=run, cache=cache)
 if trouble.is_dir():
@@ -62,10 +65,11 @@ if trouble.is_dir():
     if name == "1-32" and not (trouble / name).exists():
         (trouble / name).touch()
         os.kill(os.getppid(), signal.SIGKILL)
-class Slow(Watch):
+class Slow(Report):
     def look(self, history, model):
-        time.sleep(0.3 if Path("slow").exists() else 0)
-experiment.trained(Slow())
+        super().look(history, model)
+        time.sleep(0.3)
+experiment.trained(Slow(experiment.run) if Path("slow").exists() else None)
 experiment.keep_training()
 experiment.keep_results(experiment.evaluate(), experiment.ablations(), experiment.scorecard(), None)
 """
@@ -108,13 +112,15 @@ def results(folder):
     return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/metrics.json")}
 
 
-def wait_for(logs, text):
-    """Until one of them says it."""
+def wait_for_training(folder):
+    """Until a point of the grid in `folder` has looked at its validation people twice."""
     for _ in range(3600):
-        if any(text in path.read_text() for path in logs.glob("*.log")):
+        names = [path.name.removesuffix(".progress.json") for path in folder.glob("logs/*.progress.json")]
+        found = [progress.read(folder / name) for name in names]
+        if any(stands and stands.validation is not None and stands.iteration >= 2 for stands in found):
             return
         time.sleep(0.05)
-    raise AssertionError(f"{text!r} was never said; {[path.read_text()[-500:] for path in logs.glob('*.log')]}")
+    raise AssertionError(f"nothing ever trained; {[path.read_text()[-500:] for path in folder.glob('logs/*.log')]}")
 
 
 def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
@@ -124,7 +130,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     (clone / "trouble").mkdir()
     (clone / "slow").touch()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
-        wait_for(clone / "reports/g/logs", "iteration 2/12")
+        wait_for_training(clone / "reports/g")
         parent.kill()
     troubled = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert troubled.returncode == 1, troubled.stdout + troubled.stderr
@@ -140,8 +146,15 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert [p.state for p in points] == ["done"] * 3, points
 
     (clone / "cache").rename(clone / "troubled")
-    _, points = run_grid("g.yaml", workers=2, name="calm")
+    seen = set()
+
+    def show(points, left):
+        seen.update((point.state, point.notebook, point.iteration) for point in points)
+
+    _, points = run_grid("g.yaml", workers=2, name="calm", show=show)
     assert [p.state for p in points] == ["done"] * 3, points
+    assert ("running", "1/1 training", "12/12") in seen  # what training told, which nobody had to ask for
+    assert not list((clone / "reports/calm").glob("logs/*.progress.json"))
     assert results(clone / "reports/g") == results(clone / "reports/calm")
     assert len(results(clone / "reports/calm")) == 3
     for cache in ("cache", "troubled"):
@@ -185,6 +198,12 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
         ({"base": "none.yaml"}, "none.yaml cannot be read"),
         ({"data": "nowhere"}, "nowhere is not a data set folder"),
         ({"set": {"protocol": "casia"}}, "casia.yaml"),
+        ({"axes": {"x./some/where/else": {"a": {"seed": 1}}}}, "axes: 'x./some/where/else' cannot be the name of a folder"),
+        ({"axes": {"x./": {"a": {"seed": 1}}}}, "axes: 'x./' cannot be the name of a folder"),
+        ({"axes": {"noise": {"../a": {"seed": 1}}}}, "axis noise: '../a' cannot be the name of a folder"),
+        ({"axes": {"arm": ["../../beyond"]}}, "axis arm: '../../beyond' cannot be the name of a folder"),
+        ({"axes": {"seed": [0], "protocol": ["w" * 120]}}, "a point: 'seed-0_protocol-www"),
+        ({"axes": {f"a{i}": {f"v{j}": {} for j in range(10)} for i in range(5)}}, "has 100,000 points, and more than 10,000"),
     ],
 )
 def test_bad_grids_are_one_sentence_and_nothing_starts(clone, capsys, changes, words):
@@ -218,6 +237,25 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
     with pytest.raises(InputError, match="is no grid's folder"):
         run_grid("g.yaml", resume=True)
     assert [p.name for p in (clone / "reports").rglob("*")] == ["g", "thesis.tex"]
+    for known in ("[1]", '{"made_of": 3}', '{"made_of": {"data": "", "protocols": ["tiny"]}}', "[" * 9999):
+        (clone / "reports/g/grid.json").write_text(known)
+        with pytest.raises(InputError, match="is no grid's folder"):
+            run_grid("g.yaml", resume=True)
+    for name in ("../g", " ", "a\nb", "-rf"):
+        with pytest.raises(InputError, match="cannot be the name of a folder"):
+            run_grid("g.yaml", name=name)
+
+
+def test_a_grid_that_another_process_runs_is_left_alone(clone):
+    write_grid(clone / "g.yaml", GRID)
+    (clone / "reports/g/logs").mkdir(parents=True)
+    (clone / "reports/g/grid.json").write_text('{"made_of": {"data": "", "protocols": {}}}')
+    with (
+        FileLock(clone / "reports/g/logs/grid.lock"),
+        pytest.raises(InputError, match="Another process runs the grid in reports/g;"),
+    ):
+        run_grid("g.yaml", resume=True)
+    assert not list((clone / "reports/g").glob("logs/*.progress.json"))
 
 
 def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone):
@@ -269,21 +307,81 @@ def test_threads_and_gpus_are_divided(monkeypatch):
     assert environment(0, 2)["OMP_NUM_THREADS"] == "1"
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [("raise SystemExit(3)", "ended with exit code 3"), ("import os; os.kill(os.getpid(), 9)", "killed by signal 9")],
-)
-def test_a_process_that_ends_without_a_word_failed(tmp_path, code, said):
-    from gaitlib.grid import _ended
+# --------------------------------------------------------------------------------------------------- processes and Ctrl-C
 
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "p.log").write_text("[1/4] 01_data_preparation\n")
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-    process.wait()
-    assert _ended(str(tmp_path), "p", process)
-    found = status(tmp_path, "p", "")
-    assert (found.state, found.notebook) == ("failed", "1/4 data preparation")
-    assert said in found.error
+
+@pytest.fixture
+def instead(tmp_path, monkeypatch):
+    """instead(code): the processes of points run this Python, in which `run` is the folder of the point, and no notebooks."""
+
+    def use(code):
+        program, python = tmp_path / "program.py", tmp_path / "python"
+        given = "import os, signal, sys, time\nfrom pathlib import Path\nrun = Path(sys.argv[-2], sys.argv[-1])\n"
+        program.write_text(given + code)
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+    return use
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("sys.exit(3)", "ended with exit code 3"), ("os.kill(os.getpid(), 9)", "killed by signal 9")]
+)
+def test_a_process_that_ends_without_a_word_failed(clone, instead, code, said):
+    write_grid(clone / "g.yaml", GRID)
+    instead(code)
+    _, points = run_grid("g.yaml", workers=2)
+    assert [point.state for point in points] == ["failed"] * 3
+    assert all(said in point.error for point in points)
+    assert said in (clone / "reports/g/index.html").read_text()
+
+
+#: A point that hears when its parent stops or dies, and says so.
+GOOD = """
+progress = run.parent / "logs" / f"{run.name}.progress.json"
+while os.read(0, 1):
+    pass
+(run / "saved").touch()
+progress.write_text('{"began": 1, "error": "Stopped here.", "stopped": true}')
+sys.exit(130)
+"""
+DEAF = "time.sleep(600)"
+
+
+@pytest.mark.parametrize(("code", "times", "error"), [(GOOD, 1, "Stopped here."), (DEAF, 2, "Stopped at once.")])
+def test_ctrl_c_lets_the_points_save_and_a_second_one_ends_them_at_once(clone, instead, code, times, error):
+    write_grid(clone / "g.yaml", GRID)
+    instead(code)
+    pressed = []
+
+    def show(points, left):
+        if not pressed and sum(point.state == "running" for point in points) == 2:
+            pressed.extend(threading.Timer(i, os.kill, (os.getpid(), signal.SIGINT)) for i in reversed(range(times)))
+            for press in pressed:
+                press.start()
+
+    with pytest.raises(Interrupted, match="with --resume does what is missing"):
+        run_grid("g.yaml", workers=2, show=show)
+    found = [status(clone / "reports/g", point.name, point.fingerprint) for point in Grid.load("g.yaml").points]
+    assert [(point.state, point.error) for point in found] == [("stopped", error)] * 2 + [("waiting", "")]
+    assert len(list((clone / "reports/g").glob("*/saved"))) == (2 if code is GOOD else 0)
+    assert error in (clone / "reports/g/index.html").read_text()
+
+
+def test_reports_lie_in_the_root_wherever_a_grid_is_started(clone, instead, monkeypatch):
+    """And what a grid file names is looked for where one is and then there."""
+    write_grid(clone / "g.yaml", GRID)
+    (clone / "docs").mkdir()
+    monkeypatch.chdir(clone / "docs")
+    write_grid(clone / "docs" / "near.yaml", GRID)
+    instead("print(Path.cwd())\nsys.exit(3)")
+    for path, name in (("g.yaml", "g"), ("near.yaml", "near"), (clone / "g.yaml", "third")):
+        folder, _ = run_grid(path, name=name)
+        assert folder == clone / "reports" / name
+        assert {log.read_text() for log in folder.glob("logs/*.log")} == {f"{clone}\n"}
+    assert Path.cwd() == clone / "docs"
+    assert sorted(path.name for path in (clone / "docs").iterdir()) == ["near.yaml"]
 
 
 # ---------------------------------------------------------------------------------------------------------- the report
@@ -292,12 +390,12 @@ def test_a_process_that_ends_without_a_word_failed(tmp_path, code, said):
 @pytest.fixture
 def fabricated(tmp_path):
     """A grid folder of two settings and three seeds, the last point failed: (folder, statuses)."""
-    from gaitlib.grid import _record
+    from gaitlib.grid import _MadeOf, _record
 
     content = {"base": "configs/quick.yaml", "axes": {"losses.contrastive": [0.0, 1.0], "seed": [0, 1, 2]}}
     grid, folder = Grid.load(write_grid(tmp_path / "g.yaml", content)), tmp_path / "reports" / "g"
     (folder / "logs").mkdir(parents=True)
-    (folder / "grid.json").write_text(json.dumps(_record(grid, {}, tmp_path / "cache")))
+    (folder / "grid.json").write_text(json.dumps(_record(grid, _MadeOf(data="", protocols={}), tmp_path / "cache")))
     for i, point in enumerate(grid.points[:-1]):
         run = folder / point.name
         (run / "checkpoint").mkdir(parents=True)
@@ -310,8 +408,10 @@ def fabricated(tmp_path):
         (run / "checkpoint" / "history.csv").write_text(f"iteration,validation_rank1\n1,0.1\n2,{1 - rank1}\n3,0.05\n")
         for name in ("index.html", "checkpoint/model.safetensors", "checkpoint/state.pt"):
             (run / name).write_text("x" * 1000)
-    log = "[1/4] 01_data_preparation\n[2/4] 02_training\ngaitlib: Notebook 02_training, cell 4: <b>no</b> more memory\n"
-    (folder / "logs" / f"{grid.points[-1].name}.log").write_text(log)
+    last = folder / grid.points[-1].name
+    progress.begin(last)
+    progress.report(last, chapter="2/4 training")
+    progress.fail(last, StageFailed("Notebook 02_training, cell 4: <b>no</b> more memory", bad_input=False))
     return folder, [status(folder, point.name, point.fingerprint) for point in grid.points]
 
 
@@ -383,12 +483,22 @@ def test_the_table_says_where_points_stand(fabricated):
     shown = table(found)
     assert shown["rank-1"].tolist()[:2] == ["80.0%", "82.0%"]
     assert shown["error"].tolist()[-1] == "Notebook 02_training, cell 4: <b>no</b> more memory"
-    log = folder / "logs" / "now.log"
-    look = "iteration {}/60  loss 5.7  validation rank-1 {}%  about 0.5 min left\n"
-    log.write_text("[2/4] 02_training\n" + look.format(20, "12.5") + look.format(40, "25.0"))
+    assert shown["notebook"].tolist()[-1] == "2/4 training"
+    run = folder / "now"
+    progress.queue(run)
+    assert status(folder, "now", "", running=True) == Status("now", "waiting")
+    progress.begin(run)
+    assert status(folder, "now", "", running=True).state == "running"
+    progress.report(run, chapter="2/4 training", iteration=40, iterations=60, validation=0.25, seconds_left=30.0)
     now = status(folder, "now", "", running=True)
     assert (now.notebook, now.iteration, now.validation, now.left) == ("2/4 training", "40/60", 0.25, 30)
-    assert summary([*found, now], 90.0) == "5 done, 1 running, 1 failed of 7; about 1:30 left"
+    assert 0 <= now.seconds < 60
+    stopped = status(folder, "now", "")  # nobody sees to it any more
+    assert (stopped.state, stopped.iteration, stopped.error) == ("stopped", "40/60", "It was killed.")
+    progress.fail(run, Interrupted("Stopped here."))
+    assert (status(folder, "now", "").state, status(folder, "now", "").error) == ("stopped", "Stopped here.")
+    assert status(folder, "now", "", running=True).state == "running"  # again, by another process
+    assert summary([*found, now], 90.0) == "5 done, 1 running, 1 failed of 7; about 01:30 left"
     done, waiting = Status("a", "done", seconds=60.0), Status("b")
     assert seconds_left([waiting], 2) is None
     assert seconds_left([done, waiting, waiting], 2) == 60
@@ -397,12 +507,24 @@ def test_the_table_says_where_points_stand(fabricated):
     assert seconds_left([done, *running, waiting, waiting, waiting], 1) == (3 * 30 + 3 * 60) / 3
 
 
+def test_a_run_that_is_made_again_is_not_done_meanwhile(fabricated):
+    """Its old page and its old numbers lie there until the new ones do."""
+    folder, _ = fabricated
+    point = Grid.load(folder.parents[1] / "g.yaml").points[0]
+    assert is_done(folder / point.name, point.fingerprint)
+    progress.queue(folder / point.name)
+    assert not is_done(folder / point.name, point.fingerprint)
+    progress.finish(folder / point.name)
+    assert is_done(folder / point.name, point.fingerprint)
+    assert not is_done(folder / point.name, "of another configuration")
+    (folder / point.name / "provenance.json").write_text("[" * 9999)
+    assert not is_done(folder / point.name, point.fingerprint)
+
+
 # -------------------------------------------------------------------------------------------------------- housekeeping
 
 
 def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
-    from filelock import FileLock
-
     from gaitlib.cli import main
     from gaitlib.runs import find_runs
 
@@ -488,26 +610,44 @@ def test_a_run_that_is_moved_or_zipped_still_works(small_run, tmp_path):
 # ------------------------------------------------------------------------------------------------------------- a cluster
 
 
-def test_a_killed_worker_of_a_cluster_is_replaced_and_nothing_is_done_twice(clone):
-    distributed = pytest.importorskip("dask.distributed", reason='dask is not installed: pip install -e ".[cluster]"')
-    write_grid(clone / "g.yaml", GRID)
+def test_the_points_of_a_machine_that_is_lost_are_done_by_another(clone):
+    """Two workers as docs/machines.md starts them; all processes of the one that trains are killed at once."""
+    pytest.importorskip("dask.distributed", reason='dask is not installed: pip install -e ".[cluster]"')
+    import psutil  # which dask needs
+
+    write_grid(clone / "g.yaml", {**GRID, "leave_out": [{"evaluation.stride": 64}]})
     (clone / "slow").touch()
-    killed = []
+    lost, places = [], {"scheduler": clone / "scheduler.json"}
 
-    def show(points, left):  # the first worker whose point trains
-        if not killed and any(point.iteration and point.state == "running" for point in points):
-            pids = client.run(os.getpid)
-            busy = client.processing()
-            address = next(a for a, tasks in busy.items() if any(p.name in str(tasks) for p in points if p.iteration))
-            killed.append(pids[address])
-            os.kill(pids[address], signal.SIGKILL)
+    def dask(*arguments):
+        command = [sys.executable, "-m", "dask", *map(str, arguments), "--no-dashboard", "--scheduler-file", places["scheduler"]]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
-        _, points = run_grid("g.yaml", scheduler=cluster.scheduler_address, show=show)
-    assert killed
-    assert [p.state for p in points] == ["done"] * 3, points
-    assert len(results(clone / "reports/g")) == 3
+    def show(points, left):
+        training = {point.name for point in points if point.state == "running" and point.iteration}
+        for machine in machines if training and not lost else []:
+            processes = psutil.Process(machine.pid).children(recursive=True)
+            points_here = [process.cmdline()[-1] for process in processes if "point" in process.cmdline()]
+            if training & set(points_here):
+                lost.extend(points_here)
+                for process in [psutil.Process(machine.pid), *processes]:
+                    process.kill()
+                return
+
+    with dask("scheduler", "--host", "127.0.0.1", "--port", 0) as scheduler:
+        while not places["scheduler"].is_file():
+            time.sleep(0.05)
+        address = json.loads(places["scheduler"].read_text())["address"]
+        machines = [dask("worker", "--nworkers", 1, "--nthreads", 1, "--host", "127.0.0.1") for _ in range(2)]
+        try:
+            _, points = run_grid("g.yaml", scheduler=address, show=show)
+        finally:
+            for process in (*machines, scheduler):
+                process.terminate()
+                process.wait()
+    assert len(lost) == 1
+    assert [p.state for p in points] == ["done"] * 2, points
+    assert len(results(clone / "reports/g")) == 2
     counts = made(clone / "cache")
-    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 3}
+    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 2}
     assert set(counts.values()) == {1}

@@ -4,6 +4,7 @@ import inspect
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -175,33 +176,58 @@ def test_looks_since_the_best():
     assert after(0.1, 0.5, 0.4, 0.4) == 2
 
 
-def test_two_processes_train_as_one_does(folder, tmp_path):
-    """Float64, batch norm held fixed, no dropout; the contrastive loss sees the embeddings of both."""
-    program = script(
-        tmp_path / "program.py",
-        """
-        import torch
-        from gaitlib.model.recognizer import GaitModel
+#: Float64, batch norm held fixed, no dropout; the contrastive loss sees the embeddings of all processes.
+QUIET = """
+import torch
+from gaitlib.model.recognizer import GaitModel
 
-        def train_quietly(self, mode=True):
-            torch.nn.Module.train(self, mode)
-            for module in self.modules():
-                if isinstance(module, torch.nn.BatchNorm1d | torch.nn.Dropout):
-                    module.eval()
-            return self
+def train_quietly(self, mode=True):
+    torch.nn.Module.train(self, mode)
+    for module in self.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.Dropout):
+            module.eval()
+    return self
 
-        GaitModel.train = train_quietly
-        train(load_config("configs/default.yaml", changes), split, out)
-        """,
-    )
-    changes = [
-        *TINY, "training.iterations=20", "training.validate_every=10", "training.precision=64-true", "training.shards=2",
-        "losses.triplet=0.1", "losses.cycle=0.1", "losses.body_over_time=0.1", "augmentation.mirror=0.4",
-    ]  # fmt: skip
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for start, out in (([sys.executable], "one"), (launch, "two")):
-        subprocess.run([*start, program, folder, tmp_path / out, *changes], check=True, env=environment(), timeout=120)
-    one, two = (load_state(tmp_path / name / "state.pt") for name in ("one", "two"))
+GaitModel.train = train_quietly
+train(load_config("configs/default.yaml", changes), split, out)
+"""
+QUIETLY = [
+    *TINY, "training.iterations=20", "training.validate_every=10", "training.precision=64-true", "training.shards=2",
+    "losses.triplet=0.1", "losses.cycle=0.1", "losses.body_over_time=0.1", "augmentation.mirror=0.4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(folder, tmp_path_factory):
+    """What one process comes to."""
+    made = tmp_path_factory.mktemp("alone")
+    program = script(made / "program.py", QUIET)
+    subprocess.run([sys.executable, program, folder, made / "one", *QUIETLY], check=True, env=environment(), timeout=240)
+    return made / "one"
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_train_as_one_does(folder, tmp_path, alone, nodes):
+    """Both by one torchrun, or one each by the torchrun of two machines, as docs/machines.md has it."""
+    where = ["--standalone", "--nproc-per-node", "2"]
+    if nodes == 2:
+        where = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "gaitlib"]
+        where += ["--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--local-addr", "127.0.0.1"]
+    program = script(tmp_path / "program.py", QUIET)
+    command = [sys.executable, "-m", "torch.distributed.run", *where, program, folder, tmp_path / "two", *QUIETLY]
+    launchers = [subprocess.Popen(command, env=environment()) for _ in range(nodes)]
+    try:
+        assert [launcher.wait(timeout=240) for launcher in launchers] == [0] * nodes
+    finally:
+        for launcher in launchers:
+            launcher.terminate()
+    one, two = (load_state(path / "state.pt") for path in (alone, tmp_path / "two"))
     assert one["iteration"] == two["iteration"] == 20
     moved = 0.0
     for name, weights in one["model"].items():
@@ -212,5 +238,5 @@ def test_two_processes_train_as_one_does(folder, tmp_path):
         moved += float(mine["exp_avg"].abs().sum())
         torch.testing.assert_close(mine["exp_avg"], yours["exp_avg"], atol=1e-6, rtol=0)
     assert moved > 1  # there was something to agree upon
-    a, b = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    a, b = (pd.read_csv(path / "history.csv") for path in (alone, tmp_path / "two"))
     np.testing.assert_allclose(a, b, rtol=1e-5)

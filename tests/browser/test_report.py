@@ -2,7 +2,7 @@
 
 import pytest
 
-from gaitlib.experiment import CHAPTERS
+from gaitlib.notebooks import CHAPTERS
 from gaitlib.reports.html import write_index
 
 PAGES = ("index", *CHAPTERS)

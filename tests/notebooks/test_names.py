@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from gaitlib.config import load_config
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers
-from gaitlib.experiment import CHAPTERS, run_experiment
+from gaitlib.notebooks import CHAPTERS, run_experiment
 
 MARK = "<svg onload=alert(1)>"
 SETTINGS = [
@@ -37,7 +38,7 @@ def run(workbook):
         "probes": {name: {**wanted, **some} for name, wanted in PROBES.items()},
     }  # fmt: skip
     (workbook / "configs" / "protocols" / "mine.yaml").write_text(yaml.safe_dump(protocol, sort_keys=False))
-    return run_experiment("configs/quick.yaml", SETTINGS, data="data/strange", name="strange", cache="cache-of-names")
+    return run_experiment(load_config("configs/quick.yaml", SETTINGS), "strange", data="data/strange", cache="cache-of-names")
 
 
 def test_names_are_text_views_are_those_of_the_test_and_what_is_not_used_is_counted(run):

@@ -1,0 +1,84 @@
+"""How far a point of a grid is: a file in the grid's logs/, from when the point is asked for until it is complete.
+
+Its run and the kernel that trains write it, the grid reads it.
+"""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from gaitlib import InputError
+from gaitlib.files import Unreadable, read_json, write_text
+
+#: The environment variable that tells a process, and those that it starts, of which point they are.
+POINT = "GAITLIB_POINT"
+
+
+class Progress(BaseModel):
+    """How far a run is, and what ended it where it ended before it was complete.
+
+    began: seconds since 1970; None before it does. chapter: such as "2/4 training". validation: the share of the last look at
+    the validation people. seconds_left: of the training, while it lasts. error: a sentence. stopped: whether somebody did it.
+    """
+
+    began: float | None = None
+    chapter: str = ""
+    iteration: int | None = None
+    iterations: int | None = None
+    validation: float | None = None
+    seconds_left: float | None = None
+    error: str = ""
+    stopped: bool = False
+
+
+def point() -> Path | None:
+    """The run folder of the point that this process is part of; None where no grid has asked for it."""
+    return Path(os.environ[POINT]) if os.environ.get(POINT) else None
+
+
+def file_of(run: Path) -> Path:
+    """The file that says how far the point with this run folder is."""
+    return run.parent / "logs" / f"{run.name}.progress.json"
+
+
+def queue(run: Path) -> None:
+    """The run is to be made (again): it is not complete, and has not begun."""
+    file_of(run).parent.mkdir(parents=True, exist_ok=True)
+    write_text(file_of(run), Progress().model_dump_json())
+
+
+def begin(run: Path) -> None:
+    """The run begins now, and how it ended before no longer counts."""
+    queue(run)
+    report(run, began=time.time())
+
+
+def report(run: Path, **changes: object) -> None:
+    """Change some facts of Progress; where that cannot be written, the run is worth more than the news of it."""
+    with suppress(OSError):
+        write_text(file_of(run), (read(run) or Progress()).model_copy(update=changes).model_dump_json())
+
+
+def fail(run: Path, error: BaseException) -> None:
+    """The run ended before it was complete; of errors that are not ours the sentence names the type."""
+    stopped = isinstance(error, KeyboardInterrupt)
+    ours = stopped or isinstance(error, InputError) or hasattr(error, "bad_input")
+    report(run, error=" ".join(f"{'' if ours else type(error).__name__ + ': '}{error}".split()) or "Stopped.", stopped=stopped)
+
+
+def finish(run: Path) -> None:
+    """The run is complete."""
+    file_of(run).unlink(missing_ok=True)
+
+
+def read(run: Path) -> Progress | None:
+    """How far the run is; None where it is complete or nobody has asked for it."""
+    try:
+        return Progress.model_validate(read_json(file_of(run)))
+    except Unreadable as error:
+        return None if error.is_missing else Progress()
+    except ValidationError:
+        return Progress()
