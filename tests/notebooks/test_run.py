@@ -16,11 +16,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gaitlib import InputError, Interrupted, experiment
+from gaitlib import InputError, Interrupted, notebooks
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
 from gaitlib.evaluation.results import with_interval
-from gaitlib.experiment import CHAPTERS, StageFailed, run_experiment, run_notebooks
+from gaitlib.experiment import Experiment
+from gaitlib.notebooks import CHAPTERS, run_experiment, run_notebooks
+from gaitlib.stages import StageFailed
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PROBE_SETS = {"NM", "BG", "CL"}
@@ -258,11 +260,11 @@ def test_resume_uses_the_finished_training_and_finds_the_same(workbook, small_ru
     shutil.copytree(small_run, run)
     stages = {p.name: p.stat().st_mtime_ns for p in (workbook / "cache").iterdir()}
     with pytest.raises(InputError, match="--resume"):
-        run_experiment("configs/quick.yaml", small_settings, name="small")
+        run_experiment(load_config("configs/quick.yaml", small_settings), "small")
     before = contents(run)
     assert before == contents(small_run)
 
-    assert run_experiment("configs/quick.yaml", small_settings, name="small", resume=True).resolve() == run
+    assert run_experiment(load_config("configs/quick.yaml", small_settings), "small", resume=True).resolve() == run
     after = contents(run)
     assert set(after) == set(before)
     same = ["metrics.json", "config.yaml", *(name for name in before if name.startswith(("checkpoint/", "figures/", "logs/")))]
@@ -270,22 +272,15 @@ def test_resume_uses_the_finished_training_and_finds_the_same(workbook, small_ru
     assert {p.name: p.stat().st_mtime_ns for p in (workbook / "cache").iterdir()} == stages
 
 
-def test_an_unknown_parameter_is_said_before_anything_runs(workbook):
-    run = workbook / "reports" / "unknown"
-    parameters = {"config": "configs/quick.yaml", "run": str(run), "cache": "cache", "chekpoint": "x"}
-    with pytest.raises(InputError, match=r"'chekpoint'.*checkpoint"):
-        run_notebooks(run, parameters)
-    assert not (workbook / "reports").exists()
-
-
-def test_a_parameter_of_one_notebook_reaches_it(workbook, small_run):
-    shorten(workbook / "notebooks" / "04_visualization.ipynb", "print(view, overrides)")
-    run = workbook / "reports" / "views"
-    run.mkdir(parents=True)
-    given = {"config": str(small_run / "config.yaml"), "run": "reports/views", "cache": "cache", "view": "090"}
-    run_notebooks(run, given, ("04_visualization",))
-    assert [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"] == ["090 \n"]
-    assert (run / "index.html").is_file()
+def test_the_notebooks_are_told_where_the_run_will_lie(workbook, small_run):
+    """It is made in a hidden folder, of which nobody is told."""
+    shorten(workbook / "notebooks" / "04_visualization.ipynb", "print(run, config)")
+    run = workbook / "reports" / "places"
+    run_notebooks(Experiment.open(str(small_run / "config.yaml"), run="reports/places"), ["04_visualization"])
+    said = [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"]
+    assert said == ["reports/places reports/places/config.yaml\n"]
+    assert "places.new" not in (run / "index.html").read_text()
+    assert {p.name for p in run.parent.iterdir()} == {"places", ".locks"}
 
 
 def test_kernels_get_settings_that_do_not_stay_behind(workbook, small_run, monkeypatch):
@@ -296,9 +291,7 @@ def test_kernels_get_settings_that_do_not_stay_behind(workbook, small_run, monke
     code = "import os\nprint(os.environ['GAITLIB_HEADLESS'], os.environ['GOMP_SPINCOUNT'])"
     shorten(workbook / "notebooks" / "04_visualization.ipynb", code)
     run = workbook / "reports" / "settings"
-    run.mkdir(parents=True)
-    given = {"config": str(small_run / "config.yaml"), "run": "reports/settings", "cache": "cache"}
-    run_notebooks(run, given, ("04_visualization",))
+    run_notebooks(Experiment.open(str(small_run / "config.yaml"), run="reports/settings"), ["04_visualization"])
     assert [o.text for _, o in outputs(run / "04_visualization.ipynb") if o.output_type == "stream"] == ["1 77\n"]
     assert dict(os.environ) == before
 
@@ -315,11 +308,10 @@ def test_a_notebook_that_fails_is_named_and_what_finished_is_kept(workbook, code
     shorten(first, "1 + 1")
     shorten(second, code)
     run = workbook / "reports" / "broken"
-    run.mkdir(parents=True)
     with pytest.raises(StageFailed, match=f"^Notebook 02_training.*{said}") as failure:
-        run_notebooks(run, {"run": "reports/broken", "cache": "cache", "config": "configs/quick.yaml"}, CHAPTERS[:3])
+        run_notebooks(Experiment.open("configs/quick.yaml", run="reports/broken"), CHAPTERS[:3])
     assert not failure.value.bad_input
-    assert {p.name for p in run.iterdir()} == {first.name, second.name}
+    assert {p.name for p in run.iterdir()} == {"config.yaml", first.name, second.name}
     assert errors(run / first.name) == []
     assert len(outputs(run / first.name)) == 2
     # papermill adds a cell with the parameters that were given: the number is the one in the executed notebook
@@ -355,19 +347,16 @@ def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook,
 
 
 def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, monkeypatch):
-    def stopped(run, parameters, chapters, again):
-        (run / f"{chapters[0]}.ipynb").write_text("half")
-        (run / "figures").mkdir()
+    def stopped(experiment, chapters, again):
+        (experiment.run / "figures").mkdir(parents=True)
+        (experiment.run / f"{chapters[0]}.ipynb").write_text("half")
         raise Interrupted(f"Stopped; the same command {again}.")
 
-    monkeypatch.setattr(experiment, "run_notebooks", stopped)
+    monkeypatch.setattr(notebooks, "run_notebooks", stopped)
     result = CliRunner().invoke(main, ["evaluate", "--checkpoint", str(small_run), "--name", "half"])
     assert result.exit_code == 130
     assert "the same command begins again" in result.output
     assert list((workbook / "reports").iterdir()) == []
-    (workbook / "reports" / "half").mkdir()
-    assert CliRunner().invoke(main, ["evaluate", "--checkpoint", str(small_run), "--name", "half"]).exit_code == 130
-    assert [p.name for p in (workbook / "reports").rglob("*")] == ["half"]
 
 
 # ------------------------------------------------------------------------------------------------------- notebooks alone
