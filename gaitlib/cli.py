@@ -365,10 +365,13 @@ def runs(words):
     width = max(len(run.name) for run in chosen)
     click.echo(f"{'run':{width}}  {'started':16}  {'protocol':10}  seed  validation  rank-1  {'size':>10}")
     for run in chosen:
-        shares = ["     –" if share is None else f"{share:6.1%}" for share in (run.validation, run.rank1)]
+        if run.problem:
+            click.echo(f"{run.name:{width}}  {run.problem}")
+            continue
+        shares = ["     –" if share is None else f"{share:6.1%}" for share in (run.validation, run.rank1())]
         started = run.provenance.get("start", "not finished")[:16].replace("T", " ")
         click.echo(
-            f"{run.name:{width}}  {started:16}  {run.config.get('protocol', ''):10}  {run.config.get('seed', ''):4}  "
+            f"{run.name:{width}}  {started:16}  {run.content.get('protocol', ''):10}  {run.content.get('seed', ''):4}  "
             f"{shares[0]:>10}  {shares[1]}  {megabytes(size(run.folder)):>10}"
         )
     cache = Path("cache")

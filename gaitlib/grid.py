@@ -507,7 +507,7 @@ def _work(grid: Grid, folder: Path, pool: _Machine | _Cluster, show: Callable, w
         pool.stop()
         raise Interrupted("Stopped; the same command with --resume does what is missing.") from None
     finally:
-        from gaitlib.reports.grid import write_report  # slow to import, and each point is a process
+        from gaitlib.reports.compare import write_report  # slow to import, and each point is a process
 
         write_report(folder, found.values())
     show(list(found.values()), 0.0)

@@ -6,64 +6,21 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from gaitlib import InputError
-from gaitlib.reports.run import flat
+from gaitlib.reports.run import Run, flat
 
 _STAGE = re.compile(r"[a-z]+-[0-9a-f]{16}(\.partial)?")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder. name: as seen from reports/; metrics, provenance: the content of those files, empty where there is none."""
-
-    folder: Path
-    name: str
-    config: dict
-    metrics: dict
-    provenance: dict
-    validation: float | None
-
-    @property
-    def rank1(self) -> float | None:
-        """Mean cross-view rank-1 of the test people, a share."""
-        return (self.metrics.get("rank1") or {}).get("mean")
-
-    @property
-    def is_finished(self) -> bool:
-        return (self.folder / "index.html").is_file()
-
-    def matches(self, words: Iterable[str]) -> bool:
-        """Whether it fits all of the words: key=value of its configuration, or a part of its name, in which * and ? may stand."""
-        settings = {key: str(value).lower() for key, value in flat(self.config)}
-        for word in words:
-            key, equals, value = word.partition("=")
-            if equals and settings.get(key) != value.lower():
-                return False
-            if not equals and not fnmatch(self.name, f"*{word}*"):
-                return False
-        return True
 
 
 def find_runs(reports: str | Path = "reports") -> list[Run]:
     """All runs in a folder and in the grids in it, by name."""
     reports = Path(reports)
-    found = []
-    for path in sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")]):
-        folder = path.parent
-        found.append(
-            Run(
-                folder, folder.relative_to(reports).as_posix(), _read_yaml(path),
-                read_json(folder / "metrics.json"), read_json(folder / "provenance.json"), best_validation(folder),
-            )
-        )  # fmt: skip
-    return found
+    found = sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")])
+    return [Run(path.parent, path.parent.relative_to(reports).as_posix()) for path in found]
 
 
 def read_json(path: Path) -> dict:
@@ -73,16 +30,6 @@ def read_json(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _read_yaml(path: Path) -> dict:
-    """Likewise: a damaged folder is listed with what can be read, and does not keep the others from being listed."""
-    from gaitlib.config import read_yaml
-
-    try:
-        return read_yaml(path)
-    except InputError:
-        return {}
 
 
 def best_validation(run: Path) -> float | None:
@@ -115,9 +62,9 @@ def what_can_go(reports: str | Path, cache: str | Path, *, keep_best: bool) -> l
     going = [path for path in sorted(Path(cache).glob("*")) if _STAGE.fullmatch(path.name) and not _is_being_made(path)]
     if keep_best:
         best: dict[tuple, Run] = {}
-        runs = [run for run in find_runs(reports) if run.is_finished and run.validation is not None]
+        runs = [run for run in find_runs(reports) if not run.problem and run.is_finished and run.validation is not None]
         for run in runs:
-            kind = run.config.get("protocol"), run.provenance.get("data_fingerprint")
+            kind = run.content.get("protocol"), run.provenance.get("data_fingerprint")
             best[kind] = max(best.get(kind, run), run, key=lambda r: r.validation)
         kept = {run.folder for run in best.values()}
         lesser = [run.folder / "checkpoint" for run in runs if run.folder not in kept]

@@ -25,11 +25,10 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from gaitlib import InputError
 from gaitlib.files import replacing
-from gaitlib.reports.headline import headline, people, totals
 from gaitlib.reports.run import flat
-from gaitlib.rounding import percent
+from gaitlib.reports.tables import UNIT, bars, headline, overview, sentence, totals
+from gaitlib.rounding import with_interval
 
-_THIN = "\u202f"  # narrow no-break space, between a number and %
 _SVG_TYPE, _WIDGET = "image/svg+xml", "application/vnd.jupyter.widget-view+json"
 #: A line that a progress bar left behind: "40%|####   | 2/5 [00:01<00:02, 1.9it/s]".
 _PROGRESS = re.compile(r"\d+%\s*\||\d+(it|s/it|\w*it/s)?\s*\[\d+:\d+(<|,)|it/s\]?|s/it\]?")
@@ -89,11 +88,11 @@ def write_index(
     exchange = [anchor for chapter, anchor in players if chapter.players[anchor]]
     text = template("index.html.j2").render(
         name=folder.resolve().name,
-        sentence=_sentence(metrics),
+        sentence=sentence(metrics),
         people=str((provenance.get("protocol") or {}).get("summary", "")),
-        rows=headline(metrics),
-        counted=list(dict.fromkeys(key for row in headline(metrics) for key in row.counts)),
-        totals={**totals(metrics), **({"iterations": metrics["iterations"]} if metrics.get("iterations") else {})},
+        headline=headline(metrics),
+        bars=bars(metrics),
+        totals=totals(metrics),
         files={name: text for name, text in FILES.items() if (folder / name).is_file()},
         chapters=read,
         player=(exchange or [anchor for _, anchor in players] or [None])[0],
@@ -114,35 +113,10 @@ def write_index(
 def write_overview(path: str | Path, runs: Iterable[tuple], grids: Iterable[str]) -> None:
     """Write the page over all runs of a folder.
 
-    runs: pairs of a `gaitlib.runs.Run` and its size as text. grids: names of the folders that hold the report of a grid.
+    runs: pairs of a `gaitlib.reports.run.Run` and its size as text. grids: names of the folders that hold the report of a grid.
     """
-    path = Path(path)
-    kinds: dict[str, list] = {}
-    for run, size in runs:
-        kinds.setdefault(str(run.config.get("protocol", "")), []).append((run, size))
-    for listed in kinds.values():
-        listed.sort(key=lambda pair: -(pair[0].rank1 if pair[0].rank1 is not None else -1))
-    write_page(path, template("runs.html.j2").render(kinds=kinds, grids=[(name, quote(name)) for name in grids], quote=quote))
-
-
-# --------------------------------------------------------------------------------------------------------- the headline
-
-
-def _sentence(metrics: Mapping) -> str:
-    """Who was recognized how well, in one sentence."""
-    rows = [row for row in headline(metrics) if row.rank1 is not None]
-    if not rows:
-        return "Nobody was recognized in this run: it measured no rank-1."
-    count = people(metrics)
-    shown = [row for row in rows if row.name != "mean"] or rows
-    found = ", ".join(_percent(row.rank1, row.name) + _interval(row, 0) for row in shown)
-    sentence = f"Cross-view rank-1{f' of {count} unseen people' if count else ''}: {found}"
-    baselines = [row.baseline for row in shown if row.baseline is not None]
-    if baselines:
-        low, high = min(baselines), max(baselines)
-        spread = _percent(low) if percent(low) == percent(high) else f"{percent(low)} to {_percent(high)}"
-        sentence += f"; the hand-made baseline reaches {spread}"
-    return f"{sentence}."
+    grids = [(name, quote(name)) for name in grids]
+    write_page(Path(path), template("runs.html.j2").render(tables=overview(runs), grids=grids))
 
 
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
@@ -152,16 +126,6 @@ def _moving_picture(folder: Path) -> tuple[str, str] | None:
         return None
     title = re.search(r"<title>(.*?)</title>", (folder / MOVING).read_text("utf-8", "replace"), re.DOTALL)
     return address, unescape(title[1]) if title else "Walking skeletons"
-
-
-def _percent(share: float | None, name: str = "") -> str:
-    return "–" if share is None else f"{name}\u00a0{percent(share)}{_THIN}%".strip()
-
-
-def _interval(row, digits: int = 1) -> str:
-    if row.low is None or row.high is None:
-        return ""
-    return f"\u00a0[{percent(row.low, digits)},\u00a0{percent(row.high, digits)}]"
 
 
 # ------------------------------------------------------------------------------------------------------------- chapters
@@ -528,7 +492,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "interval": lambda row: _interval(row).strip() or "–", "plain": _plain}
+    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=UNIT)}
+    environment.globals["unit"] = UNIT
     environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text("utf-8"))
     return environment
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gaitlib import InputError
 from gaitlib.config import Config, config_folder, read_yaml, resolve
@@ -19,40 +20,49 @@ from gaitlib.files import Unreadable, opened, read_json
 
 #: The files of a finished run that others read.
 FILES = ("config.yaml", "metrics.json", "provenance.json", "embeddings.npz")
-_Shares = dict[str, float | None]
+_Share = Annotated[float, Field(ge=0, le=1)] | None
+_Shares = dict[str, _Share]
+_Ends = dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
+_Count = Annotated[int, Field(ge=0, le=10**15)]  # whatever is counted here
 
 
-class _Baseline(BaseModel):
+class _Facts(BaseModel):
+    model_config = ConfigDict(strict=True)  # more may stand there, but no text for a number
+
+
+class _Baseline(_Facts):
     rank1: _Shares = {}
     rank1_same_view: _Shares = {}
-    ci95: dict[str, list[float | None]] = {}
+    ci95: _Ends = {}
 
 
-class _Metrics(BaseModel):
-    """What other programs rely on in metrics.json; more may stand there."""
+class _Metrics(_Facts):
+    """What other programs rely on in metrics.json."""
 
-    model_config = ConfigDict(strict=True)
     rank1: _Shares = {}
     rank1_same_view: _Shares = {}
-    ci95: dict[str, list[float | None]] = {}
+    ci95: _Ends = {}
     map: _Shares = {}
     eer: _Shares = {}
-    counts: dict[str, int | dict[str, int]] = {}
-    iterations: int | None = None
+    counts: dict[str, _Count | dict[str, _Count]] = {}
+    iterations: _Count | None = None
     baseline: _Baseline = _Baseline()
 
 
-class _Provenance(BaseModel):
+class _Hardware(_Facts):
+    threads: _Count | None = None
+
+
+class _Provenance(_Facts):
     """Likewise in provenance.json."""
 
-    model_config = ConfigDict(strict=True)
     commit: str | None = None
     data_fingerprint: str = ""
     config_fingerprint: str = ""
     protocol: dict = {}
     start: str = ""
-    stage_seconds: dict[str, float] = {}
-    hardware: dict = {}
+    stage_seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]] = {}
+    hardware: _Hardware = _Hardware()
     versions: dict = {}
 
 
@@ -115,7 +125,7 @@ class Run:
         """What provenance.json says; {} where there is none yet."""
         return self._facts("provenance.json", _Provenance)
 
-    def _facts(self, name: str, shape: type[BaseModel]) -> dict:
+    def _facts(self, name: str, shape: type[_Facts]) -> dict:
         path = self.folder / name
         try:
             content = read_json(path)
@@ -159,10 +169,21 @@ class Run:
         return share if share is not None and math.isfinite(share) else None
 
     @property
+    def seed(self) -> object:
+        """What its random numbers began from; runs that differ in it alone count as one."""
+        return self.content.get("seed")
+
+    @property
     def seconds(self) -> float | None:
         """What all of its stages took; None before it was complete."""
         taken = self.provenance.get("stage_seconds")
         return sum(taken.values()) if taken else None
+
+    @property
+    def core_hours(self) -> float | None:
+        """The same times the threads of torch; None where one of the two is not known."""
+        threads = self.provenance.get("hardware", {}).get("threads")
+        return None if self.seconds is None or threads is None else self.seconds * threads / 3600
 
     @property
     def data(self) -> str:
@@ -173,7 +194,12 @@ class Run:
     def protocol(self) -> Protocol:
         """The protocol it was made by; its file may have changed since."""
         known = self.provenance.get("protocol")
-        return Protocol(**known) if known else Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        if not known:
+            return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        try:
+            return Protocol(**known)
+        except TypeError:
+            raise Unreadable(self.folder / "provenance.json", "its protocol is none of this version") from None
 
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from gaitlib import InputError, Interrupted, experiment
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
-from gaitlib.evaluation.results import with_interval
 from gaitlib.experiment import CHAPTERS, StageFailed, run_experiment, run_notebooks
+from gaitlib.rounding import with_interval
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PROBE_SETS = {"NM", "BG", "CL"}

@@ -152,10 +152,12 @@ def test_text_is_never_a_formula(write, hostile):
         assert not str(cell.value if cell.data_type == "s" else "").lstrip().startswith(("=", "+", "-", "@"))
 
 
+SHEET = openpyxl.Workbook().active
+
+
 @given(st.text())
 def test_any_text_can_be_stored(text):
-    safe = excel.safe_text(text)
-    sheet = openpyxl.Workbook().active
+    safe, sheet = excel.safe_text(text), SHEET
     sheet["A1"] = safe
     assert sheet["A1"].data_type != "f"
     assert "\x00" not in safe
