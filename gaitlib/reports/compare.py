@@ -12,6 +12,7 @@ from urllib.parse import quote
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from scipy import stats
@@ -26,17 +27,18 @@ from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import template, write_page
 from gaitlib.reports.run import Run, flat
 from gaitlib.reports.tables import ENDS, UNIT, Table, frame_of
-from gaitlib.rounding import percent, with_interval
+from gaitlib.rounding import with_interval
 
 _UNKNOWN = [math.nan] * 3
+_OTHERS = {"rank1_same_view": "same-view rank-1", "map": "mAP", "eer": "EER"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A run with where it stands. labels: what tells it from the others: axis of a grid -> value."""
+    """A run with where it stands."""
 
     run: Run
-    labels: Mapping[str, str]
+    seed: object
     state: str = "done"
     validation: float | None = None
     error: str = ""
@@ -49,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in the seed only, as one. labels: as of a point, without the seed."""
+    """Runs that differ in the seed only, as one. labels: what tells it from the others: axis of a grid -> value."""
 
     name: str
     labels: Mapping[str, str]
@@ -62,27 +64,27 @@ class Setting:
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
         name = ", ".join(run.name for run in runs)
-        return cls(name, {"runs": name}, [Point(run, {}, validation=run.validation) for run in runs])
+        return cls(name, {"runs": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
     @property
     def runs(self) -> list[Run]:
         """Those that are done."""
         return [point.run for point in self.points if point.is_done]
 
-    def rank1(self, probe_set: str = "mean") -> dict[object, float]:
-        """Seed -> cross-view rank-1 of a probe set, a share; of the runs that measured it."""
-        found = {run.seed: run.rank1(probe_set) for run in self.runs}
+    def shares(self, probe_set: str = "mean", measure: str = "rank1") -> dict[object, float]:
+        """Seed -> a measure of metrics.json of a probe set, a share; of the runs that took it."""
+        found = {run.seed: run.metrics.get(measure, {}).get(probe_set) for run in self.runs}
         return {seed: share for seed, share in found.items() if share is not None}
 
-    def mean(self, probe_set: str = "mean") -> list[float]:
-        """Rank-1 as the mean over seeds with its interval; no share is beyond 0 and 1."""
-        value, low, high = seed_mean(self.rank1(probe_set).values())
+    def mean(self, probe_set: str = "mean", measure: str = "rank1") -> list[float]:
+        """A measure as the mean over seeds with its interval; no share is beyond 0 and 1."""
+        value, low, high = seed_mean(self.shares(probe_set, measure).values())
         return [value, float(np.maximum(low, 0)), float(np.minimum(high, 1))]
 
     @property
-    def validation(self) -> list[float]:
-        """The same of the best looks at the validation people, which choose checkpoints."""
-        return seed_mean(point.validation for point in self.points if point.is_done and point.validation is not None)
+    def validation(self) -> float:
+        """The mean over seeds of the best looks at the validation people, which choose checkpoints; NaN where there was none."""
+        return seed_mean(point.validation for point in self.points if point.is_done and point.validation is not None)[0]
 
     @property
     def core_hours(self) -> float:
@@ -158,7 +160,7 @@ def over_people(setting: Setting, baseline: Setting) -> dict[str, list[float]]:
 def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[float]]:
     """By how much mean rank-1 is better in the seeds that both have: with its interval over seeds, which are paired, and over
     people; NaN where the two cannot be compared."""
-    mine, theirs = setting.rank1(), baseline.rank1()
+    mine, theirs = setting.shares(), baseline.shares()
     seeds = [seed for seed in mine if seed in theirs]
     pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
     over_seeds = _UNKNOWN
@@ -174,8 +176,8 @@ def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[
 
 def best_setting(settings: list[Setting]) -> Setting | None:
     """The one whose mean on the validation people is highest: test people choose nothing."""
-    measured = [setting for setting in settings if not math.isnan(setting.validation[0])]
-    return max(measured, key=lambda s: s.validation[0]) if len(measured) > 1 else None
+    measured = [setting for setting in settings if not math.isnan(setting.validation)]
+    return max(measured, key=lambda s: s.validation) if len(measured) > 1 else None
 
 
 def probe_sets(settings: list[Setting]) -> list[str]:
@@ -187,12 +189,13 @@ def probe_sets(settings: list[Setting]) -> list[str]:
 # --------------------------------------------------------------------------------------------------------------- tables
 
 _SETTINGS = (
-    "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which say how much the seed matters (Student's t; "
-    "one seed has none). Differences to the baseline are paired by seed; their interval over people is a bootstrap of those whom "
-    "both recognized, all seeds together, and says how much the choice of people matters. Bold: the interval leaves out zero. The "
-    "best setting is chosen by the validation people, who are held out of the training people; test people choose nothing. "
-    "Core-hours are the time of the notebooks times the threads of torch, without attempts that were stopped; a stage that "
-    "several runs share is counted where it was made, and where a run waited for it."
+    "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which say how much the seed matters (Student's "
+    "t; one seed has none); so are the means of the probe sets of other measures. Differences to the baseline are paired by "
+    "seed; their interval over people is a bootstrap of those whom both recognized, all seeds together, and says how much the "
+    "choice of people matters. Bold: the interval leaves out zero. The best setting is chosen by the validation people, who "
+    "are held out of the training people; test people choose nothing. Core-hours are the time of the notebooks times the "
+    "threads of torch, without attempts that were stopped; a stage that several runs share is counted where it was made, and "
+    "where a run waited for it."
 )
 _DIFFERENCES = (
     "Of {} people, who are the same in all runs. The intervals of a difference draw the same people again for both runs, which "
@@ -206,17 +209,17 @@ def settings_table(settings: list[Setting], baseline: Setting | None, title: str
     sets, best, rows = probe_sets(settings), best_setting(settings), []
     for s in settings:
         roles = [role for role, other in (("baseline", baseline), ("best on validation people", best)) if s is other]
-        seeds, people = differences(s, baseline) if baseline and s is not baseline else (_UNKNOWN, _UNKNOWN)
-        rank1 = [end for probe_set in sets for end in s.mean(probe_set)]
-        rows.append([*s.labels.values(), ", ".join(roles), f"{len(s.runs)} of {len(s.points)}", s.validation[0], *rank1])
-        rows[-1] += [*seeds, *people, s.core_hours]
-    axes = [axis.rpartition(".")[2] for axis in settings[0].labels]
+        gains = differences(s, baseline) if baseline and s is not baseline else (_UNKNOWN, _UNKNOWN)
+        triples = [*(s.mean(probe_set) for probe_set in sets), *gains]
+        others = [s.mean(measure=measure)[0] for measure in _OTHERS]
+        texts = [*s.labels.values(), ", ".join(roles), f"{len(s.runs)} of {len(s.points)}"]
+        rows.append([*texts, s.validation, *(end for triple in triples for end in triple), *others, s.core_hours])
     gains = ["difference over seeds", "difference over people"]
-    numbers = ["validation rank-1", *(name for s in sets for name in (f"{s} rank-1", *ENDS))]
-    numbers += [name for gain in gains for name in (gain, *ENDS)]
-    frame = frame_of(rows, [*axes, "role", "seeds"], [*numbers, "core-hours"])
-    commits = {run.provenance.get("commit") for s in settings for run in s.runs}
-    note = _SETTINGS + (f" These runs were made by {len(commits)} different commits of the code." if len(commits) > 1 else "")
+    triples = [name for value in (*(f"{name} rank-1" for name in sets), *gains) for name in (value, *ENDS)]
+    axes = [axis.rpartition(".")[2] for axis in settings[0].labels]
+    frame = frame_of(rows, [*axes, "role", "seeds"], ["validation rank-1", *triples, *_OTHERS.values(), "core-hours"])
+    commits = len({run.provenance.get("commit") for s in settings for run in s.runs})
+    note = _SETTINGS + (f" These runs were made by {commits} different commits of the code." if commits > 1 else "")
     return Table("Settings", title, note, frame, {"core-hours": "hours", **dict.fromkeys(gains, "points")})
 
 
@@ -228,18 +231,31 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
             run = point.run
             rank1 = [run.rank1(name) if point.is_done else None for name in sets]
             state = f"{point.state}: {point.error}" if point.error else point.state
-            iterations = run.metrics.get("iterations") if point.is_done else None
-            seed = point.labels.get("seed", run.seed if point.is_done else "")
-            rows.append([run.name, state, *s.labels.values(), seed, point.validation, *rank1, iterations])
-            rows[-1].append(run.core_hours if point.is_done else None)
+            took = [run.metrics.get("iterations"), run.core_hours] if point.is_done else [None, None]
+            rows.append([run.name, state, *s.labels.values(), point.seed, point.validation, *rank1, *took])
             if point.is_done and run.is_finished:
                 links[run.name] = quote(os.path.relpath(run.folder, folder).replace(os.sep, "/")) + "/index.html"
     texts = ["run", "state", *(axis.rpartition(".")[2] for axis in axes), "seed"]
     numbers = ["validation rank-1", *(f"{name} rank-1" for name in sets), "iterations", "core-hours"]
-    frame = frame_of(rows, texts, numbers)
-    shares = frame["mean rank-1"].dropna()
-    shaded = {"mean rank-1": (shares.min(), shares.max())} if len(shares) else {}
-    return Table("Runs", "Runs", "", frame, {"iterations": "count", "core-hours": "hours"}, shaded, links)
+    shares = [share for s in settings for share in s.shares().values()]
+    shaded = {"mean rank-1": (min(shares), max(shares))} if shares else {}
+    formats = {"iterations": "count", "core-hours": "hours"}
+    return Table("Runs", "Runs", "", frame_of(rows, texts, numbers), formats, shaded, links)
+
+
+def people_table(settings: list[Setting], found: Mapping[str, Mapping[str, list[float]]]) -> Table:
+    """A row a setting and probe set: rank-1 and what `over_people` found, with their intervals over people."""
+    first, rows = settings[0], []
+    config = first.runs[0].config
+    for s in settings:
+        means = with_mean({name: matrix.mean() for name, matrix in s.matrices.items()})
+        ends = rank_intervals(s.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
+        gains = found.get(s.name, dict.fromkeys(means, _UNKNOWN))
+        rows += [[s.name, name, mean, *ends[name], *gains[name]] for name, mean in means.items()]
+    gain = f"points above {first.name}"
+    frame = frame_of(rows, ["runs", "probe set"], ["cross-view rank-1", *ENDS, gain, *ENDS])
+    note = _DIFFERENCES.format(len(next(iter(first.matrices.values())).people))
+    return Table("People", "Cross-view rank-1 with 95 % intervals over people", note, frame, {gain: "points"})
 
 
 def _differing(title: str, names: list[str], columns: list[Mapping]) -> Table:
@@ -247,8 +263,7 @@ def _differing(title: str, names: list[str], columns: list[Mapping]) -> Table:
     columns = [dict(flat(column)) for column in columns]
     keys = dict.fromkeys(key for column in columns for key in column)
     rows = [[key, *(str(column.get(key, "–")) for column in columns)] for key in keys]
-    note = "" if any(len(set(row[1:])) > 1 for row in rows) else "Nothing."
-    return Table(title, title, note, frame_of([row for row in rows if len(set(row[1:])) > 1], ["Key", *names], []))
+    return Table(title, title, "", frame_of([row for row in rows if len(set(row[1:])) > 1], ["Key", *names], []))
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
@@ -288,10 +303,10 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     firsts = [setting.runs[0] for setting in settings]
     facts = [{k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")} for run in firsts]
     found = {setting.name: over_people(setting, settings[0]) for setting in settings[1:]}
-    ranks = _ranks(settings)
+    people = people_table(settings, found)
     sections = {
-        "Differences": [_gains(settings[0], found), ranks],
-        "Curves": _curves(settings, ranks),
+        "Differences": [people],
+        "Curves": _curves(settings, people),
         "Over seeds": [settings_table(settings, settings[0], "")],
         "Settings": [_differing("What was set differently", names, [run.config.model_dump(mode="json") for run in firsts])],
         "Provenance": [_differing("What differs in how the runs were made", names, facts)],
@@ -301,36 +316,11 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     return out / "index.html"
 
 
-def _gains(first: Setting, found: Mapping[str, Mapping[str, list[float]]]) -> Table:
-    """What `over_people` found of each setting, a row each."""
-    sets = [*first.matrices, "mean"]
-    rows = [[name, *(number for probe_set in sets for number in gain[probe_set])] for name, gain in found.items()]
-    frame = frame_of(rows, ["runs"], [name for probe_set in sets for name in (probe_set, *ENDS)])
-    note = _DIFFERENCES.format(len(first.matrices[sets[0]].people))
-    title = f"Cross-view rank-1 minus that of {first.name}, points"
-    return Table("Differences", title, note, frame, dict.fromkeys(sets, "points"))
-
-
-def _ranks(settings: list[Setting]) -> Table:
-    """Rank-1 with intervals over people, and other measures, a row a setting."""
-    config, rows = settings[0].runs[0].config, []
-    for s in settings:
-        means = with_mean({name: matrix.mean() for name, matrix in s.matrices.items()})
-        ends = rank_intervals(s.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
-        rows.append([s.name, *(number for name in means for number in (means[name], *ends[name]))])
-        for key in ("rank1_same_view", "map", "eer"):
-            rows[-1].append(seed_mean(share for run in s.runs if (share := run.metrics.get(key, {}).get("mean")) is not None)[0])
-    numbers = [name for probe_set in (*settings[0].matrices, "mean") for name in (probe_set, *ENDS)]
-    frame = frame_of(rows, ["runs"], [*numbers, "same view", "mAP", "EER"])
-    return Table("Rank-1", "Cross-view rank-1, and the means of the probe sets of other measures", "", frame)
-
-
-def _curves(settings: list[Setting], ranks: Table) -> list[Figure]:
+def _curves(settings: list[Setting], people: Table) -> list[Figure]:
     """Bars of rank-1, the first ranks, and rank-1 of the validation people during training, where there was one."""
-    sets = [*settings[0].matrices, "mean"]
-    bars = [[name, row[0], *row[1 + 3 * i : 4 + 3 * i]] for i, name in enumerate(sets) for row in ranks.frame.values.tolist()]
+    bars = people.frame.iloc[:, :5].set_axis(["arm", "condition", "rank1", "low", "high"], axis=1)
     curves = {s.name: np.mean([matrix.curve() for matrix in s.matrices.values()], 0) for s in settings}
-    drawn = [figures.rank1_bars(pd.DataFrame(bars, columns=["condition", "arm", "rank1", "low", "high"])), figures.cmc(curves)]
+    drawn = [figures.rank1_bars(bars), figures.cmc(curves)]
     if histories := {s.name: s.runs[0].history for s in settings if s.runs[0].validation is not None}:
         drawn.append(figures.validation_curves(histories))
     return drawn
@@ -360,7 +350,7 @@ def read_settings(folder: Path, grid: Mapping, found: Iterable) -> tuple[list[Se
         labels = {axis: label for axis, label in point["labels"].items() if axis != "seed"}
         title = ", ".join(f"{axis.rpartition('.')[2]} {label}" for axis, label in labels.items()) or "all seeds"
         setting = settings.setdefault(tuple(labels.values()), Setting(title, labels, []))
-        setting.points.append(Point(run, point["labels"], state, status.validation, error))
+        setting.points.append(Point(run, point["labels"].get("seed", ""), state, status.validation, error))
     return list(settings.values()), next((s for s in settings.values() if s.labels == grid["baseline"]), None)
 
 
@@ -374,38 +364,30 @@ def write_report(folder: Path, found: Iterable) -> None:
     write_tables(folder / "grid.xlsx", f"Grid {folder.name}", [numbers, runs])
     best = best_setting(settings)
     bars = [
-        {"name": f"{s.name}{' ★' if s is best else ''}", "marks": s.rank1().values(), "baseline": math.nan}
+        {"name": f"{s.name}{' ★' if s is best else ''}", "marks": s.shares().values(), "baseline": math.nan, "is_best": s is best}
         | dict(zip(("value", "low", "high"), s.mean(), strict=True))
-        for s in settings if s.rank1()
+        for s in settings if s.shares()
     ]  # fmt: skip
+    done, asked = sum(len(s.runs) for s in settings), sum(len(s.points) for s in settings)
+    lead, shown, gain = f"{done} of {asked} runs are done.", numbers.texts(UNIT), "difference over seeds"
+    if best:
+        row = shown.iloc[settings.index(best)]
+        lead += f" Chosen on validation people, the best is {best.name}: rank-1 {row['mean rank-1']}"
+        lead += "." if row[gain] == "–" else f", {row[gain]} points against {baseline.name}."
+    elif bars:
+        lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
     sections = {
         "Settings": _pictures(grid["axes"], settings),
         "In numbers": [replace(numbers, title="")],
         "Runs": [replace(runs, title="")],
     }
-    _write(folder, "Grid of gait recognition runs", folder.name, _lead(settings, baseline), sections, bars)
-
-
-def _lead(settings: list[Setting], baseline: Setting | None) -> str:
-    """What a grid found, in a sentence or two."""
-    points, best = [point for s in settings for point in s.points], best_setting(settings)
-    done = sum(point.is_done for point in points)
-    said = f"{done} of {len(points)} runs are done."
-    if best:
-        said += f" Chosen on validation people, the best is {best.name}: rank-1 {with_interval(*best.mean(), unit=UNIT)}"
-        gain = differences(best, baseline)[0] if baseline and best is not baseline else _UNKNOWN
-        if not math.isnan(gain[0]):
-            said += f", {with_interval(*gain, sign='+')} points against {baseline.name}"
-        said += "."
-    elif settings[0].rank1():
-        said += f" Rank-1 {with_interval(*settings[0].mean(), unit=UNIT)} over {len(settings[0].rank1())} seeds."
-    return said
+    _write(folder, "Grid of gait recognition runs", folder.name, lead, sections, bars)
 
 
 def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
     """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
     varied = [axis for axis, labels in axes.items() if axis != "seed" and len(labels) > 1]
-    measured = [s for s in settings if s.rank1()]
+    measured = [s for s in settings if s.shares()]
     if not measured:
         return []
     if len(varied) == 1 and len(axes[varied[0]]) > 2 and all(_is_number(label) for label in axes[varied[0]]):
@@ -444,15 +426,10 @@ def heat_map(down: str, across: str, means: pd.DataFrame) -> Figure:
     """Mean rank-1 over two axes, colored from the lowest to the highest. means: shares, NaN where there is none."""
     with mpl.style.context(figures.STYLE):
         fig = Figure(figsize=(max(5, 1.3 * means.shape[1] + 2.5), max(2.5, 0.6 * len(means) + 1.6)))
-        ax = fig.add_subplot()
-        ax.imshow(means, cmap="Blues", aspect="auto", vmin=means.min().min() - 0.02, vmax=means.max().max() + 0.1)
-        for (y, x), share in np.ndenumerate(means.to_numpy()):
-            ax.text(x, y, "–" if math.isnan(share) else f"{percent(share)} %", ha="center", va="center", color=figures.INK)
-        ax.set_xticks(range(means.shape[1]), means.columns)
-        ax.set_yticks(range(len(means)), means.index)
+        ax = sns.heatmap(
+            100 * means, ax=fig.add_subplot(), annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "rank-1 (%)"}
+        )
         ax.set_xlabel(across)
         ax.set_ylabel(down)
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
     said = "; ".join(f"{row}, {column}: {with_interval(share, unit=' %')}" for (row, column), share in means.stack().items())
     return figures.alt(fig, f"Mean rank-1 over seeds, {down} down, {across} across: {said}.")

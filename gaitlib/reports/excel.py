@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from itertools import cycle, groupby
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ _HEAD_FILL = PatternFill("solid", fgColor="E9EDF1")
 _DIAGONAL_FILL = PatternFill("solid", fgColor="D0D4D9")
 _LINE = Side(style="thin", color="C3C9D0")
 _STRONG = Side(style="medium", color="59636F")
+_WRAPPED = Alignment(horizontal="left", vertical="top", wrap_text=True)
 
 
 def write_results(
@@ -120,31 +121,28 @@ def _width(table: Table, column: int, is_text: bool) -> float:
 
 def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) -> int:
     """Title, note, header and rows from a cell on; returns the row of the header."""
-    _write_text(sheet.cell(top, left), table.title, _TITLE if top == 1 else _BOLD)
+    _write(sheet.cell(top, left), table.title, _TITLE if top == 1 else _BOLD)
     if table.note:
         _write_note(sheet, top + 1, table.note)
     header = top + (3 if table.note else 2 if top == 1 else 1)
     if not len(table.frame):
         return header
-    kinds = table.kinds
-    for c, (name, kind) in enumerate(zip(table.frame.columns, kinds, strict=True), left):
-        _head_cell(sheet.cell(header, c), name, "left" if kind == "text" else "right")
-        sheet.cell(header, c).border = Border(bottom=_STRONG)
+    for c, (name, kind) in enumerate(zip(table.frame.columns, table.kinds, strict=True), left):
+        _head_cell(sheet.cell(header, c), name, "left" if kind == "text" else "right", _STRONG)
+        for r, value in enumerate(table.frame.iloc[:, c - left], header + 1):
+            cell, is_mean = sheet.cell(r, c), table.frame.iloc[r - header - 1, 0] == "mean"
+            missing = "" if kind == "count" else "Not measured."
+            _write(cell, value, _BOLD if c == left or is_mean else _TEXT, _FORMATS[kind], missing)
+            cell.border = Border(top=_STRONG if is_mean else None, bottom=_LINE)
+            if kind == "text":
+                cell.alignment = _WRAPPED
+            if c == left and value in table.links:
+                cell.hyperlink = table.links[value]
         if name in table.shaded:
-            where = f"{get_column_letter(c)}{header + 1}:{get_column_letter(c)}{header + len(table.frame)}"
+            column = get_column_letter(c)
+            where = f"{column}{header + 1}:{column}{header + len(table.frame)}"
             sheet.conditional_formatting.add(where, _color_scale(*table.shaded[name]))
     sheet.row_dimensions[header].height = 34  # for two lines
-    for r, row in enumerate(table.frame.itertuples(index=False, name=None), header + 1):
-        is_mean = row[0] == "mean"
-        for c, (value, kind) in enumerate(zip(row, kinds, strict=True), left):
-            cell, font = sheet.cell(r, c), _BOLD if c == left or is_mean else _TEXT
-            if kind == "text":
-                _write_value(cell, value, font)
-            else:
-                _write_number(cell, value, _FORMATS[kind], font, "" if kind == "count" else "Not measured.")
-            cell.border = Border(top=_STRONG if is_mean else None, bottom=_LINE)
-        if row[0] in table.links:
-            sheet.cell(r, left).hyperlink = table.links[row[0]]
     return header
 
 
@@ -155,8 +153,8 @@ def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
     sheet = _add(book, table)
     counted = tables.totals(metrics)
     for r, (name, number) in enumerate(counted.items(), 6 + len(table.frame)):
-        _write_text(sheet.cell(r, 1), name, _TEXT)
-        _write_number(sheet.cell(r, 2), number, "#,##0", _TEXT)
+        _write(sheet.cell(r, 1), name)
+        _write(sheet.cell(r, 2), number, number_format="#,##0")
     if len(table.frame):
         sheet.add_chart(_bars(sheet, table), f"A{7 + len(table.frame) + len(counted)}")
 
@@ -217,101 +215,74 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
     views = len(matrix.gallery_views)
     for c, width in enumerate([18] + [max(10, 60 / views)] * views + [16], 1):
         sheet.column_dimensions[get_column_letter(c)].width = width
-    _write_text(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
-    _write_note(
-        sheet,
-        2,
+    _write(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
+    note = (
         "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
-        "scale. Colors run from 0 % (white) to 100 % (blue) on every sheet.",
+        "scale. Colors run from 0 % (white) to 100 % (blue) on every sheet."
     )
-    r = _matrix_block(sheet, 4, "Rank-1", matrix, matrix.cells())
-    r = _margins(sheet, r, matrix)
+    _write_note(sheet, 2, note)
+    r = _matrix_block(sheet, 4, "Rank-1", matrix)
     if baseline is not None:
-        r = _matrix_block(sheet, r + 1, "Rank-1 of the hand-made baseline", baseline, baseline.cells())
-        r = _margins(sheet, r, baseline)
+        r = _matrix_block(sheet, r + 1, "Rank-1 of the hand-made baseline", baseline)
     if len(np.unique(matrix.counts)) == 1:
         r += 1
-        _write_text(sheet.cell(r, 1), "Number of probes", _BOLD)
-        _write_text(sheet.cell(r, 2), f"{matrix.counts.flat[0]:,} in every cell", _TEXT)
+        _write(sheet.cell(r, 1), "Number of probes", _BOLD)
+        _write(sheet.cell(r, 2), f"{matrix.counts.flat[0]:,} in every cell")
     else:
-        r = _matrix_block(sheet, r + 1, "Number of probes", matrix, matrix.counts) + 2
+        r = _matrix_block(sheet, r + 1, "Number of probes", matrix, counts=True)
     if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
         _write_note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
     _page_setup(sheet)
 
 
-def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, values: np.ndarray) -> int:
-    """Shares or counts, [probe views, gallery views], the title in row `top`; returns the row of the last probe view."""
-    views, columns, are_shares = matrix.probe_views, matrix.gallery_views, values.dtype.kind == "f"
-    _write_text(sheet.cell(top, 1), title, _BOLD)
-    _write_text(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
-    for c, name in enumerate(["probe view ↓", *columns], 1):
-        _head_cell(sheet.cell(top + 2, c), name, "right" if c > 1 else "left")
-        sheet.cell(top + 2, c).border = Border(bottom=_STRONG)
-    shaded = []  # ranges for the color scale
-    for r, (view, row) in enumerate(zip(views, values.tolist(), strict=True), top + 3):
-        _head_cell(sheet.cell(r, 1), view)
-        for c, (gallery, value) in enumerate(zip(columns, row, strict=True), 2):
-            cell = sheet.cell(r, c)
-            cell.border = Border(left=_LINE, right=_LINE, top=_LINE, bottom=_LINE)
-            _write_number(cell, value, "0.0%" if are_shares else "#,##0", _TEXT, "Nobody to compare.")
-            if gallery == view:
-                cell.fill = _DIAGONAL_FILL
-        others = [c for c, gallery in enumerate(columns, 2) if gallery != view]
-        for _, run in groupby(enumerate(others), key=lambda pair: pair[1] - pair[0]):  # neighboring columns
-            run = [get_column_letter(c) for _, c in run]
-            shaded.append(f"{run[0]}{r}:{run[-1]}{r}")
-    if shaded and are_shares:
-        sheet.conditional_formatting.add(" ".join(shaded), _color_scale(0, 1))
-    return top + 2 + len(views)
-
-
-def _margins(sheet: Worksheet, bottom: int, matrix: RankMatrix) -> int:
-    """The means over other views, to the right and below; returns the first free row."""
-    right, top = len(matrix.gallery_views) + 2, bottom - len(matrix.probe_views)
-    _head_cell(sheet.cell(top, right), "mean of others", "right")
-    sheet.cell(top, right).border = Border(bottom=_STRONG)
-    _head_cell(sheet.cell(bottom + 1, 1), "mean of others")
-    means = [(top + i, right, mean, Border(left=_STRONG, bottom=_LINE)) for i, mean in enumerate(matrix.probe_margin(), 1)]
-    means += [(bottom + 1, c, mean, Border(top=_STRONG, right=_LINE)) for c, mean in enumerate(matrix.gallery_margin(), 2)]
-    means += [(bottom + 1, right, matrix.mean(), Border(left=_STRONG, top=_STRONG))]
-    for r, c, mean, border in means:
-        _write_number(sheet.cell(r, c), mean, "0.0%", _BOLD, "Nobody to compare.")
-        sheet.cell(r, c).border = border
-    sheet.cell(bottom + 1, right).fill = _HEAD_FILL
-    _write_text(sheet.cell(bottom + 2, 1), "same view", _NOTE)
-    _write_number(sheet.cell(bottom + 2, 2), matrix.same_view_mean(), "0.0%", _NOTE, "No such pair.")
-    return bottom + 4
+def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, counts: bool = False) -> int:
+    """Rank-1 with its margins, or the counts without, the title in row `top`; returns the first free row below."""
+    views, columns, rows = list(matrix.probe_views), list(matrix.gallery_views), matrix.counts.astype(float)
+    if not counts:
+        rows = np.c_[matrix.cells(), matrix.probe_margin()]
+        rows = np.r_[rows, [[*matrix.gallery_margin(), matrix.mean()]]]
+    names = [["probe view ↓", *columns, "mean of others"], [*views, "mean of others"]]
+    _write(sheet.cell(top, 1), title, _BOLD)
+    _write(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
+    for c, name in enumerate(names[0][: rows.shape[1] + 1], 1):
+        _head_cell(sheet.cell(top + 2, c), name, "right" if c > 1 else "left", _STRONG)
+    for i, row in enumerate(rows):
+        _head_cell(sheet.cell(top + 3 + i, 1), names[1][i])
+        for j, value in enumerate(row):
+            cell, below, beside = sheet.cell(top + 3 + i, j + 2), i == len(views), j == len(columns)
+            _write(cell, value, _BOLD if below or beside else _TEXT, "#,##0" if counts else "0.0%", "Nobody to compare.")
+            cell.border = Border(left=_STRONG if beside else _LINE, right=_LINE, top=_STRONG if below else _LINE, bottom=_LINE)
+            if names[0][j + 1] == names[1][i]:
+                cell.fill = _HEAD_FILL if below else _DIAGONAL_FILL
+    if counts:
+        return top + 4 + len(views)
+    others = [
+        sheet.cell(top + 3 + i, j + 2).coordinate
+        for i, view in enumerate(views) for j, gallery in enumerate(columns) if gallery != view
+    ]  # fmt: skip
+    if others:
+        sheet.conditional_formatting.add(" ".join(others), _color_scale(0, 1))
+    r = top + 4 + len(views)
+    _write(sheet.cell(r, 1), "same view", _NOTE)
+    _write(sheet.cell(r, 2), matrix.same_view_mean(), _NOTE, "0.0%", "No such pair.")
+    return r + 2
 
 
 # ---------------------------------------------------------------------------------------------------------------- cells
 
 
-def _write_text(cell: Cell, text: str, font: Font) -> None:
-    cell.value, cell.data_type, cell.font = safe_text(text), "s", font
-
-
-def _write_value(cell: Cell, value: str | float | bool, font: Font) -> None:
-    """A text, or what stands among texts: a truth value or a number."""
-    if isinstance(value, bool):
-        cell.value, cell.font = value, font
-    elif isinstance(value, (int, float)):
-        _write_number(cell, value, "General", font)
-    else:
-        _write_text(cell, str(value), font)
-    cell.alignment = Alignment(horizontal="left", vertical="top", wrap_text=True)
-
-
-def _write_number(cell: Cell, value: float, number_format: str, font: Font, missing: str = "Not measured.") -> None:
-    """A number in full precision; where there is none, a note that says why."""
+def _write(cell: Cell, value: object, font: Font = _TEXT, number_format: str = "General", missing: str = "Not measured.") -> None:
+    """A text, which becomes no formula, a truth value, or a number in full precision, where it is NaN a note that says why."""
     cell.font, cell.number_format = font, number_format
-    cell.alignment = Alignment(horizontal="right")
-    if math.isfinite(value):
-        cell.value = int(value) if number_format == "#,##0" else value
-        if isinstance(cell.value, float):
-            # openpyxl would write 16 digits and a float can need 17; a number's cell takes its text as it is
-            cell._value = repr(float(value))
+    if isinstance(value, str):
+        cell.value, cell.data_type = safe_text(value), "s"
+    elif isinstance(value, (bool, int)):
+        cell.value = value
+    elif math.isfinite(value):
+        # openpyxl would write 16 digits and a float can need 17; a number's cell takes its text as it is
+        cell.value = value
+        cell._value = f"{value:.0f}" if number_format == "#,##0" else repr(float(value))
     elif missing:
         cell.comment = Comment(missing, "gaitlib", width=180, height=40)
 
@@ -333,14 +304,14 @@ def _write_note(sheet: Worksheet, row: int, text: str) -> None:
     """A sentence over the width of the table; the columns have their widths already."""
     widths = [dimension.width for dimension in sheet.column_dimensions.values()]
     sheet.merge_cells(start_row=row, end_row=row, start_column=1, end_column=len(widths))
-    _write_text(sheet.cell(row, 1), text, _NOTE)
-    sheet.cell(row, 1).alignment = Alignment(wrap_text=True, vertical="top")
+    _write(sheet.cell(row, 1), text, _NOTE)
+    sheet.cell(row, 1).alignment = _WRAPPED
     sheet.row_dimensions[row].height = 14 * math.ceil(len(text) / sum(widths))
 
 
-def _head_cell(cell: Cell, text: str, align: str = "left") -> None:
-    _write_text(cell, str(text), _BOLD)
-    cell.fill, cell.border = _HEAD_FILL, Border(bottom=_LINE)
+def _head_cell(cell: Cell, text: str, align: str = "left", bottom: Side = _LINE) -> None:
+    _write(cell, str(text), _BOLD)
+    cell.fill, cell.border = _HEAD_FILL, Border(bottom=bottom)
     cell.alignment = Alignment(horizontal=align, vertical="center", wrap_text=True)
 
 

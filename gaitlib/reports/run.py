@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gaitlib import InputError
-from gaitlib.config import Config, config_folder, read_yaml, resolve
+from gaitlib.config import Config, read_yaml, resolve
 from gaitlib.data.protocol import Protocol
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
@@ -53,13 +53,18 @@ class _Hardware(_Facts):
     threads: _Count | None = None
 
 
+class _Protocol(_Facts):
+    gallery: dict[str, str | int | list[str | int]]
+    probes: dict[str, dict[str, str | int | list[str | int]]]
+
+
 class _Provenance(_Facts):
     """Likewise in provenance.json."""
 
     commit: str | None = None
     data_fingerprint: str = ""
     config_fingerprint: str = ""
-    protocol: dict = {}
+    protocol: _Protocol | None = None
     start: str = ""
     stage_seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]] = {}
     hardware: _Hardware = _Hardware()
@@ -192,14 +197,11 @@ class Run:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The protocol it was made by; its file may have changed since."""
-        known = self.provenance.get("protocol")
-        if not known:
-            return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        """The protocol it was made by; the file of that name may have changed since."""
         try:
-            return Protocol(**known)
-        except TypeError:
-            raise Unreadable(self.folder / "provenance.json", "its protocol is none of this version") from None
+            return Protocol(**self.provenance["protocol"])
+        except (KeyError, TypeError):
+            raise Unreadable(self.folder / "provenance.json", "it holds no protocol of this version") from None
 
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:

@@ -74,10 +74,10 @@ class Table:
         kinds, rows = self.kinds, self.frame.itertuples(index=False, name=None)
         return [[_cell(kinds[span.start], unit, *row[span]) for span in self.spans] for row in rows]
 
-    def texts(self) -> pd.DataFrame:
+    def texts(self, unit: str = "") -> pd.DataFrame:
         """The same as a frame of texts."""
         names = [self.frame.columns[span.start] for span in self.spans]
-        return pd.DataFrame([[cell.text for cell in row] for row in self.cells()], columns=names)
+        return pd.DataFrame([[cell.text for cell in row] for row in self.cells(unit)], columns=names)
 
     def wide(self, down: list[str], across: str) -> pd.DataFrame:
         """The column Value to be read, a row for the texts of some columns, a column for each text of another."""
