@@ -22,7 +22,7 @@ from gaitlib.display import figures
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.ranking import RankMatrix, pooled
 from gaitlib.evaluation.results import with_mean
-from gaitlib.files import read_json
+from gaitlib.files import check_name, read_json
 from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import template, write_page
 from gaitlib.reports.run import Run, flat
@@ -64,7 +64,7 @@ class Setting:
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
         name = ", ".join(run.name for run in runs)
-        return cls(name, {"runs": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
+        return cls(name, {"setting": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
     @property
     def runs(self) -> list[Run]:
@@ -208,14 +208,15 @@ def settings_table(settings: list[Setting], baseline: Setting | None, title: str
     """A row a setting: rank-1 over seeds, differences to the baseline, and what it took."""
     sets, best, rows = probe_sets(settings), best_setting(settings), []
     for s in settings:
-        roles = [role for role, other in (("baseline", baseline), ("best on validation people", best)) if s is other]
+        roles = [role for role, other in (("baseline", baseline), ("best", best)) if s is other]
         gains = differences(s, baseline) if baseline and s is not baseline else (_UNKNOWN, _UNKNOWN)
-        triples = [*(s.mean(probe_set) for probe_set in sets), *gains]
+        triples = [s.mean(), *gains, *(s.mean(probe_set) for probe_set in sets[:-1])]
         others = [s.mean(measure=measure)[0] for measure in _OTHERS]
         texts = [*s.labels.values(), ", ".join(roles), f"{len(s.runs)} of {len(s.points)}"]
         rows.append([*texts, s.validation, *(end for triple in triples for end in triple), *others, s.core_hours])
     gains = ["difference over seeds", "difference over people"]
-    triples = [name for value in (*(f"{name} rank-1" for name in sets), *gains) for name in (value, *ENDS)]
+    values = ["mean rank-1", *gains, *(f"{name} rank-1" for name in sets[:-1])]
+    triples = [name for value in values for name in (value, *ENDS)]
     axes = [axis.rpartition(".")[2] for axis in settings[0].labels]
     frame = frame_of(rows, [*axes, "role", "seeds"], ["validation rank-1", *triples, *_OTHERS.values(), "core-hours"])
     commits = len({run.provenance.get("commit") for s in settings for run in s.runs})
@@ -230,17 +231,19 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
         for point in s.points:
             run = point.run
             rank1 = [run.rank1(name) if point.is_done else None for name in sets]
-            state = f"{point.state}: {point.error}" if point.error else point.state
             took = [run.metrics.get("iterations"), run.core_hours] if point.is_done else [None, None]
-            rows.append([run.name, state, *s.labels.values(), point.seed, point.validation, *rank1, *took])
+            rows.append([run.name, point.state, point.error, *s.labels.values(), point.seed, point.validation, *rank1, *took])
             if point.is_done and run.is_finished:
                 links[run.name] = quote(os.path.relpath(run.folder, folder).replace(os.sep, "/")) + "/index.html"
-    texts = ["run", "state", *(axis.rpartition(".")[2] for axis in axes), "seed"]
+    texts = ["run", "state", "error", *(axis.rpartition(".")[2] for axis in axes), "seed"]
     numbers = ["validation rank-1", *(f"{name} rank-1" for name in sets), "iterations", "core-hours"]
     shares = [share for s in settings for share in s.shares().values()]
     shaded = {"mean rank-1": (min(shares), max(shares))} if shares else {}
     formats = {"iterations": "count", "core-hours": "hours"}
-    return Table("Runs", "Runs", "", frame_of(rows, texts, numbers), formats, shaded, links)
+    frame = frame_of(rows, texts, numbers)
+    if not frame.iloc[:, 2].any():
+        frame = frame.drop(columns=frame.columns[2])
+    return Table("Runs", "Runs", "", frame, formats, shaded, links)
 
 
 def people_table(settings: list[Setting], found: Mapping[str, Mapping[str, list[float]]]) -> Table:
@@ -253,7 +256,7 @@ def people_table(settings: list[Setting], found: Mapping[str, Mapping[str, list[
         gains = found.get(s.name, dict.fromkeys(means, _UNKNOWN))
         rows += [[s.name, name, mean, *ends[name], *gains[name]] for name, mean in means.items()]
     gain = f"points above {first.name}"
-    frame = frame_of(rows, ["runs", "probe set"], ["cross-view rank-1", *ENDS, gain, *ENDS])
+    frame = frame_of(rows, ["setting", "probe set"], ["cross-view rank-1", *ENDS, gain, *ENDS])
     note = _DIFFERENCES.format(len(next(iter(first.matrices.values())).people))
     return Table("People", "Cross-view rank-1 with 95 % intervals over people", note, frame, {gain: "points"})
 
@@ -343,7 +346,7 @@ def read_settings(folder: Path, grid: Mapping, found: Iterable) -> tuple[list[Se
     stands = {status.name: status for status in found}
     settings: dict[tuple, Setting] = {}
     for name, point in grid["points"].items():
-        run, status = Run(folder / name, name), stands[name]
+        run, status = Run(folder / check_name(name, f"{folder / 'grid.json'}, point"), name), stands[name]
         state, error = status.state, status.error
         if state == "done" and run.problem:
             state, error = "unreadable", run.problem
@@ -378,8 +381,8 @@ def write_report(folder: Path, found: Iterable) -> None:
         lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
     sections = {
         "Settings": _pictures(grid["axes"], settings),
-        "In numbers": [replace(numbers, title="")],
-        "Runs": [replace(runs, title="")],
+        "In numbers": [numbers],
+        "Runs": [runs],
     }
     _write(folder, "Grid of gait recognition runs", folder.name, lead, sections, bars)
 

@@ -147,26 +147,29 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        """A row each look at the validation people; None where there was no training."""
+        """A row each look at the validation people, their rank-1 NaN where it is no share; None where there was no training."""
         path = self.folder / "checkpoint" / "history.csv"
         try:
             with opened(path) as file:
-                return pd.read_csv(file)
+                table = pd.read_csv(file)
         except Unreadable as error:
             if error.is_missing:
                 return None
             raise
         except ValueError:
             raise Unreadable(path, "it is no table") from None
+        if lacking := {"iteration", "validation_rank1"} - set(table):
+            raise Unreadable(path, f"it has no column {min(lacking)}")
+        shares = pd.to_numeric(table["validation_rank1"], errors="coerce")
+        return table.assign(
+            validation_rank1=shares.where(shares.between(0, 1)), iteration=pd.to_numeric(table["iteration"], errors="coerce")
+        )
 
     @property
     def validation(self) -> float | None:
         """The best rank-1 on the validation people that its training saw, a share; None where none was measured."""
-        if self.history is None or "validation_rank1" not in self.history:
-            return None
-        scores = pd.to_numeric(self.history["validation_rank1"], errors="coerce")
-        scores = scores[(scores >= 0) & (scores <= 1)]
-        return float(scores.max()) if len(scores) else None
+        best = math.nan if self.history is None else self.history["validation_rank1"].max()
+        return None if math.isnan(best) else float(best)
 
     def rank1(self, probe_set: str = "mean") -> float | None:
         """Cross-view rank-1 of a probe set, a share; None where it was not measured."""

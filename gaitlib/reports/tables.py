@@ -75,18 +75,21 @@ class Table:
         return [[_cell(kinds[span.start], unit, *row[span]) for span in self.spans] for row in rows]
 
     def texts(self, unit: str = "") -> pd.DataFrame:
-        """The same as a frame of texts."""
-        names = [self.frame.columns[span.start] for span in self.spans]
-        return pd.DataFrame([[cell.text for cell in row] for row in self.cells(unit)], columns=names)
+        """The same as a frame, whose index are the columns that hold texts."""
+        cells = pd.DataFrame([[cell.text for cell in row] for row in self.cells(unit)])
+        cells.columns = [self.frame.columns[span.start] for span in self.spans]
+        is_text = np.array([self.kinds[span.start] == "text" for span in self.spans])
+        return cells.loc[:, ~is_text].set_index([column for _, column in cells.loc[:, is_text].items()])
 
-    def wide(self, down: list[str], across: str) -> pd.DataFrame:
-        """The column Value to be read, a row for the texts of some columns, a column for each text of another."""
-        values = self.texts().set_index([*down, across])["Value"]
-        return values.unstack(sort=False).fillna("–").rename_axis(columns=None)
+    def wide(self, across: str, *hidden: str) -> pd.DataFrame:
+        """The column Value to be read, a column for each text of `across`; hidden: what no longer tells rows apart."""
+        values = self.texts()["Value"].droplevel(list(hidden)).unstack(across, sort=False).fillna("–")
+        return values.rename_axis(index=[None] * values.index.nlevels, columns=None)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return self.texts().to_html(index=False, border=0)
+        texts = self.texts()
+        return texts.rename_axis(index=[None] * texts.index.nlevels).to_html(border=0)
 
 
 def _cell(kind: str, unit: str, value, low=None, high=None) -> Cell:
@@ -152,9 +155,9 @@ def sentence(metrics: Mapping) -> str:
 
 def bars(metrics: Mapping) -> list[dict]:
     """What a page draws of the headline, a bar a probe set: name, value, low, high, baseline, and marks for the same view."""
-    columns = ["Probe set", RANK1, *ENDS, BASELINE, SAME_VIEW]
-    rows = headline(metrics).frame.dropna(subset=RANK1)[columns].itertuples(index=False, name=None)
-    return [dict(zip(("name", "value", "low", "high", "baseline", "marks"), (*row[:5], [row[5]]), strict=True)) for row in rows]
+    frame = headline(metrics).frame.dropna(subset=RANK1)[["Probe set", RANK1, *ENDS, BASELINE, SAME_VIEW]]
+    names = ("name", "value", "low", "high", "baseline", "same")
+    return [row | {"marks": [row["same"]]} for row in frame.set_axis(names, axis=1).to_dict("records")]
 
 
 def totals(metrics: Mapping) -> dict[str, int]:

@@ -37,14 +37,14 @@ def test_tables_keep_order_and_leave_nothing_out():
         for n in ("nothing changed", "a")
     ]  # fmt: skip
     frame = tables.ablations({"ablations": rows}).texts()
-    assert frame["Ablation"].tolist() == ["nothing changed", "a"]
+    assert frame.index.get_level_values("Ablation").tolist() == ["nothing changed", "a"]
     assert frame["Same view"].tolist() == ["–", "–"]
     assert frame["Mean"].tolist() == ["20.0\u00a0[0.0,\u00a0100.0]"] * 2
     measures = [
         dict(zip(("code", "name", "value", "low", "high", "chance", "wanted"), row, strict=True))
         for row in (("view", "z", 0.5, 0.4, 0.6, 1, ""), ("body", "z", 0.1, 0.0, 0.2, 1, ""), ("view", "a", 0.3, 0.2, 0.4, 1, ""))
     ]
-    wide = tables.scorecard({"scorecard": measures}).wide(["Measure"], "Code")
+    wide = tables.scorecard({"scorecard": measures}).wide("Code", "Wanted")
     assert wide.index.tolist() == ["z", "a"]
     assert wide.columns.tolist() == ["view", "body"]
     assert wide.loc["a", "body"] == "–"
@@ -55,7 +55,7 @@ def test_a_probe_set_may_be_called_like_a_column():
     table = tables.cmc({"cmc": {name: [0.1, 0.2] for name in names}})
     assert table.kinds == ["text"] + ["share"] * 4
     shown = tables.Table("", "", "", pd.DataFrame([["x", 0.5, 0.25]], columns=["Probe set", "95 % low", "a"])).texts()
-    assert shown.to_numpy().tolist() == [["x", "50.0", "25.0"]]
+    assert shown.reset_index().to_numpy().tolist() == [["x", "50.0", "25.0"]]
 
 
 def test_a_notebook_shows_names_as_text():
