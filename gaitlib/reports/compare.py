@@ -59,10 +59,21 @@ class Setting:
 
     @classmethod
     def open(cls, text: str) -> "Setting":
-        """Finished runs, "A" or "A-0,A-1,A-2"; InputError where one is none."""
+        """Finished runs, "A" or "A-0,A-1,A-2".
+
+        Raises InputError where one is none, or where they do not differ in the seed, or in more than the seed.
+        """
         runs = [Run.open(part) for part in text.split(",") if part]
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
+        for first, other in combinations(runs, 2):
+            if changed := _changed(*(run.config.model_dump(mode="json") | {"seed": None} for run in (first, other))):
+                raise InputError(
+                    f"{first.name} and {other.name} differ in more than the seed ({changed}) and do not count as one; write a "
+                    "blank between them, not a comma."
+                )
+            if first.seed == other.seed:
+                raise InputError(f"{first.name} and {other.name} have the same seed and are not two measurements; leave out one.")
         name = ", ".join(run.name for run in runs)
         return cls(name, {"setting": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
@@ -127,19 +138,6 @@ def check_comparable(settings: Iterable[Setting]) -> None:
                 f"{first.name} and {run.name} were made by different protocols ({changed}), so that their numbers do not mean "
                 "the same; compare runs of one."
             )
-
-
-def check_seeds(setting: Setting) -> None:
-    """Raise InputError where the runs of a setting do not differ in the seed, or in more than the seed."""
-    for first, other in combinations(setting.runs, 2):
-        settings = [run.config.model_dump(mode="json") | {"seed": None} for run in (first, other)]
-        if changed := _changed(*settings):
-            raise InputError(
-                f"{first.name} and {other.name} differ in more than the seed ({changed}) and do not count as one; write a blank "
-                "between them, not a comma."
-            )
-        if first.seed == other.seed:
-            raise InputError(f"{first.name} and {other.name} have the same seed and are not two measurements; leave out one.")
 
 
 def _changed(a: Mapping, b: Mapping) -> str:
@@ -301,8 +299,6 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     if len(set(names)) < len(settings):
         raise InputError("The runs to compare must have different names.")
     check_comparable(settings)
-    for setting in settings:
-        check_seeds(setting)
     firsts = [setting.runs[0] for setting in settings]
     facts = [{k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")} for run in firsts]
     found = {setting.name: over_people(setting, settings[0]) for setting in settings[1:]}

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def write_results(
         _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
     for table in measured + last:
         _add(book, table)
-    if "CMC" in book.sheetnames:
+    if metrics.get("cmc"):
         _cmc_chart(book["CMC"])
     _save(book, Path(path))
 
@@ -127,10 +128,11 @@ def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) ->
     header = top + (3 if table.note else 2 if top == 1 else 1)
     if not len(table.frame):
         return header
+    names = table.frame.iloc[:, 0].tolist()
     for c, (name, kind) in enumerate(zip(table.frame.columns, table.kinds, strict=True), left):
         _head_cell(sheet.cell(header, c), name, "left" if kind == "text" else "right", _STRONG)
         for r, value in enumerate(table.frame.iloc[:, c - left], header + 1):
-            cell, is_mean = sheet.cell(r, c), table.frame.iloc[r - header - 1, 0] == "mean"
+            cell, is_mean = sheet.cell(r, c), names[r - header - 1] == "mean"
             missing = "" if kind == "count" else "Not measured."
             _write(cell, value, _BOLD if c == left or is_mean else _TEXT, _FORMATS[kind], missing)
             cell.border = Border(top=_STRONG if is_mean else None, bottom=_LINE)
@@ -149,9 +151,7 @@ def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) ->
 def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
     """The headline table, what was counted, and a chart of bars."""
     table = tables.headline(metrics)
-    table = Table(table.name, table.title, f"{table.note} {about}", table.frame, table.formats)
-    sheet = _add(book, table)
-    counted = tables.totals(metrics)
+    sheet, counted = _add(book, replace(table, note=f"{table.note} {about}")), tables.totals(metrics)
     for r, (name, number) in enumerate(counted.items(), 6 + len(table.frame)):
         _write(sheet.cell(r, 1), name)
         _write(sheet.cell(r, 2), number, number_format="#,##0")

@@ -102,7 +102,7 @@ def test_names_are_text(make_run, tmp_path):
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(make_run, tmp_path, monkeypatch):
     a, other = make_run("a", 1.0), make_run("other", 1.0, people=range(45, 57))
-    elsewhere = make_run("elsewhere", 1.0, data="y")  # people of the same names
+    elsewhere = make_run("elsewhere", 1.0, seed=1, data="y")  # people of the same names
     fewer = make_run("fewer", 1.0, seed=1, protocol=PROTOCOL | {"gallery": {"condition": "nm", "run": 1}, "name": "other"})
     faster = make_run("faster", 1.0, seed=1, learning_rate=0.5)
     again = make_run("again", 1.0)

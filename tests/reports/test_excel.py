@@ -169,7 +169,7 @@ def test_characters_that_excel_cannot_store_are_removed():
 
 
 def test_any_probe_set_names_make_different_sheets(write):
-    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 300, "'", "\x01", "history", "y" * 30 + "' z"]
+    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 300, "'", "\x01", "history", "y" * 30 + "' z", "CMC"]
     sheets = write(matrices={name: matrix(name) for name in names}, metrics=METRICS).sheetnames
     assert len({name.lower() for name in sheets}) == len(names) + 4
     assert all(0 < len(name) <= 31 and name.strip("' ") == name for name in sheets)
