@@ -463,7 +463,7 @@ def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers:
         if futures:
             _stop(folder, futures, found)
             _look(folder, prints, futures, found)
-        from gaitlib.reports.grid import write_report  # slow to import, and each point is a process
+        from gaitlib.reports.compare import write_report  # slow to import, and each point is a process
 
         write_report(folder, found.values())
     show(list(found.values()), 0.0)

@@ -14,6 +14,15 @@ def half_up(number: float, digits: int = 1) -> float:
     return float(Decimal(repr(round(float(number), 9))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """A share, 0..1, in percent with so many decimals, without the sign: 0.9225 is "92.3"."""
-    return f"{half_up(100 * share, digits):.{digits}f}"
+def percent(share: float, digits: int = 1, sign: str = "") -> str:
+    """A share, 0..1, in percent with so many decimals: 0.9225 is "92.3"; sign="+" writes "+92.3"."""
+    return f"{half_up(100 * share, digits):{sign}.{digits}f}"
+
+
+def with_interval(value: float | None, low: float | None = None, high: float | None = None, *, unit="", sign="") -> str:
+    """A share with its interval, in percent: "95.3 [91.2, 98.4]"; unit: what follows the share. A dash where it is not known."""
+    value, low, high = (math.nan if number is None else float(number) for number in (value, low, high))
+    if not math.isfinite(value):
+        return "–"
+    interval = f"\u00a0[{percent(low, 1, sign)},\u00a0{percent(high, 1, sign)}]" if math.isfinite(low + high) else ""
+    return percent(value, 1, sign) + unit + interval

@@ -22,6 +22,7 @@ from gaitlib.experiment import Experiment
 from gaitlib.files import locked
 from gaitlib.model import checkpoint
 from gaitlib.notebooks import run_experiment
+from gaitlib.reports import tables
 
 
 @pytest.fixture
@@ -174,8 +175,8 @@ def test_measures_on_some_of_the_people_say_so(workbook, small_run, monkeypatch)
     counts = found.metrics["counts"]
     assert (counts["verification_people"], counts["study_people"]) == (people - 1, people - 2)
     assert {len(np.unique(s.person)) for s in found.scores.values()} == {people - 1}
-    assert results.measured_on(counts, "study_people").startswith(f"Measured on {people - 2} of the {people} people")
-    assert results.measured_on({"people": 20}, "study_people") == "Measured on all 20 people."
+    assert tables.measured_on(counts, "study_people").startswith(f"Measured on {people - 2} of the {people} people")
+    assert tables.measured_on({"people": 20}, "study_people") == "Measured on all 20 people."
 
 
 # ------------------------------------------------------------------------------------------------------------ the run folder

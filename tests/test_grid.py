@@ -1,7 +1,6 @@
 """Grids: what is refused, what is shared, and that killing anything changes no result."""
 
 import json
-import math
 import os
 import re
 import shutil
@@ -12,14 +11,10 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
-import numpy as np
-import openpyxl
-import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
@@ -28,10 +23,7 @@ from gaitlib import InputError, Interrupted, progress
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation.bootstrap import mean_interval
-from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
-from gaitlib.reports.grid import Mean, best_setting, difference, over_people, read_settings, write_report
 from gaitlib.reports.provenance import fingerprint
 from gaitlib.stages import StageFailed
 
@@ -415,69 +407,6 @@ def fabricated(tmp_path):
     return folder, [status(folder, point.name, point.fingerprint) for point in grid.points]
 
 
-def test_means_differences_and_the_best(fabricated):
-    folder, found = fabricated
-    first, second = read_settings(folder, json.loads((folder / "grid.json").read_text()), found)
-    assert (first.is_baseline, second.is_baseline) == (True, False)
-    mean = first.mean()
-    half = 4.302653 * 0.02 / 3**0.5  # Student's t for two degrees of freedom, from a printed table
-    assert (mean.value, mean.low, mean.high) == pytest.approx((0.82, 0.82 - half, 0.82 + half), abs=1e-6)
-    paired = difference(second, first)  # seeds 0 and 1: +0.10 and +0.09
-    assert paired.value == pytest.approx(0.095)
-    assert paired.high - paired.value == pytest.approx(12.7062 * 0.005, rel=1e-4)
-    assert Mean.of([0.5]).low != Mean.of([0.5]).low  # one seed has no interval
-    assert best_setting([first, second]) is first  # by the validation people, who disagree with the test people
-    assert first.core_hours == 6
-
-
-def test_the_report_of_a_grid(fabricated):
-    folder, found = fabricated
-    assert [p.state for p in found] == ["done"] * 5 + ["failed"]
-    write_report(folder, found)
-    page = (folder / "index.html").read_text()
-    assert "5 of 6 runs are done. Chosen on validation people, the best is contrastive 0.0: rank-1 82.0 %" in page
-    assert "+9.5 [+3.1, +15.9]" in page
-    assert "&lt;b&gt;no&lt;/b&gt; more memory" in page
-    assert "<b>no" not in page
-    for href in re.findall(r'href="([^"#]+)"', page):
-        assert href == "data:," or (folder / href).is_file(), href
-    assert not re.search(r"(src|href)=\"https?:", page)
-    book = openpyxl.load_workbook(folder / "grid.xlsx")
-    rows = list(book["Settings"].iter_rows(min_row=5, values_only=True))
-    assert [row[0] for row in rows] == ["0.0", "1.0"]
-    assert (rows[1][1], rows[1][-6]) == (2, pytest.approx(0.095))
-    assert book["Runs"]["A4"].hyperlink.target == "contrastive-0.0_seed-0/index.html"
-
-
-def test_a_difference_has_an_interval_over_the_people_of_the_seeds_in_common(fabricated):
-    """One person of four is recognized by the second setting only: the interval is that of these four differences."""
-    folder, found = fabricated
-    first, second = read_settings(folder, json.loads((folder / "grid.json").read_text()), found)
-    assert over_people(second, first).low != over_people(second, first).low  # without embeddings.npz
-    walks = product(range(41, 45), [("nm", 1), ("nm", 5), ("bg", 1), ("cl", 1)], ["000", "090"])
-    index = pd.DataFrame([(f"{p:03}", condition, run, view) for p, (condition, run), view in walks])
-    index.columns = ["subject", "condition", "run", "view"]
-    probes = (index["condition"] != "nm") | (index["run"] == 5)
-    for setting, missed in ((first, [0, 1]), (second, [1])):
-        for run in setting.done:
-            values = np.eye(4, dtype=np.float32)[index["subject"].astype(int) - 41]
-            for person in missed:  # whose probes look like somebody else's
-                values[probes & (index["subject"] == f"{41 + person:03}")] = np.eye(4)[3]
-            Embeddings(values, index.assign(sequence=np.arange(len(index)))).save(run.folder / "embeddings.npz")
-    mean = over_people(second, first)
-    assert mean.value == pytest.approx(0.25)  # one of four
-    drawn = mean_interval(np.array([1.0, 0, 0, 0]), seed=0)
-    assert (mean.low, mean.high) == pytest.approx(drawn, abs=0.02)
-    write_report(folder, found)
-    assert re.search(r"<td>\[[+-][\d.]+, \+[\d.]+\]</td>", (folder / "index.html").read_text())
-    rows = list(openpyxl.load_workbook(folder / "grid.xlsx")["Settings"].iter_rows(min_row=5, values_only=True))
-    assert rows[1][-3:-1] == pytest.approx((mean.low, mean.high))
-    assert rows[0][-3:-1] == (None, None)
-    known = second.done[0].folder / "provenance.json"
-    known.write_text(known.read_text().replace('"data_fingerprint": "d"', '"data_fingerprint": "e"'))
-    assert math.isnan(over_people(second, first).value)  # people of the same names in other data
-
-
 def test_the_table_says_where_points_stand(fabricated):
     folder, found = fabricated
     shown = table(found)
@@ -545,10 +474,12 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
         (base / "reports" / name).mkdir()
         (base / "reports" / name / "config.yaml").write_text(text)
         (base / "reports" / name / "metrics.json").write_text("[1]")
-    listed = {run.name: run.config for run in find_runs()}
-    assert [listed[name] for name in ("torn", "list", "odd")] == [{}, {}, {"seed": 1}]
-    main(["runs", "odd"], standalone_mode=False)
-    assert "odd" in capsys.readouterr().out
+    main(["runs"], standalone_mode=False)
+    out = capsys.readouterr().out
+    page = (base / "reports" / "index.html").read_text()
+    for name in ("torn", "list", "odd"):
+        assert re.search(rf"{name} +reports/{name}/\S+ (cannot be read|is not valid YAML|must hold)", out), out
+        assert re.search(rf"{name}</th>\s*<td class=\"words\">reports/{name}/", page)
 
     for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "ablations-0123456789abcdef", "mine"):
         (base / "cache" / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""All that an evaluation found, as tables: for metrics.json, the notebook, Excel and a paper."""
+"""All that an evaluation found: the numbers of metrics.json and what they were counted from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,27 +9,10 @@ import pandas as pd
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix
-from gaitlib.evaluation.verification import (
-    FAR,
-    OPEN_FAR,
-    Scores,
-    cross_view_scores,
-    open_set_metrics,
-    verification_metrics,
-)
-from gaitlib.rounding import half_up, percent
+from gaitlib.evaluation.verification import Scores, cross_view_scores, open_set_metrics, verification_metrics
 
 #: Pairs of walks are scored for so many people at most, spread evenly; their number grows with the square.
 VERIFICATION_PEOPLE = 200
-#: Columns of the verification table: key in metrics.json -> name.
-VERIFICATION = {
-    "eer": "EER",
-    **{f"tar_at_far_{far:g}": f"TAR at FAR {far:.1%}" for far in FAR},
-    **{f"dir_at_far_{far:g}": f"DIR at FAR {far:.0%}" for far in OPEN_FAR},
-}
-#: What exchanged views are compared with: key in metrics.json -> name.
-GUESSES = {"exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view"}
-RANKING = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "map": "mAP", "minp": "mINP"}
 
 
 @dataclass(frozen=True)
@@ -42,117 +25,6 @@ class Evaluation:
     baseline_matrices: dict[str, RankMatrix]
     scores: dict[str, Scores]
     embeddings: Embeddings
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a probe set: rank-1 with its interval, same view, mAP, EER, baseline; shares between 0 and 1."""
-        m = self.metrics
-        return pd.DataFrame(
-            {
-                "rank-1, other views": m["rank1"],
-                "95 % low": {k: v[0] for k, v in m["ci95"].items()},
-                "95 % high": {k: v[1] for k, v in m["ci95"].items()},
-                "rank-1, same view": m["rank1_same_view"],
-                "mAP": m["map"],
-                "EER": m["eer"],
-                "baseline, other views": m["baseline"]["rank1"],
-                "baseline, same view": m["baseline"]["rank1_same_view"],
-            }
-        )
-
-    def bars(self) -> pd.DataFrame:
-        """For figures.rank1_bars: columns condition, arm, rank1, low, high."""
-        rows = []
-        for name, rank1 in self.metrics["rank1"].items():
-            rows.append([name, "model", rank1, *self.metrics["ci95"][name]])
-            rows.append([name, "baseline", self.metrics["baseline"]["rank1"][name], *self.metrics["baseline"]["ci95"][name]])
-        return pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])
-
-    def ranking_frame(self) -> pd.DataFrame:
-        """A row a probe set and gallery: RANKING, each with its interval; texts to be read."""
-        return pd.DataFrame(
-            {
-                f"{name}, {gallery}": {RANKING[metric]: with_interval(*values) for metric, values in found.items()}
-                for gallery, sets in self.metrics["ranking"].items()
-                for name, found in sets.items()
-            }
-        ).T
-
-    def verification_frame(self) -> pd.DataFrame:
-        """A row a probe set: VERIFICATION, each with its interval; texts to be read."""
-        return pd.DataFrame(
-            {
-                name: {VERIFICATION[metric]: with_interval(*values) for metric, values in found.items()}
-                for name, found in self.metrics["verification"].items()
-            }
-        ).T
-
-    def subjects_frame(self) -> pd.DataFrame:
-        """Rank-1 across views of each person in each probe set and the mean, hardest first; shares."""
-        table = pd.DataFrame({name: m.per_person() for name, m in self.matrices.items()})
-        return table.assign(mean=table.mean(axis=1)).sort_values("mean", kind="stable")
-
-    def paper_frame(self) -> pd.DataFrame:
-        """The table of the field: a row a probe set, a column a probe view, percent with one digit, and the mean of the row."""
-        rows = {
-            name: {**dict(zip(m.probe_views, m.probe_margin(), strict=True)), "mean": m.mean()}
-            for name, m in self.matrices.items()
-        }
-        return (100 * pd.DataFrame(rows).T.rename_axis("probe set")).map(half_up)
-
-    def to_latex(self) -> str:
-        """`paper_frame` for a paper; needs booktabs."""
-        style = self.paper_frame().reset_index().style.format(precision=1, escape="latex", na_rep="--").hide(axis="index")
-        return style.to_latex(hrules=True, column_format="l" + "r" * (self.paper_frame().shape[1]))
-
-    def to_markdown(self) -> str:
-        return self.paper_frame().to_markdown(floatfmt=".1f")
-
-
-def ablation_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """`Experiment.ablations` to be read: a row an ablation, rank-1 in percent."""
-    rows = {
-        row.name: {
-            "mean": with_interval(row.rank1["mean"], *row.ci95),
-            "difference": with_interval(*row.difference),
-            **{name: with_interval(share) for name, share in row.rank1.items() if name != "mean"},
-            "same view": with_interval(row.rank1_same_view["mean"]),
-            "kind": row.kind,
-        }
-        for row in table.itertuples(index=False)
-    }
-    return pd.DataFrame(rows).T
-
-
-def scorecard_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """`Experiment.scorecard` to be read: a row a measure, a column a code, percent with 95 % intervals."""
-    texts = table.assign(text=[with_interval(r.value, r.low, r.high) for r in table.itertuples()])
-    frame = texts.pivot(index="name", columns="code", values="text").reindex(table["name"].drop_duplicates())
-    return frame[list(dict.fromkeys(table["code"]))].fillna("–").rename_axis(index=None, columns=None)
-
-
-def exchange_frame(summary: Mapping[str, list[float]]) -> pd.DataFrame:
-    """`ExchangeErrors.summary` to be read: a row a guess."""
-    texts = {GUESSES[guess]: with_interval(*(share / 100 for share in values)) for guess, values in summary.items()}
-    return pd.DataFrame({"error (% of torso length)": texts})
-
-
-def measured_on(counts: Mapping, key: str) -> str:
-    """How many of the test people a measure was taken on, a sentence; key: `verification_people` or `study_people` of counts."""
-    if key not in counts:
-        return f"Measured on all {counts['people']:,} people." if "people" in counts else ""
-    return (
-        f"Measured on {counts[key]:,} of the {counts['people']:,} people, spread evenly over their list. Among fewer people "
-        "one is found more easily, so compare with results on as many only."
-    )
-
-
-def with_interval(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A share with its interval, in percent: "95.3 [91.2, 98.4]"."""
-    value, *ends = np.array([value, low, high], float)  # None, as in JSON, is NaN
-    if not np.isfinite(value):
-        return "–"
-    interval = f"\u00a0[{percent(ends[0])},\u00a0{percent(ends[1])}]" if np.isfinite(ends).all() else ""  # no-break spaces
-    return percent(value) + interval
 
 
 def evaluate(
@@ -201,9 +73,10 @@ def evaluate(
         },
         "over_baseline": paired_differences(matrices, hand_made, **drawn),
     }
-    evaluation = Evaluation(metrics, matrices, hand_made, scores, embeddings)
-    metrics["subjects"] = evaluation.subjects_frame().to_dict("index")
-    return evaluation
+    each = pd.DataFrame({name: m.per_person() for name, m in matrices.items()})
+    hardest_first = each.assign(mean=each.mean(axis=1)).sort_values("mean", kind="stable")
+    metrics["subjects"] = hardest_first.to_dict("index")
+    return Evaluation(metrics, matrices, hand_made, scores, embeddings)
 
 
 def with_mean(values: dict[str, float]) -> dict[str, float]:

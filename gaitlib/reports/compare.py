@@ -1,171 +1,434 @@
-"""Runs against each other on one page: differences for the same people, curves, and what was set differently."""
+"""Settings beside each other on one page: a few finished runs, or all runs of a grid, seeds as one."""
 
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
+from urllib.parse import quote
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from scipy import stats
 
 from gaitlib import InputError
-from gaitlib.config import Config, config_folder, read_yaml, resolve
-from gaitlib.data.protocol import Protocol
 from gaitlib.display import figures
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
-from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import RankMatrix, pooled, rank_matrix
-from gaitlib.evaluation.results import RANKING, with_interval
+from gaitlib.evaluation.ranking import RankMatrix, pooled
+from gaitlib.evaluation.results import with_mean
+from gaitlib.files import check_name, read_json
+from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import template, write_page
-from gaitlib.reports.run import flat
+from gaitlib.reports.run import Run, flat
+from gaitlib.reports.tables import ENDS, UNIT, Table, frame_of
+from gaitlib.rounding import with_interval
+
+_UNKNOWN = [math.nan] * 3
+_OTHERS = {"rank1_same_view": "same-view rank-1", "map": "mAP", "eer": "EER"}
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run, or several that differ in the seed and count as one."""
+class Point:
+    """A run with where it stands."""
+
+    run: Run
+    seed: object
+    state: str = "done"
+    validation: float | None = None
+    error: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its numbers count."""
+        return self.state == "done"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in the seed only, as one. labels: what tells it from the others: axis of a grid -> value."""
 
     name: str
-    folders: list[Path]
+    labels: Mapping[str, str]
+    points: list[Point]
 
     @classmethod
-    def open(cls, text: str) -> "Run":
-        """text: a run folder, or several separated by commas. Raises InputError where one was not finished."""
-        folders = [Path(part) for part in text.split(",") if part]
-        for folder in folders:
-            for file in ("embeddings.npz", "metrics.json", "config.yaml", "provenance.json"):
-                if not (folder / file).is_file():
-                    raise InputError(f"{folder} is no finished run: it holds no {file}; `gaitlib run` makes one.")
-        if not folders:
+    def open(cls, text: str) -> "Setting":
+        """Finished runs, "A" or "A-0,A-1,A-2".
+
+        Raises InputError where one is none, or where they do not differ in the seed, or in more than the seed.
+        """
+        runs = [Run.open(part) for part in text.split(",") if part]
+        if not runs:
             raise InputError(f"{text!r} names no run folder.")
-        return cls(", ".join(folder.resolve().name for folder in folders), folders)
+        for first, other in combinations(runs, 2):
+            if changed := _changed(*(run.config.model_dump(mode="json") | {"seed": None} for run in (first, other))):
+                raise InputError(
+                    f"{first.name} and {other.name} differ in more than the seed ({changed}) and do not count as one; write a "
+                    "blank between them, not a comma."
+                )
+            if first.seed == other.seed:
+                raise InputError(f"{first.name} and {other.name} have the same seed and are not two measurements; leave out one.")
+        name = ", ".join(run.name for run in runs)
+        return cls(name, {"setting": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
-    @cached_property
-    def config(self) -> Config:
-        path = self.folders[0] / "config.yaml"
-        return resolve(read_yaml(path), str(path))
+    @property
+    def runs(self) -> list[Run]:
+        """Those that are done."""
+        return [point.run for point in self.points if point.is_done]
 
-    @cached_property
-    def metrics(self) -> list[dict]:
-        return [json.loads((folder / "metrics.json").read_text()) for folder in self.folders]
+    def shares(self, probe_set: str = "mean", measure: str = "rank1") -> dict[object, float]:
+        """Seed -> a measure of metrics.json of a probe set, a share; of the runs that took it."""
+        found = {run.seed: run.metrics.get(measure, {}).get(probe_set) for run in self.runs}
+        return {seed: share for seed, share in found.items() if share is not None}
 
-    @cached_property
-    def provenance(self) -> dict:
-        return json.loads((self.folders[0] / "provenance.json").read_text())
+    def mean(self, probe_set: str = "mean", measure: str = "rank1") -> list[float]:
+        """A measure as the mean over seeds with its interval; no share is beyond 0 and 1."""
+        value, low, high = seed_mean(self.shares(probe_set, measure).values())
+        return [value, float(np.maximum(low, 0)), float(np.minimum(high, 1))]
 
-    @cached_property
-    def data(self) -> set[str]:
-        """Fingerprints of the data sets it was measured on."""
-        known = (json.loads((folder / "provenance.json").read_text()) for folder in self.folders)
-        return {facts["data_fingerprint"] for facts in known}
+    @property
+    def validation(self) -> float:
+        """The mean over seeds of the best looks at the validation people, which choose checkpoints; NaN where there was none."""
+        return seed_mean(point.validation for point in self.points if point.is_done and point.validation is not None)[0]
+
+    @property
+    def core_hours(self) -> float:
+        """Of all its runs together."""
+        return sum(run.core_hours or 0.0 for run in self.runs)
 
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:
-        """Probe set -> what each person scored, all seeds together, from embeddings.npz."""
-        known = self.provenance.get("protocol")  # the file may have changed since
-        protocol = Protocol(**known) if known else Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
-        found = []
-        for folder in self.folders:
-            embeddings = Embeddings.load(folder / "embeddings.npz")
-            gallery, probes = protocol.roles(embeddings.index)
-            found.append({name: rank_matrix(embeddings, gallery, rows, name) for name, rows in probes.items()})
-        return {name: pooled([matrices[name] for matrices in found]) for name in found[0]}
+        """Probe set -> what each person scored, all seeds together."""
+        return {name: pooled([run.matrices[name] for run in self.runs]) for name in self.runs[0].matrices}
 
-    @cached_property
-    def history(self) -> pd.DataFrame | None:
-        path = self.folders[0] / "checkpoint" / "history.csv"
-        return pd.read_csv(path) if path.is_file() else None
+    def of_seeds(self, seeds: Iterable[object]) -> "Setting":
+        """The same of some seeds only."""
+        return replace(self, points=[point for point in self.points if point.is_done and point.run.seed in set(seeds)])
+
+
+def seed_mean(values: Iterable[float]) -> list[float]:
+    """[mean, low, high] of a value a seed, by Student's t; NaN where there is none, and the ends also of a single one."""
+    values = np.array(list(values), float)
+    if not len(values):
+        return _UNKNOWN
+    mean = float(values.mean())
+    if len(values) == 1:
+        return [mean, math.nan, math.nan]
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return [mean, mean - half, mean + half]
+
+
+def check_comparable(settings: Iterable[Setting]) -> None:
+    """Raise InputError where not all runs were measured on the same data, by protocols of the same content."""
+    first, *others = [run for setting in settings for run in setting.runs]
+    for run in others:
+        if run.data != first.data:
+            raise InputError(
+                f"{first.name} and {run.name} were measured on different data sets, in which people of the same name may be "
+                "others; compare runs on one."
+            )
+        if changed := _changed(first.protocol.content, run.protocol.content):
+            raise InputError(
+                f"{first.name} and {run.name} were made by different protocols ({changed}), so that their numbers do not mean "
+                "the same; compare runs of one."
+            )
+
+
+def _changed(a: Mapping, b: Mapping) -> str:
+    """The first value that two nested dicts do not have in common: "gallery.run: 1-4 and 1"; empty where they are alike."""
+    a, b = dict(flat(a)), dict(flat(b))
+    return next((f"{key}: {a.get(key, 'none')} and {b.get(key, 'none')}" for key in {**a, **b} if a.get(key) != b.get(key)), "")
+
+
+def over_people(setting: Setting, baseline: Setting) -> dict[str, list[float]]:
+    """Probe set and "mean" -> by how much rank-1 is better, all seeds together, with its interval over people, who are paired.
+
+    Raises InputError where embeddings.npz of a run cannot be read, or runs have other people.
+    """
+    config = baseline.runs[0].config
+    return paired_differences(setting.matrices, baseline.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
+
+
+def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[float]]:
+    """By how much mean rank-1 is better in the seeds that both have: with its interval over seeds, which are paired, and over
+    people; NaN where the two cannot be compared."""
+    mine, theirs = setting.shares(), baseline.shares()
+    seeds = [seed for seed in mine if seed in theirs]
+    pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
+    over_seeds = _UNKNOWN
+    try:
+        if seeds:
+            check_comparable(pair)
+            over_seeds = seed_mean(mine[seed] - theirs[seed] for seed in seeds)
+            return over_seeds, over_people(*pair)["mean"]
+    except InputError:
+        pass  # without embeddings, or of other people
+    return over_seeds, _UNKNOWN
+
+
+def best_setting(settings: list[Setting]) -> Setting | None:
+    """The one whose mean on the validation people is highest: test people choose nothing."""
+    measured = [setting for setting in settings if not math.isnan(setting.validation)]
+    return max(measured, key=lambda s: s.validation) if len(measured) > 1 else None
+
+
+def probe_sets(settings: list[Setting]) -> list[str]:
+    """Names in the order of the protocol, the mean last."""
+    names = dict.fromkeys(n for s in settings for run in s.runs for n in run.metrics.get("rank1", {}) if n != "mean")
+    return [*names, "mean"]
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+_SETTINGS = (
+    "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which say how much the seed matters (Student's "
+    "t; one seed has none); so are the means of the probe sets of other measures. Differences to the baseline are paired by "
+    "seed; their interval over people is a bootstrap of those whom both recognized, all seeds together, and says how much the "
+    "choice of people matters. Bold: the interval leaves out zero. The best setting is chosen by the validation people, who "
+    "are held out of the training people; test people choose nothing. Core-hours are the time of the notebooks times the "
+    "threads of torch, without attempts that were stopped; a stage that several runs share is counted where it was made, and "
+    "where a run waited for it."
+)
+_DIFFERENCES = (
+    "Of {} people, who are the same in all runs. The intervals of a difference draw the same people again for both runs, which "
+    "leaves out what makes some people hard to recognize for both: it can be sure where the intervals of the runs overlap. Bold: "
+    "the interval leaves out zero."
+)
+
+
+def settings_table(settings: list[Setting], baseline: Setting | None, title: str) -> Table:
+    """A row a setting: rank-1 over seeds, differences to the baseline, and what it took."""
+    sets, best, rows = probe_sets(settings), best_setting(settings), []
+    for s in settings:
+        roles = [role for role, other in (("baseline", baseline), ("best", best)) if s is other]
+        gains = differences(s, baseline) if baseline and s is not baseline else (_UNKNOWN, _UNKNOWN)
+        triples = [s.mean(), *gains, *(s.mean(probe_set) for probe_set in sets[:-1])]
+        others = [s.mean(measure=measure)[0] for measure in _OTHERS]
+        texts = [*s.labels.values(), ", ".join(roles), f"{len(s.runs)} of {len(s.points)}"]
+        rows.append([*texts, s.validation, *(end for triple in triples for end in triple), *others, s.core_hours])
+    gains = ["difference over seeds", "difference over people"]
+    values = ["mean rank-1", *gains, *(f"{name} rank-1" for name in sets[:-1])]
+    triples = [name for value in values for name in (value, *ENDS)]
+    axes = [axis.rpartition(".")[2] for axis in settings[0].labels]
+    frame = frame_of(rows, [*axes, "role", "seeds"], ["validation rank-1", *triples, *_OTHERS.values(), "core-hours"])
+    commits = len({run.provenance.get("commit") for s in settings for run in s.runs})
+    note = _SETTINGS + (f" These runs were made by {commits} different commits of the code." if commits > 1 else "")
+    return Table("Settings", title, note, frame, {"core-hours": "hours", **dict.fromkeys(gains, "points")})
+
+
+def runs_table(settings: list[Setting], folder: Path) -> Table:
+    """A row a run, with where it stands and links as seen from a folder."""
+    sets, axes, rows, links = probe_sets(settings), list(settings[0].labels), [], {}
+    for s in settings:
+        for point in s.points:
+            run = point.run
+            rank1 = [run.rank1(name) if point.is_done else None for name in sets]
+            took = [run.metrics.get("iterations"), run.core_hours] if point.is_done else [None, None]
+            rows.append([run.name, point.state, point.error, *s.labels.values(), point.seed, point.validation, *rank1, *took])
+            if point.is_done and run.is_finished:
+                links[run.name] = quote(os.path.relpath(run.folder, folder).replace(os.sep, "/")) + "/index.html"
+    texts = ["run", "state", "error", *(axis.rpartition(".")[2] for axis in axes), "seed"]
+    numbers = ["validation rank-1", *(f"{name} rank-1" for name in sets), "iterations", "core-hours"]
+    shares = [share for s in settings for share in s.shares().values()]
+    shaded = {"mean rank-1": (min(shares), max(shares))} if shares else {}
+    formats = {"iterations": "count", "core-hours": "hours"}
+    frame = frame_of(rows, texts, numbers)
+    if not frame.iloc[:, 2].any():
+        frame = frame.drop(columns=frame.columns[2])
+    return Table("Runs", "Runs", "", frame, formats, shaded, links)
+
+
+def people_table(settings: list[Setting], found: Mapping[str, Mapping[str, list[float]]]) -> Table:
+    """A row a setting and probe set: rank-1 and what `over_people` found, with their intervals over people."""
+    first, rows = settings[0], []
+    config = first.runs[0].config
+    for s in settings:
+        means = with_mean({name: matrix.mean() for name, matrix in s.matrices.items()})
+        ends = rank_intervals(s.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
+        gains = found.get(s.name, dict.fromkeys(means, _UNKNOWN))
+        rows += [[s.name, name, mean, *ends[name], *gains[name]] for name, mean in means.items()]
+    gain = f"points above {first.name}"
+    frame = frame_of(rows, ["setting", "probe set"], ["cross-view rank-1", *ENDS, gain, *ENDS])
+    note = _DIFFERENCES.format(len(next(iter(first.matrices.values())).people))
+    return Table("People", "Cross-view rank-1 with 95 % intervals over people", note, frame, {gain: "points"})
+
+
+def _differing(title: str, names: list[str], columns: list[Mapping]) -> Table:
+    """Keys whose values are not the same in all, with those values."""
+    columns = [dict(flat(column)) for column in columns]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    rows = [[key, *(str(column.get(key, "–")) for column in columns)] for key in keys]
+    return Table(title, title, "", frame_of([row for row in rows if len(set(row[1:])) > 1], ["Key", *names], []))
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def _write(folder: Path, eyebrow: str, title: str, lead: str, sections: dict[str, list], bars: Iterable[dict] = ()) -> None:
+    """Write index.html. sections: heading -> tables and figures, in order. bars: for the first of them, as the macro takes."""
+    shown = {
+        heading: [Markup(figures.embedded(item)) if isinstance(item, Figure) else item for item in items]
+        for heading, items in sections.items()
+    }
+    page = template("compare.html.j2").render(
+        eyebrow=eyebrow, title=title, lead=lead, sections=shown, bars=list(bars), has_excel=(folder / "grid.xlsx").is_file()
+    )
+    write_page(folder / "index.html", page)
 
 
 def compare(texts: Sequence[str], out: str | Path) -> Path:
     """Write the page OUT/index.html that compares runs with the first of them.
 
     texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, one is not
-    finished, they were measured on other data or other people, or OUT is a run or a grid itself.
+    finished, seeds differ in more than the seed, they were measured on other data, by another protocol or on other people, or OUT
+    is a run or a grid itself.
     """
     out = Path(out)
     if any((out / file).exists() for file in ("config.yaml", "grid.json")):
         raise InputError(f"{out} is a run or a grid, whose page would be lost; give another --name.")
-    runs = [Run.open(text) for text in texts]
-    if len(runs) < 2:
+    settings = [Setting.open(text) for text in texts]
+    if len(settings) < 2:
         raise InputError("Give two runs or more to compare.")
-    if len({run.name for run in runs}) < len(runs):
+    names = [setting.name for setting in settings]
+    if len(set(names)) < len(settings):
         raise InputError("The runs to compare must have different names.")
-    if len(set().union(*(run.data for run in runs))) > 1:
-        raise InputError(
-            "The runs were measured on different data sets, in which people of the same name may be others; compare runs on one."
-        )
-    first, *others = runs
-    drawn = {"repeats": first.config.evaluation.bootstrap, "seed": first.config.seed}
-    differences = {run.name: paired_differences(run.matrices, first.matrices, **drawn) for run in others}
-    sets = [*(name for name in first.matrices if all(name in run.matrices for run in runs)), "mean"]
-    ends = {run.name: rank_intervals(run.matrices, **drawn) for run in runs}
-    means = {run.name: _means(run, sets) for run in runs}
-    bars = pd.DataFrame(
-        [[name, run.name, means[run.name][name], *ends[run.name][name]] for name in sets for run in runs],
-        columns=["condition", "arm", "rank1", "low", "high"],
-    )
-    drawings = [figures.rank1_bars(bars), figures.cmc({run.name: _curve(run, sets) for run in runs})]
-    histories = {run.name: run.history for run in runs if run.history is not None}
-    if histories:
-        drawings.append(figures.validation_curves(histories))
-    ranks = {run.name: [with_interval(means[run.name][name], *ends[run.name][name]) for name in sets] for run in runs}
-    other = {
-        measure: [with_interval(_mean_of([m.get(key, {}).get("mean") for m in run.metrics])) for run in runs]
-        for key, measure in {"rank1_same_view": "Rank-1, same view", "map": RANKING["map"], "eer": "EER"}.items()
+    check_comparable(settings)
+    firsts = [setting.runs[0] for setting in settings]
+    facts = [{k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")} for run in firsts]
+    found = {setting.name: over_people(setting, settings[0]) for setting in settings[1:]}
+    people = people_table(settings, found)
+    sections = {
+        "Differences": [people],
+        "Curves": _curves(settings, people),
+        "Over seeds": [settings_table(settings, settings[0], "")],
+        "Settings": [_differing("What was set differently", names, [run.config.model_dump(mode="json") for run in firsts])],
+        "Provenance": [_differing("What differs in how the runs were made", names, facts)],
+        "Runs": [runs_table(settings, out)],
     }
-    settings = [dict(flat(run.config.model_dump(mode="json"))) for run in runs]
-    facts = [dict(flat({k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")})) for run in runs]
-    page = template("compare.html.j2").render(
-        runs=runs,
-        sentence=_sentence(first, others, differences),
-        sets=sets,
-        ranks=ranks,
-        differences={name: [with_interval(*found[s]) for s in sets] for name, found in differences.items()},
-        sure={name: [_is_sure(found[s]) for s in sets] for name, found in differences.items()},
-        other=other,
-        figures=[Markup(figures.embedded(drawing)) for drawing in drawings],
-        settings=_differing(settings),
-        facts=_differing(facts),
-        people=len(first.matrices[sets[0]].people),
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    write_page(out / "index.html", page)
+    _write(out, "Runs compared", " and ".join(names), _sentence(settings[0], found), sections)
     return out / "index.html"
 
 
-def _means(run: Run, sets: list[str]) -> dict[str, float]:
-    found = {name: run.matrices[name].mean() for name in sets if name != "mean"}
-    return {**found, "mean": _mean_of(found.values())}
+def _curves(settings: list[Setting], people: Table) -> list[Figure]:
+    """Bars of rank-1, the first ranks, and rank-1 of the validation people during training, where there was one."""
+    bars = people.frame.iloc[:, :5].set_axis(["arm", "condition", "rank1", "low", "high"], axis=1)
+    curves = {s.name: np.mean([matrix.curve() for matrix in s.matrices.values()], 0) for s in settings}
+    drawn = [figures.rank1_bars(bars), figures.cmc(curves)]
+    if histories := {s.name: s.runs[0].history for s in settings if s.runs[0].validation is not None}:
+        drawn.append(figures.validation_curves(histories))
+    return drawn
 
 
-def _mean_of(values) -> float:
-    values = [v for v in values if v is not None and math.isfinite(v)]
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _curve(run: Run, sets: list[str]):
-    return sum(run.matrices[name].curve() for name in sets if name != "mean") / (len(sets) - 1)
-
-
-def _is_sure(difference: list[float]) -> bool:
-    """Whether the interval leaves out no difference."""
-    _, low, high = difference
-    return low > 0 or high < 0
-
-
-def _sentence(first: Run, others: list[Run], differences: dict) -> str:
+def _sentence(first: Setting, found: Mapping[str, Mapping[str, list[float]]]) -> str:
     said = []
-    for run in others:
-        value, low, high = (100 * share for share in differences[run.name]["mean"])
-        verb = ("beats" if value > 0 else "loses to") if _is_sure([value, low, high]) else "cannot be told from"
-        said.append(f"{run.name} {verb} {first.name} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
+    for name, gain in found.items():
+        value, low, high = (100 * share for share in gain["mean"])
+        verb = ("beats" if value > 0 else "loses to") if low > 0 or high < 0 else "cannot be told from"
+        said.append(f"{name} {verb} {first.name} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
     return f"Cross-view rank-1, the same people in all runs: {'; '.join(said)}."
 
 
-def _differing(columns: list[dict]) -> list[tuple[str, list[str]]]:
-    """Keys whose values are not the same in all, with those values."""
-    keys = dict.fromkeys(key for column in columns for key in column)
-    rows = [(key, [str(column.get(key, "–")) for column in columns]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+def read_settings(folder: Path, grid: Mapping, found: Iterable) -> tuple[list[Setting], Setting | None]:
+    """The settings of a grid in the order of its file, with what their runs have found so far; and the baseline among them.
+
+    grid: the content of grid.json.
+    """
+    stands = {status.name: status for status in found}
+    settings: dict[tuple, Setting] = {}
+    for name, point in grid["points"].items():
+        run, status = Run(folder / check_name(name, f"{folder / 'grid.json'}, point"), name), stands[name]
+        state, error = status.state, status.error
+        if state == "done" and run.problem:
+            state, error = "unreadable", run.problem
+        labels = {axis: label for axis, label in point["labels"].items() if axis != "seed"}
+        title = ", ".join(f"{axis.rpartition('.')[2]} {label}" for axis, label in labels.items()) or "all seeds"
+        setting = settings.setdefault(tuple(labels.values()), Setting(title, labels, []))
+        setting.points.append(Point(run, point["labels"].get("seed", ""), state, status.validation, error))
+    return list(settings.values()), next((s for s in settings.values() if s.labels == grid["baseline"]), None)
+
+
+def write_report(folder: Path, found: Iterable) -> None:
+    """Write index.html and grid.xlsx of the grid in `folder`, with where each point stands; each file appears whole or the older
+    one stays."""
+    grid = read_json(folder / "grid.json")
+    settings, baseline = read_settings(folder, grid, found)
+    numbers = settings_table(settings, baseline, f"Grid {folder.name}")
+    runs = runs_table(settings, folder)
+    write_tables(folder / "grid.xlsx", f"Grid {folder.name}", [numbers, runs])
+    best = best_setting(settings)
+    bars = [
+        {"name": f"{s.name}{' ★' if s is best else ''}", "marks": s.shares().values(), "baseline": math.nan, "is_best": s is best}
+        | dict(zip(("value", "low", "high"), s.mean(), strict=True))
+        for s in settings if s.shares()
+    ]  # fmt: skip
+    done, asked = sum(len(s.runs) for s in settings), sum(len(s.points) for s in settings)
+    lead, shown, gain = f"{done} of {asked} runs are done.", numbers.texts(UNIT), "difference over seeds"
+    if best:
+        row = shown.iloc[settings.index(best)]
+        lead += f" Chosen on validation people, the best is {best.name}: rank-1 {row['mean rank-1']}"
+        lead += "." if row[gain] == "–" else f", {row[gain]} points against {baseline.name}."
+    elif bars:
+        lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
+    sections = {
+        "Settings": _pictures(grid["axes"], settings),
+        "In numbers": [numbers],
+        "Runs": [runs],
+    }
+    _write(folder, "Grid of gait recognition runs", folder.name, lead, sections, bars)
+
+
+def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
+    """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
+    varied = [axis for axis, labels in axes.items() if axis != "seed" and len(labels) > 1]
+    measured = [s for s in settings if s.shares()]
+    if not measured:
+        return []
+    if len(varied) == 1 and len(axes[varied[0]]) > 2 and all(_is_number(label) for label in axes[varied[0]]):
+        rows = sorted([float(s.labels[varied[0]]), *s.mean()] for s in measured)
+        return [lines_over_axis(varied[0], pd.DataFrame(rows, columns=["value", "rank1", "low", "high"]))]
+    if len(varied) == 2:
+        table = pd.DataFrame(math.nan, index=axes[varied[0]], columns=axes[varied[1]])
+        for s in measured:
+            table.loc[s.labels[varied[0]], s.labels[varied[1]]] = s.mean()[0]
+        return [heat_map(*varied, table)]
+    return []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def lines_over_axis(axis: str, means: pd.DataFrame) -> Figure:
+    """Mean rank-1 over an axis of numbers with its intervals. means: columns value, and rank1, low, high as shares."""
+    with mpl.style.context(figures.STYLE):
+        fig = Figure(figsize=(8, 4))
+        ax = fig.add_subplot()
+        ends = np.abs(means[["low", "high"]].sub(means["rank1"], axis=0).fillna(0).to_numpy().T)
+        ax.errorbar(means["value"], 100 * means["rank1"], 100 * ends, marker="o", capsize=4, ecolor=figures.INK, elinewidth=1.3)
+        ax.set_xlabel(axis)
+        ax.set_ylabel("rank-1 (%), whiskers: 95 % interval")
+        ax.grid(axis="y")
+    said = "; ".join(f"{m.value:g}: {with_interval(m.rank1, m.low, m.high, unit=' %')}" for m in means.itertuples())
+    return figures.alt(fig, f"Mean rank-1 over {axis}: {said}.")
+
+
+def heat_map(down: str, across: str, means: pd.DataFrame) -> Figure:
+    """Mean rank-1 over two axes, colored from the lowest to the highest. means: shares, NaN where there is none."""
+    with mpl.style.context(figures.STYLE):
+        fig = Figure(figsize=(max(5, 1.3 * means.shape[1] + 2.5), max(2.5, 0.6 * len(means) + 1.6)))
+        ax = sns.heatmap(
+            100 * means, ax=fig.add_subplot(), annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "rank-1 (%)"}
+        )
+        ax.set_xlabel(across)
+        ax.set_ylabel(down)
+    said = "; ".join(f"{row}, {column}: {with_interval(share, unit=' %')}" for (row, column), share in means.stack().items())
+    return figures.alt(fig, f"Mean rank-1 over seeds, {down} down, {across} across: {said}.")

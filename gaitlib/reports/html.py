@@ -25,11 +25,10 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_bytes, read_text, write_text
-from gaitlib.reports.headline import headline, people, totals
 from gaitlib.reports.run import Run, flat
-from gaitlib.rounding import percent
+from gaitlib.reports.tables import UNIT, bars, headline, overview, sentence, totals
+from gaitlib.rounding import with_interval
 
-_THIN = "\u202f"  # narrow no-break space, between a number and %
 #: A line that a progress bar left behind: "40%|####   | 2/5 [00:01<00:02, 1.9it/s]", or with no end known "5it [00:01, 4.8it/s]".
 _PROGRESS = re.compile(r"\d+%\|[\s\d#\u2588-\u258f]*\||\[\d+:\d\d(<[^\]]+)?, [^\]]+/[^\]]+\]")
 #: What cells print when their last line returns an object nobody wants to read.
@@ -77,14 +76,13 @@ def write_index(
     read = {path: _Chapter(path, taken, links, anchor) for path, anchor in anchors.items()}
     players = {anchor: is_exchange for chapter in read.values() for anchor, is_exchange in chapter.players.items()}
     exchanges = [anchor for anchor, is_exchange in players.items() if is_exchange]
-    rows = headline(metrics)
     text = template("index.html.j2").render(
         name=name,
-        sentence=_sentence(metrics),
+        sentence=sentence(metrics),
         people=str((provenance.get("protocol") or {}).get("summary", "")),
-        rows=rows,
-        counted=list(dict.fromkeys(key for row in rows for key in row.counts)),
-        totals={**totals(metrics), **({"iterations": metrics["iterations"]} if metrics.get("iterations") else {})},
+        headline=headline(metrics),
+        bars=bars(metrics),
+        totals=totals(metrics),
         files={path.name for path in folder.iterdir()},
         chapters=list(read.values()),
         player=next(iter([*exchanges, *players]), None),
@@ -104,15 +102,7 @@ def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Ite
 
     runs: each with its size as text. grids: names of the folders that hold the report of a grid.
     """
-    runs = list(runs)
-    kinds: dict[str, list] = {}
-    for run, size in runs:
-        if not run.problem:
-            kinds.setdefault(str(run.content.get("protocol", "")), []).append((run, size))
-    for listed in kinds.values():
-        listed.sort(key=lambda pair: -1 if pair[0].rank1() is None else pair[0].rank1(), reverse=True)
-    unreadable = [(run.name, run.problem) for run, _ in runs if run.problem]
-    write_page(Path(path), template("runs.html.j2").render(kinds=kinds, unreadable=unreadable, grids=list(grids)))
+    write_page(Path(path), template("runs.html.j2").render(tables=overview(runs), grids=list(grids)))
 
 
 def template(name: str) -> Template:
@@ -126,26 +116,6 @@ def write_page(path: Path, text: str) -> None:
     write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
 
 
-# --------------------------------------------------------------------------------------------------------- the headline
-
-
-def _sentence(metrics: Mapping) -> str:
-    """Who was recognized how well, in one sentence."""
-    rows = [row for row in headline(metrics) if row.rank1 is not None]
-    if not rows:
-        return "Nobody was recognized in this run: it measured no rank-1."
-    count = people(metrics)
-    shown = [row for row in rows if row.name != "mean"] or rows
-    found = ", ".join(f"{row.name}\u00a0{_percent(row.rank1)}" + _interval(row, 0) for row in shown)
-    sentence = f"Cross-view rank-1{f' of {count} unseen people' if count else ''}: {found}"
-    baselines = [row.baseline for row in shown if row.baseline is not None]
-    if baselines:
-        low, high = min(baselines), max(baselines)
-        spread = _percent(low) if percent(low) == percent(high) else f"{percent(low)} to {_percent(high)}"
-        sentence += f"; the hand-made baseline reaches {spread}"
-    return f"{sentence}."
-
-
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
     """The picture that moves: its address with all of it, and its text alternative."""
     address = _embedded(_MOVING, folder)
@@ -153,16 +123,6 @@ def _moving_picture(folder: Path) -> tuple[str, str] | None:
         return None
     title = BeautifulSoup(read_bytes(folder / _MOVING), "html.parser").title
     return address, title.get_text() if title else "Walking skeletons"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None or not math.isfinite(share) else f"{percent(share)}{_THIN}%"
-
-
-def _interval(row, digits: int = 1) -> str:
-    if row.low is None or row.high is None:
-        return ""
-    return f"\u00a0[{percent(row.low, digits)},\u00a0{percent(row.high, digits)}]"
 
 
 def _plain(value) -> str:
@@ -187,10 +147,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "interval": lambda row: _interval(row).strip() or "–", "plain": _plain}
+    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=UNIT)}
     environment.filters |= {"prose": _prose, "whole": _whole, "address": _address, "without_progress": _without_progress}
     environment.filters |= {"code": lambda text: Markup(Highlight2HTML()(text)), "ansi": lambda text: Markup(ansi2html(text))}
     environment.tests |= {"a_repr": _REPR.fullmatch, "a_progress_bar": lambda t: "Progress" in t or _PROGRESS.search(t)}
+    environment.globals["unit"] = UNIT
     environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text("utf-8"))
     return environment
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gaitlib import InputError
 from gaitlib.config import Config, read_yaml, resolve
@@ -19,40 +20,54 @@ from gaitlib.files import Unreadable, opened, read_json
 
 #: The files of a finished run that others read.
 FILES = ("config.yaml", "metrics.json", "provenance.json", "embeddings.npz")
-_Shares = dict[str, float | None]
+_Share = Annotated[float, Field(ge=0, le=1)] | None
+_Shares = dict[str, _Share]
+_Ends = dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
+_Count = Annotated[int, Field(ge=0, le=10**15)]  # whatever is counted here
 
 
-class _Baseline(BaseModel):
+class _Facts(BaseModel):
+    model_config = ConfigDict(strict=True)  # more may stand there, but no text for a number
+
+
+class _Baseline(_Facts):
     rank1: _Shares = {}
     rank1_same_view: _Shares = {}
-    ci95: dict[str, list[float | None]] = {}
+    ci95: _Ends = {}
 
 
-class _Metrics(BaseModel):
-    """What other programs rely on in metrics.json; more may stand there."""
+class _Metrics(_Facts):
+    """What other programs rely on in metrics.json."""
 
-    model_config = ConfigDict(strict=True)
     rank1: _Shares = {}
     rank1_same_view: _Shares = {}
-    ci95: dict[str, list[float | None]] = {}
+    ci95: _Ends = {}
     map: _Shares = {}
     eer: _Shares = {}
-    counts: dict[str, int | dict[str, int]] = {}
-    iterations: int | None = None
+    counts: dict[str, _Count | dict[str, _Count]] = {}
+    iterations: _Count | None = None
     baseline: _Baseline = _Baseline()
 
 
-class _Provenance(BaseModel):
+class _Hardware(_Facts):
+    threads: _Count | None = None
+
+
+class _Protocol(_Facts):
+    gallery: dict[str, str | int | list[str | int]]
+    probes: dict[str, dict[str, str | int | list[str | int]]]
+
+
+class _Provenance(_Facts):
     """Likewise in provenance.json."""
 
-    model_config = ConfigDict(strict=True)
     commit: str | None = None
     data_fingerprint: str = ""
     config_fingerprint: str = ""
-    protocol: dict = {}
+    protocol: _Protocol | None = None
     start: str = ""
-    stage_seconds: dict[str, float] = {}
-    hardware: dict = {}
+    stage_seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]] = {}
+    hardware: _Hardware = _Hardware()
     versions: dict = {}
 
 
@@ -115,7 +130,7 @@ class Run:
         """What provenance.json says; {} where there is none yet."""
         return self._facts("provenance.json", _Provenance)
 
-    def _facts(self, name: str, shape: type[BaseModel]) -> dict:
+    def _facts(self, name: str, shape: type[_Facts]) -> dict:
         path = self.folder / name
         try:
             content = read_json(path)
@@ -132,31 +147,39 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        """A row each look at the validation people; None where there was no training."""
+        """A row each look at the validation people, their rank-1 NaN where it is no share; None where there was no training."""
         path = self.folder / "checkpoint" / "history.csv"
         try:
             with opened(path) as file:
-                return pd.read_csv(file)
+                table = pd.read_csv(file)
         except Unreadable as error:
             if error.is_missing:
                 return None
             raise
         except ValueError:
             raise Unreadable(path, "it is no table") from None
+        if lacking := {"iteration", "validation_rank1"} - set(table):
+            raise Unreadable(path, f"it has no column {min(lacking)}")
+        shares = pd.to_numeric(table["validation_rank1"], errors="coerce")
+        return table.assign(
+            validation_rank1=shares.where(shares.between(0, 1)), iteration=pd.to_numeric(table["iteration"], errors="coerce")
+        )
 
     @property
     def validation(self) -> float | None:
         """The best rank-1 on the validation people that its training saw, a share; None where none was measured."""
-        if self.history is None or "validation_rank1" not in self.history:
-            return None
-        scores = pd.to_numeric(self.history["validation_rank1"], errors="coerce")
-        scores = scores[(scores >= 0) & (scores <= 1)]
-        return float(scores.max()) if len(scores) else None
+        best = math.nan if self.history is None else self.history["validation_rank1"].max()
+        return None if math.isnan(best) else float(best)
 
     def rank1(self, probe_set: str = "mean") -> float | None:
         """Cross-view rank-1 of a probe set, a share; None where it was not measured."""
         share = self.metrics.get("rank1", {}).get(probe_set)
         return share if share is not None and math.isfinite(share) else None
+
+    @property
+    def seed(self) -> object:
+        """What its random numbers began from; runs that differ in it alone count as one."""
+        return self.content.get("seed")
 
     @property
     def seconds(self) -> float | None:
@@ -165,15 +188,23 @@ class Run:
         return sum(taken.values()) if taken else None
 
     @property
+    def core_hours(self) -> float | None:
+        """The same times the threads of torch; None where one of the two is not known."""
+        threads = self.provenance.get("hardware", {}).get("threads")
+        return None if self.seconds is None or threads is None else self.seconds * threads / 3600
+
+    @property
     def data(self) -> str:
         """Fingerprint of the data set it was measured on."""
         return self.provenance.get("data_fingerprint", "")
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The protocol it was made by; its file may have changed since."""
-        known = self.provenance.get("protocol")
-        return Protocol(**known) if known else Protocol.named(self.config.protocol)
+        """The protocol it was made by; the file of that name may have changed since."""
+        try:
+            return Protocol(**self.provenance["protocol"])
+        except (KeyError, TypeError):
+            raise Unreadable(self.folder / "provenance.json", "it holds no protocol of this version") from None
 
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:

@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from gaitlib import InputError, Interrupted, notebooks
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
-from gaitlib.evaluation.results import with_interval
 from gaitlib.experiment import Experiment
 from gaitlib.notebooks import CHAPTERS, run_experiment, run_notebooks
+from gaitlib.rounding import with_interval
 from gaitlib.stages import StageFailed
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

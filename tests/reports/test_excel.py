@@ -152,10 +152,12 @@ def test_text_is_never_a_formula(write, hostile):
         assert not str(cell.value if cell.data_type == "s" else "").lstrip().startswith(("=", "+", "-", "@"))
 
 
+SHEET = openpyxl.Workbook().active
+
+
 @given(st.text())
 def test_any_text_can_be_stored(text):
-    safe = excel.safe_text(text)
-    sheet = openpyxl.Workbook().active
+    safe, sheet = excel.safe_text(text), SHEET
     sheet["A1"] = safe
     assert sheet["A1"].data_type != "f"
     assert "\x00" not in safe
@@ -167,10 +169,21 @@ def test_characters_that_excel_cannot_store_are_removed():
 
 
 def test_any_probe_set_names_make_different_sheets(write):
-    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 50, "'", "\x01"]
+    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 300, "'", "\x01", "history", "y" * 30 + "' z", "CMC"]
     sheets = write(matrices={name: matrix(name) for name in names}, metrics=METRICS).sheetnames
     assert len({name.lower() for name in sheets}) == len(names) + 4
-    assert all(0 < len(name) <= 31 for name in sheets)
+    assert all(0 < len(name) <= 31 and name.strip("' ") == name for name in sheets)
+
+
+def test_curves_have_a_chart_and_exchanged_views_stand_below_the_scorecard(write):
+    measure = {"code": "view", "name": "probe", "wanted": "high", "value": 0.5, "low": 0.4, "high": 0.6, "chance": None}
+    more = {"cmc": {"NM": [0.5, 0.75]}, "scorecard": [measure] * 3, "exchange": {"copy": [27.25, 26.5, 28.0]}}
+    book = write(metrics=METRICS | more)
+    assert [len(sheet._charts) for sheet in book if sheet.title in ("Summary", "CMC")] == [1, 1]
+    rows = [[cell.value for cell in row] for row in book["Scorecard"].iter_rows(min_row=8, max_row=12)]
+    assert rows[0] == [None] * 7  # where pandas stops reading the table above
+    assert rows[-1] == [None, "the walk as it is", 27.25, 26.5, 28.0, None, None]
+    assert book["Scorecard"]["C12"].number_format == "0.00"
 
 
 def test_the_sheet_of_left_out_walks_says_none(write):
