@@ -1,7 +1,7 @@
 """Take the view, the body or the motion of one walk from another walk, all or a share, and see what the decoder makes of it."""
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 
 import ipywidgets as widgets
@@ -97,19 +97,14 @@ class ExchangeExplorer(Explorer):
         truth = self.truth(a, b) if (view, body, motion) == (1, 0, 0) else None
         off = "" if truth is None else f"{torso_error(exchanged, truth):.1f} % of torso length from the truth"
         changes = {name: np.round(change, 3).tolist() for name, change in self.changes(a, b, **shares).items()}
-        look = {"color": 2, "truth": truth, "codes": shares, "changes": changes}
-        return [*self._steady_panels(a, b), panel("Exchange", exchanged, self._fps, off, **look)]
-
-    @lru_cache(8)  # noqa: B019, sliders ask for them again and again
-    def _steady_panels(self, a: int, b: int) -> tuple[dict, ...]:
-        """The panels that no slider changes: A, B, and A reconstructed."""
         reconstruction = self.exchange(a, a)
-        off = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
-        return (
+        lost = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
+        return [
             panel("A, original", self._windows[a], self._fps, self._labels[a], color=0),
             panel("B, original", self._windows[b], self._fps, self._labels[b], color=1),
-            panel("A, reconstructed", reconstruction, self._fps, off, color=0),
-        )
+            panel("A, reconstructed", reconstruction, self._fps, lost, color=0),
+            panel("Exchange", exchanged, self._fps, off, color=2, truth=truth, codes=shares, changes=changes),
+        ]
 
     # ------------------------------------------------------------------------------------------------- in JupyterLab
 

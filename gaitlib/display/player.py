@@ -95,11 +95,7 @@ def around(poses: np.ndarray) -> list[float]:
 
 
 class PageForm:
-    """A widget that JupyterLab shows live, and as HTML where there is no kernel: in a report, in an exported notebook."""
-
-    def to_html(self) -> str:
-        """The widget as an HTML fragment; needs neither kernel nor network."""
-        raise NotImplementedError
+    """A widget that JupyterLab shows live, and as its `to_html()` where there is no kernel: in a report, a saved notebook."""
 
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -4,6 +4,8 @@ Every figure is a function that takes arrays or tables and returns a matplotlib 
 and `fig.alt` describes it in words. `show(fig)` puts it into a notebook with that text, `show(fig, folder)` saves it as well.
 """
 
+# ruff: noqa: F401
+
 from gaitlib.display.figures.animation import exchange_animation
 from gaitlib.display.figures.codes import code_maps, code_rows, exchange_matrix, motion_difference_maps, probe_grid
 from gaitlib.display.figures.data import missing_cells, missing_joints, walk_lengths
@@ -20,33 +22,3 @@ from gaitlib.display.figures.recognition import (
 )
 from gaitlib.display.figures.training import training_curves, validation_curves
 from gaitlib.display.figures.walks import gait_cycles, joint_errors, saliency, skeleton_strip
-
-__all__ = [
-    "BLUE",
-    "ablation_chart",
-    "cmc",
-    "code_maps",
-    "code_rows",
-    "det",
-    "embedded",
-    "exchange_animation",
-    "exchange_matrix",
-    "gait_cycles",
-    "joint_errors",
-    "missing_cells",
-    "missing_joints",
-    "motion_difference_maps",
-    "probe_grid",
-    "rank1_bars",
-    "rank1_heat_map",
-    "rank1_matrix",
-    "rank1_over_axis",
-    "saliency",
-    "score_histograms",
-    "show",
-    "show_svg",
-    "skeleton_strip",
-    "training_curves",
-    "validation_curves",
-    "walk_lengths",
-]

@@ -11,18 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gaitlib.data.views import sorted_views
-from gaitlib.display.figures.drawing import (
-    MUTED,
-    alt,
-    bare,
-    color_bar,
-    headline,
-    heat_map,
-    statement,
-    styled,
-    subtitle,
-    unit_of,
-)
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import MUTED
 from gaitlib.rounding import percent
 
 #: The walks that `code_rows` compares.
@@ -31,7 +21,7 @@ TRIPLET = ("walk", "same person,\nanother view", "another person,\nsame view")
 LABELS = {"identity": "subject", "view": "view", "condition": "condition"}
 
 
-@styled
+@drawing.styled
 def motion_difference_maps(motion_a: np.ndarray, motion_v: np.ndarray, motion_i: np.ndarray) -> Figure:
     """How far motion codes differ between two views of a person, and between two people, on one color bar.
 
@@ -45,18 +35,19 @@ def motion_difference_maps(motion_a: np.ndarray, motion_v: np.ndarray, motion_i:
     names = ("same person, another view", "another person, same view")
     for ax, differences, name, mean in zip(axes, maps, names, means, strict=True):
         image = ax.imshow(differences, aspect="auto", vmin=0, vmax=top, origin="lower")
-        subtitle(ax, f"{name}\nmean {mean:.3g}", pad=7)
+        drawing.subtitle(ax, f"{name}\nmean {mean:.3g}", pad=7)
         ax.set_xlabel("frame")
         ax.spines[:].set_visible(False)
     axes[0].set_ylabel("motion code channel")
     axes[1].set_yticklabels([])
-    color_bar(image, list(axes), "absolute difference (code units)")
+    drawing.color_bar(image, list(axes), "absolute difference (code units)")
     ratio = between_people / between_views if between_views else float("inf")
-    text = headline(fig, f"Motion codes differ {ratio:.1f} times as much between people as between views")
-    return alt(fig, f"{text}. Mean absolute difference {between_views:.3g} between views, {between_people:.3g} between people.")
+    text = f"Motion codes differ {ratio:.1f} times as much between people as between views"
+    means = f"Mean absolute difference {between_views:.3g} between views, {between_people:.3g} between people."
+    return drawing.stated(fig, text, means)
 
 
-@styled
+@drawing.styled
 def code_rows(body: np.ndarray, view: np.ndarray) -> Figure:
     """Body codes and view codes of three walks as rows of colored cells.
 
@@ -72,18 +63,17 @@ def code_rows(body: np.ndarray, view: np.ndarray) -> Figure:
         ax.set_ylim(2.5, -0.5)
         for between in (0.5, 1.5):
             ax.axhline(between, color="white", lw=3)
-        bare(ax)
+        drawing.bare(ax)
         to_view, to_person = far[name] = [float(np.linalg.norm(codes[0] - codes[k])) for k in (1, 2)]
-        subtitle(ax, f"{name} code: distance {to_view:.2g} to the other view, {to_person:.2g} to the other person")
-        color_bar(image, ax, "value (code units)", pad=0.015)
+        drawing.subtitle(ax, f"{name} code: distance {to_view:.2g} to the other view, {to_person:.2g} to the other person")
+        drawing.color_bar(image, ax, "value (code units)", pad=0.015)
     good = far["body"][0] < far["body"][1] and far["view"][1] < far["view"][0]
     text = "Body codes follow the person, view codes follow the camera" if good else "Body and view codes are not separated"
-    headline(fig, text)
     distances = "; ".join(f"{name} {to_view:.2g} and {to_person:.2g}" for name, (to_view, to_person) in far.items())
-    return alt(fig, f"{text}. Distances to the other view and to the other person: {distances}.")
+    return drawing.stated(fig, text, f"Distances to the other view and to the other person: {distances}.")
 
 
-@styled
+@drawing.styled
 def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
     """t-SNE of each code, a row each, colored by identity, view and condition; above each how often neighbors agree.
 
@@ -110,8 +100,8 @@ def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
             ax.set_title(text, fontsize=9, weight="normal", pad=4)
             said.append(f"{name} by {label} {agree:.0f} % (chance {chance:.0f} %)")
         row[0].set_ylabel(f"{name} code", weight="bold")
-    text = headline(fig, f"t-SNE of the codes of {len(table):,} walks, and whether neighbors agree")
-    return alt(fig, f"{text}. Of the five nearest walks so many share the label: {', '.join(said)}.")
+    text = f"t-SNE of the codes of {len(table):,} walks, and whether neighbors agree"
+    return drawing.stated(fig, text, f"Of the five nearest walks so many share the label: {', '.join(said)}.")
 
 
 def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
@@ -137,7 +127,7 @@ def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
     return place
 
 
-@styled
+@drawing.styled
 def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     """What a simple classifier reads from each code, and whether that belongs there.
 
@@ -147,8 +137,7 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     rows = table[table["name"].str.endswith(f", {kind} probe")]
     rows = rows.assign(target=rows["name"].str.partition(",")[0])
     codes, targets = list(dict.fromkeys(rows["code"])), list(dict.fromkeys(rows["target"]))
-    fig = Figure(figsize=(1.6 + 1.9 * len(targets), 0.8 + 0.95 * len(codes)))
-    ax = fig.subplots()
+    ax = Figure(figsize=(1.6 + 1.9 * len(targets), 0.8 + 0.95 * len(codes))).subplots()
     colors = {"high": "#cfe4f3", "low": "#f6dccb", "": "#eef0f3"}
     wishes = {"high": "should be high", "low": "should be {}, chance", "": "chance {}"}
     for row in rows.itertuples():
@@ -162,13 +151,12 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     ax.set_xticks(np.arange(len(targets)) + 0.5, targets)
     ax.set_yticks(np.arange(len(codes)) + 0.5, [f"{code} code" for code in codes])
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-    bare(ax)
-    text = statement(ax, f"What a {kind} classifier reads from each code", 60)
+    drawing.bare(ax)
     said = (f"{r.target} from {r.code} {percent(r.value, 0)} %, chance {percent(r.chance, 0)} %" for r in rows.itertuples())
-    return alt(fig, f"{text}: " + "; ".join(said) + ".")
+    return drawing.stated(ax, f"What a {kind} classifier reads from each code", f"{'; '.join(said)}.", 60)
 
 
-@styled
+@drawing.styled
 def exchange_matrix(errors: pd.DataFrame, copying: float, mean_walk: float) -> Figure:
     """How far a walk with its view exchanged is from what the camera of that view saw, for every two views.
 
@@ -177,18 +165,16 @@ def exchange_matrix(errors: pd.DataFrame, copying: float, mean_walk: float) -> F
     """
     n = len(errors)
     side = max(4.4, min(7.4, 0.6 * n + 1.2))
-    fig = Figure(figsize=(max(side, 6.4), side))
-    ax = fig.subplots()
-    heat_map(
-        ax, errors, errors.map("{:.1f}".format) if n <= 14 else None, "% of torso length", bar={"shrink": 0.8},
-        cmap="cividis_r", square=True,
+    ax = Figure(figsize=(max(side, 6.4), side)).subplots()
+    sns.heatmap(
+        errors, ax=ax, cmap="cividis_r", vmin=0, annot=n <= 14, fmt=".1f", annot_kws={"size": 9}, square=True, linewidths=1.5,
+        cbar_kws={"label": "% of torso length", "shrink": 0.8},
     )  # fmt: skip
-    unit = unit_of(errors.index)
+    unit = drawing.unit_of(errors.index)
     ax.set(xlabel=f"view asked for{unit}", ylabel=f"view of the walk{unit}")
-    ax.tick_params(rotation=0)
+    ax.tick_params(length=0, rotation=0)
     text = f"Exchanged views are {float(np.nanmean(errors)):.1f} % off; the walk as it is {copying:.1f} %"
     text += f", the mean walk {mean_walk:.1f} %" if np.isfinite(mean_walk) else ""
-    statement(ax, text, 62)
     source, target = errors.stack().idxmax()
     worst = f"worst from {source} to {target}: {errors.loc[source, target]:.1f} % of torso length"
-    return alt(fig, f"{text}. Heat map of {n} views by {n}; {worst}.")
+    return drawing.stated(ax, text, f"Heat map of {n} views by {n}; {worst}.", 62)

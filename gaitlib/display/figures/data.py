@@ -7,26 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gaitlib.display.figures.drawing import (
-    BLUE,
-    MUTED,
-    ORANGE,
-    alt,
-    bare,
-    color_bar,
-    heat_map,
-    spoken,
-    statement,
-    styled,
-    unit_of,
-)
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, MUTED, ORANGE
 from gaitlib.poses.inspect import Inspection
 
 #: Rows of `missing_cells` at most; of more subjects several share a row.
 MOST_ROWS = 120
 
 
-@styled
+@drawing.styled
 def missing_cells(inspection: Inspection) -> Figure:
     """Where walks are missing: how many each subject has in each condition from each view. Many subjects are binned, and say so.
 
@@ -36,13 +25,13 @@ def missing_cells(inspection: Inspection) -> Figure:
     conditions, views = (list(dict.fromkeys(counts.columns.get_level_values(name))) for name in ("condition", "view"))
     several = len(conditions) > 1
     values = counts.to_numpy()
-    usual = {name: _usual(counts[name].to_numpy().ravel()) for name in conditions}
+    filled = {name: counts[name].to_numpy()[counts[name] > 0] for name in conditions}
+    usual = {name: int(np.bincount(walks).argmax()) for name, walks in filled.items()}
     expected = np.array([usual[name] for name, _ in counts.columns])
     share = np.clip(values / expected, 0, 1)
     per_row = -(-len(counts) // MOST_ROWS)
     binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
-    fig = Figure(figsize=(8, float(np.clip(0.14 * len(binned) + 2.2, 3, 7))))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, float(np.clip(0.14 * len(binned) + 2.2, 3, 7)))).subplots()
     image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r", interpolation="nearest")
     _hatch(ax, binned == 0)
     if several:
@@ -52,23 +41,18 @@ def missing_cells(inspection: Inspection) -> Figure:
             if k:
                 ax.axvline(k * len(views) - 0.5, color="white", lw=4)
     _name_cells(ax, counts, len(views), per_row)
-    ax.set_xlabel(f"view{unit_of(views)}" + (", by condition (walks of a full cell)" if several else ""))
+    ax.set_xlabel(f"view{drawing.unit_of(views)}" + (", by condition (walks of a full cell)" if several else ""))
     hatched = ", hatched: none" if (binned == 0).any() else ""
-    color_bar(image, ax, f"walks present (% of a full cell){hatched}")
+    drawing.color_bar(image, ax, f"walks present (% of a full cell){hatched}")
     short, empty = int((values < expected).sum()), int((values == 0).sum())
     cells = f"{values.size:,} subject-{'condition-' if several else ''}view cells"
     if short > empty:
         text = f"{short:,} of {cells} lack walks, {empty:,} have none"
     else:
         text = f"{short:,} of {cells} have no walk" if short else f"All {cells} are full"
-    statement(ax, text, pad=24 if several else None)
     full = ", ".join(f"{usual[c]} in {c or 'no condition'}" for c in conditions)
-    return alt(fig, f"{text}. {len(counts)} subjects, {len(views)} views; walks of a full cell: {full}.")
-
-
-def _usual(walks: np.ndarray) -> int:
-    """The most frequent number of walks of a cell that has any."""
-    return int(np.bincount(walks[walks > 0]).argmax())
+    details = f"{len(counts)} subjects, {len(views)} views; walks of a full cell: {full}."
+    return drawing.stated(ax, text, details, pad=24 if several else None)
 
 
 def _hatch(ax: Axes, empty: np.ndarray) -> None:
@@ -87,17 +71,16 @@ def _name_cells(ax: Axes, counts: pd.DataFrame, views: int, per_row: int) -> Non
     rows = np.unique(np.linspace(0, last, min(last + 1, 12)).round().astype(int))
     ax.set_yticks(rows, [str(counts.index[r * per_row]) for r in rows])
     ax.set_ylabel("subject" if per_row == 1 else f"subject ({per_row} a row)")
-    bare(ax)
+    drawing.bare(ax)
 
 
-@styled
+@drawing.styled
 def walk_lengths(frames: pd.Series, window: int) -> Figure:
     """How many walks have how many frames, and which are shorter than the window the network sees.
 
     frames: int [N], frames of each walk. window: frames of a window.
     """
-    fig = Figure(figsize=(8, 3.6))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, 3.6)).subplots()
     edges = np.histogram_bin_edges(frames, bins=min(40, max(8, frames.nunique())))
     sns.histplot(x=frames, bins=edges, color=BLUE, edgecolor="white", linewidth=0.8, alpha=1, ax=ax)
     ax.axvline(window, color=ORANGE, lw=2, ls="--")
@@ -110,31 +93,31 @@ def walk_lengths(frames: pd.Series, window: int) -> Figure:
     ax.grid(axis="y")
     short = int((frames < window).sum())
     start = f"{short:,} of {len(frames):,} walks are" if short else f"None of {len(frames):,} walks is"
-    text = statement(ax, f"{start} shorter than a window of {window} frames")
-    return alt(fig, f"{text}. Lengths from {frames.min()} to {frames.max()} frames, median {int(frames.median())}.")
+    lengths = f"Lengths from {frames.min()} to {frames.max()} frames, median {int(frames.median())}."
+    return drawing.stated(ax, f"{start} shorter than a window of {window} frames", lengths)
 
 
-@styled
+@drawing.styled
 def missing_joints(shares: pd.DataFrame) -> Figure:
     """Which joints are missing from which view.
 
     shares: float table 0..1, views x 15 joints, as `Inspection.missing`.
     """
-    fig = Figure(figsize=(8, max(3.2, 0.34 * len(shares) + 2.2)))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, max(3.2, 0.34 * len(shares) + 2.2))).subplots()
     lost = 100 * shares
     numbers = lost.map(lambda v: f"{v:.0f}" if v >= 0.5 else ("<1" if v > 0 else ""))
-    heat_map(
-        ax, lost, numbers, "frames without it (%)", size=8.5, bar={"pad": 0.02}, cmap="cividis",
-        vmax=max(5.0, float(lost.max().max())), linewidths=1,
+    sns.heatmap(
+        lost, ax=ax, cmap="cividis", vmin=0, vmax=max(5.0, float(lost.max().max())), annot=numbers, fmt="",
+        annot_kws={"size": 8.5}, linewidths=1, cbar_kws={"label": "frames without it (%)", "pad": 0.02},
     )  # fmt: skip
-    ax.set_xticks(np.arange(lost.shape[1]) + 0.5, map(spoken, lost.columns), rotation=40, ha="right")
+    drawing.bare(ax)
+    ax.set_xticks(np.arange(lost.shape[1]) + 0.5, map(drawing.spoken, lost.columns), rotation=40, ha="right")
     ax.set_yticks(np.arange(len(lost)) + 0.5, lost.index, rotation=0)
-    ax.set(xlabel="joint", ylabel=f"view{unit_of(lost.index)}")
+    ax.set(xlabel="joint", ylabel=f"view{drawing.unit_of(lost.index)}")
     view, joint = lost.stack().idxmax()
     worst = float(lost.loc[view, joint])
     if worst:
-        text = f"{spoken(joint).capitalize()} at view {view} is missing most often, in {worst:.1f} % of the frames"
+        text = f"{drawing.spoken(joint).capitalize()} at view {view} is missing most often, in {worst:.1f} % of the frames"
     else:
         text = "No joint is missing in any frame"
-    return alt(fig, f"{statement(ax, text)}. Mean over all views and joints {lost.to_numpy().mean():.1f} %.")
+    return drawing.stated(ax, text, f"Mean over all views and joints {lost.to_numpy().mean():.1f} %.")

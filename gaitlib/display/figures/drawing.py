@@ -15,8 +15,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,22 +55,20 @@ def styled(function: Callable) -> Callable:
 # -------------------------------------------------------------------------------------------------- titles and text
 
 
-def alt(fig: Figure, text: str) -> Figure:
-    """Give a figure its text alternative, `fig.alt`, and return the figure."""
-    fig.alt = text
+def stated(where: Axes | Figure, statement: str, details: str, width: int = 74, pad: float | None = None) -> Figure:
+    """Put a statement above axes, or above all panels of a figure, and give the figure its text alternative, `fig.alt`.
+
+    details: what the text alternative says beside the statement. width: letters of a line. pad: points between title and axes.
+    Returns the figure.
+    """
+    fig = where if isinstance(where, Figure) else where.figure
+    text = textwrap.fill(statement, width)
+    if where is fig:
+        fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    else:
+        where.set_title(text, pad=pad)
+    fig.alt = f"{statement}. {details}"
     return fig
-
-
-def statement(ax: Axes, text: str, width: int = 74, **options) -> str:
-    """Put a statement above the axes, broken into lines of `width` letters, and return it."""
-    ax.set_title(textwrap.fill(text, width), **options)
-    return text
-
-
-def headline(fig: Figure, text: str) -> str:
-    """Put a statement above all panels of a figure and return it."""
-    fig.suptitle(textwrap.fill(text, 74), x=0.01, ha="left", weight="bold", fontsize=12)
-    return text
 
 
 def subtitle(ax: Axes, text: str, pad: float = 6) -> None:
@@ -103,19 +99,6 @@ def color_bar(artist, axes, label: str, **options) -> None:
     """Add a color bar without a frame for an image or dots, beside one or several axes."""
     bar = np.ravel(axes)[0].figure.colorbar(artist, ax=axes, label=label, **{"pad": 0.02, **options})
     bar.outline.set_visible(False)
-
-
-def heat_map(
-    ax: Axes, values: pd.DataFrame, numbers: pd.DataFrame | None, label: str, size: float = 9, bar=None, **options
-) -> None:
-    """Draw a table as colored cells with texts in them.
-
-    values: float, NaN = a blank cell. numbers: the texts, if any. label: of the color bar. size: of the texts, points.
-    bar: further options of the color bar; options: of `seaborn.heatmap`.
-    """
-    look = {"vmin": 0, "linewidths": 1.5, "fmt": "", "annot_kws": {"size": size}, "cbar_kws": {"label": label, **(bar or {})}}
-    sns.heatmap(values, annot=numbers, ax=ax, **look | options)
-    ax.tick_params(length=0)
 
 
 def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -5,35 +5,17 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.special import ndtri
 
 from gaitlib import InputError
-from gaitlib.display.figures.drawing import (
-    BLUE,
-    DASHES,
-    FAINT,
-    GREEN,
-    INK,
-    MARKERS,
-    MUTED,
-    ORANGE,
-    PALE,
-    alt,
-    bare,
-    color_bar,
-    headline,
-    heat_map,
-    statement,
-    styled,
-    subtitle,
-    unit_of,
-    whiskers,
-)
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, DASHES, FAINT, GREEN, INK, MARKERS, MUTED, ORANGE, PALE
 from gaitlib.evaluation.verification import Scores
-from gaitlib.rounding import half_up, percent
+from gaitlib.rounding import percent
 
 #: Ticks of a DET curve, and where its axes end.
 DET_TICKS, DET_ENDS = (0.001, 0.01, 0.05, 0.2, 0.5), (0.0005, 0.7)
@@ -46,28 +28,31 @@ def _capitalized(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
+    return ", ".join(f"{name} {percent(share, digits)} %" for name, share in shares.items())
+
+
 # ------------------------------------------------------------------------------------------------------------- rank-1
 
 
-@styled
+@drawing.styled
 def rank1_bars(table: pd.DataFrame) -> Figure:
     """Rank-1 of each condition with its 95 % interval, recognizers side by side.
 
     table: columns condition, arm (say "model", "baseline"), rank1, low, high; shares 0..1; low and high may be NaN.
     """
-    conditions, arms = list(dict.fromkeys(table["condition"])), list(dict.fromkeys(table["arm"]))
-    fig = Figure(figsize=(8, 4))
-    ax = fig.subplots()
+    conditions, arms = table["condition"].unique(), table["arm"].unique()
+    ax = Figure(figsize=(8, 4)).subplots()
     width = 0.76 / len(arms)
-    rows = table.set_index(["condition", "arm"])
-    bars = []
+    bars, reached = [], []
     for k, arm in enumerate(arms):
-        part = rows.xs(arm, level="arm").reindex(conditions)
+        part = table[table["arm"] == arm].set_index("condition").reindex(conditions)
+        reached.append(f"{100 * part['rank1'].mean():.0f} %")
         x = np.arange(len(conditions)) + (k - (len(arms) - 1) / 2) * width
         value, low, high = (100 * part[c].to_numpy(float) for c in ("rank1", "low", "high"))
-        look = {"color": (BLUE, PALE, ORANGE, GREEN)[k % 4], "hatch": ("", "///", "..", "xx")[k % 4]}
-        bars.append(ax.bar(x, value, width * 0.9, edgecolor="white", lw=0, label=arm, **look))
-        ax.errorbar(x, value, whiskers(value, low, high), fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
+        color, hatch = ((BLUE, ""), (PALE, "///"), (ORANGE, ".."), (GREEN, "xx"))[k % 4]
+        bars.append(ax.bar(x, value, width * 0.9, color=color, hatch=hatch, edgecolor="white", lw=0, label=arm))
+        ax.errorbar(x, value, drawing.whiskers(value, low, high), fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
         for place, v, top in zip(x, value, np.fmax(high, value), strict=True):
             if np.isfinite(v):
                 ax.text(place, top + 1.5, f"{v:.0f}", ha="center", va="bottom", weight="bold", size=10)
@@ -77,29 +62,27 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
     ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
-    first, *others = ((arm, f"{100 * rows.xs(arm, level='arm')['rank1'].mean():.0f} %") for arm in arms)
-    text = f"{_capitalized(first[0])} reaches {first[1]} rank-1 on average" + "".join(f", {arm} {mean}" for arm, mean in others)
-    statement(ax, text)
+    text = f"{_capitalized(arms[0])} reaches {reached[0]} rank-1 on average"
+    text += "".join(f", {arm} {mean}" for arm, mean in zip(arms[1:], reached[1:], strict=True))
     each = "; ".join(
         f"{r.condition}, {r.arm}: {percent(r.rank1)} % ({percent(r.low)} to {percent(r.high)})" for r in table.itertuples()
     )
-    return alt(fig, f"{text}. {each}.")
+    return drawing.stated(ax, text, f"{each}.")
 
 
-@styled
-def rank1_matrix(rank1: pd.DataFrame, condition: str = "") -> Figure:
+@drawing.styled
+def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
     """Rank-1 of each probe view against each gallery view, with the means over other views in both margins.
 
     rank1: shares 0..1, rows = probe views, columns = the same as gallery views; NaN = not measured. The same view is hatched, its
-        number shown in gray and left out of the means. condition: put before the title.
+        number shown in gray and left out of the means. condition: of the probes.
     """
     names, table = [str(view) for view in rank1.index], rank1.to_numpy(float)
     n = len(names)
     other = pd.DataFrame(np.where(np.eye(n, dtype=bool), np.nan, table))
     by_probe, by_gallery, mean = other.mean(axis=1), other.mean(axis=0), float(np.nanmean(other)) if n > 1 else np.nan
     side, margin = max(4.4, min(8.0, 0.62 * (n + 2) + 0.9)), n + 0.35
-    fig = Figure(figsize=(max(side, 6.4), side))
-    ax = fig.subplots()
+    ax = Figure(figsize=(max(side, 6.4), side)).subplots()
     size = 9.5 if n <= 12 else 7
     for p in range(n):
         for g in range(n):
@@ -114,19 +97,16 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str = "") -> Figure:
     ax.set_xticks(ticks, [*names, "mean"])
     ax.set_yticks(ticks, [*names, "mean"])
     ax.set(xlim=(0, margin + 1), ylim=(margin + 1, 0), aspect="equal")
-    bare(ax)
-    unit = unit_of(names)
+    drawing.bare(ax)
+    unit = drawing.unit_of(names)
     ax.set(xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
-    color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
-    lead = f"{condition}: " if condition else ""
-    text = statement(ax, f"{lead}{percent(mean)} % rank-1 on average across views", 60)
+    drawing.color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
     best, worst = (by_probe.idxmax(), by_probe.idxmin()) if n > 1 else (0, 0)
-    return alt(
-        fig,
-        f"{text}. {n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. "
-        f"Best probe view {names[best]} with {percent(by_probe[best])} %, worst {names[worst]} with "
-        f"{percent(by_probe[worst])} %.",
+    details = (
+        f"{n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. Best probe view "
+        f"{names[best]} with {percent(by_probe[best])} %, worst {names[worst]} with {percent(by_probe[worst])} %."
     )
+    return drawing.stated(ax, f"{condition}: {percent(mean)} % rank-1 on average across views", details, 60)
 
 
 def _cell(ax: Axes, x: float, y: float, share: float, size: float, weight: str = "normal") -> None:
@@ -146,32 +126,31 @@ def _same_view(ax: Axes, place: int, share: float) -> None:
         ax.text(place + 0.5, place + 0.5, percent(share, 0), ha="center", va="center", **look)
 
 
-@styled
+@drawing.styled
 def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
     """Mean rank-1 of the settings of a grid over one number, with 95 % intervals.
 
     table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN.
     axis: the name of the number. Settings without a mean are left out. Raises InputError where none is left.
     """
-    table = table[["value", "mean", "low", "high"]].astype(float).dropna(subset="mean").sort_values("value", kind="stable")
+    table = table.astype({"value": float}).dropna(subset="mean").sort_values("value", kind="stable")
     if table.empty:
         raise InputError(f"No setting has a rank-1 to draw over {axis}.")
-    value, *shares = table.to_numpy().T
-    mean, low, high = (100 * share for share in shares)
-    fig = Figure(figsize=(8, 4))
-    ax = fig.subplots()
+    value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
+    ax = Figure(figsize=(8, 4)).subplots()
     ax.plot(value, mean, color=BLUE)
-    ax.errorbar(value, mean, whiskers(mean, low, high), fmt="o", ms=6, color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
+    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
     ax.set_xticks(value, [f"{at:g}" for at in value])
     ends = np.nanmin([mean, low]) - 2, np.nanmax([mean, high]) + 2
     ax.set(xlabel=axis, ylabel="mean rank-1 (%), whiskers: 95 % interval", ylim=np.clip(ends, 0, 100))
     ax.grid(axis="y")
     best = mean.argmax()
-    text = statement(ax, f"Mean rank-1 over {axis} is highest at {value[best]:g} with {half_up(mean[best]):.1f} %")
-    return alt(fig, f"{text}. " + "; ".join(f"{v:g}: {half_up(m):.1f} %" for v, m in zip(value, mean, strict=True)) + ".")
+    text = f"Mean rank-1 over {axis} is highest at {value[best]:g} with {percent(mean[best] / 100)} %"
+    each = _listed({f"{at:g}:": share for at, share in zip(value, table["mean"], strict=True)})
+    return drawing.stated(ax, text, f"Means: {each}.")
 
 
-@styled
+@drawing.styled
 def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     """Mean rank-1 of the settings of a grid over two axes, in percent, from pale for the lowest to blue for the highest.
 
@@ -182,30 +161,30 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
     if not settings:
         raise InputError(f"No setting has a rank-1 to draw over {down} and {across}.")
-    fig = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares))))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
     lowest, highest = 100 * min(settings.values()), 100 * max(settings.values())
     span = max(highest - lowest, 0.1)  # the lowest is not quite white, as blank cells are
-    look = {"cmap": WHITE_TO_BLUE, "vmin": lowest - span / 8, "vmax": lowest + span, "bar": {"pad": 0.02}}
-    heat_map(ax, 100 * shares, shares.map(percent), "mean rank-1 (%)", **look)
+    sns.heatmap(
+        100 * shares, ax=ax, cmap=WHITE_TO_BLUE, vmin=lowest - span / 8, vmax=lowest + span, annot=shares.map(percent), fmt="",
+        annot_kws={"size": 9}, linewidths=1.5, cbar_kws={"label": "mean rank-1 (%)", "pad": 0.02},
+    )  # fmt: skip
     ax.set(xlabel=across, ylabel=down)
-    ax.tick_params(rotation=0)
+    ax.tick_params(length=0, rotation=0)
     best = max(settings, key=settings.get)
-    text = statement(ax, f"Mean rank-1 is highest with {best}: {percent(settings[best])} %", 60)
-    return alt(fig, f"{text}. Heat map: " + "; ".join(f"{at}: {percent(share)} %" for at, share in settings.items()) + ".")
+    each = "; ".join(f"{name}: {percent(share)} %" for name, share in settings.items())
+    return drawing.stated(ax, f"Mean rank-1 is highest with {best}: {percent(settings[best])} %", f"Heat map: {each}.", 60)
 
 
 # ------------------------------------------------------------------------------------------------- curves and scores
 
 
-@styled
+@drawing.styled
 def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
     """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
 
     curves: name -> float [K], shares 0..1 for rank 1..K.
     """
-    fig = Figure(figsize=(8, 4))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, 4)).subplots()
     for k, (name, curve) in enumerate(curves.items()):
         look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
         label = f"{name}, rank-1 {percent(curve[0])} %"
@@ -218,18 +197,17 @@ def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
     name, curve = max(curves.items(), key=lambda item: item[1][0])
     k = min(5, len(curve))
     first, among = 100 * curve[0], 100 * curve[k - 1]
-    text = statement(ax, f"{_capitalized(name)} finds the person first in {first:.1f} %, among {k} in {among:.1f} %")
-    return alt(fig, f"{text}. Rank-1: " + ", ".join(f"{n} {percent(c[0])} %" for n, c in curves.items()) + ".")
+    text = f"{_capitalized(name)} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
+    return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
 
 
-@styled
+@drawing.styled
 def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """False rejection against false acceptance, on axes of the normal deviate, where normal scores make straight lines.
 
     curves: name -> columns far, frr (shares 0..1), as `evaluation.verification.detection_error` gives.
     """
-    fig = Figure(figsize=(5.6, 5.2))
-    ax = fig.subplots()
+    ax = Figure(figsize=(5.6, 5.2)).subplots()
     errors, lines = {}, []
     for k, (name, curve) in enumerate(curves.items()):
         far, frr = curve["far"].to_numpy(), curve["frr"].to_numpy()
@@ -244,17 +222,15 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
     ax.set_yticks(ticks, names)
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
     ax.grid()
-    if lines:
-        ax.legend(handles=lines, loc="lower left")
-        best = min(errors, key=errors.get)
-        text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {percent(errors[best])} %"
-    else:
-        text = "Nothing to verify"
-    statement(ax, text, 56)
-    return alt(fig, f"{text}. Equal error rates: " + ", ".join(f"{n} {percent(e)} %" for n, e in errors.items()) + ".")
+    if not lines:
+        return drawing.stated(ax, "Nothing to verify", "There are no pairs of one person, or none of different people.")
+    ax.legend(handles=lines, loc="lower left")
+    best = min(errors, key=errors.get)
+    text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {percent(errors[best])} %"
+    return drawing.stated(ax, text, f"Equal error rates: {_listed(errors)}.", 56)
 
 
-@styled
+@drawing.styled
 def score_histograms(scores: Mapping[str, Scores]) -> Figure:
     """How far apart walks of one person and of different people are, a panel a probe set.
 
@@ -271,31 +247,29 @@ def score_histograms(scores: Mapping[str, Scores]) -> Figure:
             shares.append(counts / max(1, counts.sum()))
             ax.stairs(100 * shares[-1], edges, fill=True, color=color, alpha=0.45, hatch=hatch, label=label)
         overlaps[name] = float(np.minimum(*shares).sum())
-        subtitle(ax, f"{name}: {percent(overlaps[name], 0)} % overlap", pad=4)
+        drawing.subtitle(ax, f"{name}: {percent(overlaps[name], 0)} % overlap", pad=4)
         ax.set_ylabel("pairs (%)")
         ax.tick_params(labelbottom=ax is axes[-1])
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
     most = max(overlaps, key=overlaps.get)
-    text = headline(fig, f"Distances within and between people overlap by {percent(overlaps[most], 0)} % at most ({most})")
-    each = ", ".join(f"{name} {percent(overlap, 0)} %" for name, overlap in overlaps.items())
-    return alt(fig, f"{text}. Overlap of the two histograms: {each}.")
+    text = f"Distances within and between people overlap by {percent(overlaps[most], 0)} % at most ({most})"
+    return drawing.stated(fig, text, f"Overlap of the two histograms: {_listed(overlaps, 0)}.")
 
 
-@styled
+@drawing.styled
 def ablation_chart(table: pd.DataFrame) -> Figure:
     """Mean rank-1 of each ablation with its interval, and a line where nothing was changed.
 
     table: columns kind, name, rank1 (a dictionary with "mean"), ci95 ([low, high]); the first row is the model as it is.
     """
-    fig = Figure(figsize=(8, 0.27 * len(table) + 1.6))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, 0.27 * len(table) + 1.6)).subplots()
     value = 100 * np.array([row["mean"] for row in table["rank1"]], float)
     low, high = 100 * np.array(table["ci95"].tolist(), float).T
     place = np.arange(len(table)) + 0.6 * (table["kind"] != table["kind"].shift()).cumsum().to_numpy()
     for (kind, color), mark in zip(ABLATIONS.items(), MARKERS, strict=False):
         rows = (table["kind"] == kind).to_numpy()
-        ends = whiskers(value[rows], low[rows], high[rows])
+        ends = drawing.whiskers(value[rows], low[rows], high[rows])
         ax.errorbar(value[rows], place[rows], xerr=ends, fmt=mark, ms=6, color=color, capsize=3, label=kind)
     ax.axvline(value[0], color=MUTED, lw=1, ls="--", zorder=0)
     ax.set_yticks(place, table["name"])
@@ -305,5 +279,6 @@ def ablation_chart(table: pd.DataFrame) -> Figure:
     ax.tick_params(axis="y", length=0)
     changed = np.flatnonzero((table["kind"] == "input").to_numpy())[1:]
     worst = changed[value[changed].argmin()] if len(changed) else 0
-    text = statement(ax, f"From {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}", 60)
-    return alt(fig, f"{text}. " + "; ".join(f"{n} {v:.1f} %" for n, v in zip(table["name"], value, strict=True)) + ".")
+    text = f"From {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}"
+    each = "; ".join(f"{name} {share:.1f} %" for name, share in zip(table["name"], value, strict=True))
+    return drawing.stated(ax, text, f"{each}.", 60)

@@ -7,11 +7,12 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE, alt, spoken, statement, styled, subtitle
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
 from gaitlib.rounding import percent
 
 
-@styled
+@drawing.styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
@@ -23,7 +24,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     parts = [c for c in history.select_dtypes("number") if c not in ("iteration", "validation_rank1")]
     for k, (part, color) in enumerate(zip(parts, sns.color_palette("colorblind", max(len(parts), 1)), strict=False)):
         known = history[history[part] > 0]
-        above.plot(known["iteration"], known[part], color=color, ls=DASHES[k % 4], lw=1.7, label=spoken(part))
+        above.plot(known["iteration"], known[part], color=color, ls=DASHES[k % 4], lw=1.7, label=drawing.spoken(part))
     if (history[parts] > 0).any().any():
         above.set_yscale("log")
         above.yaxis.set_major_formatter("{x:g}")  # without mathematical text, which is off: a name may hold a $
@@ -38,23 +39,22 @@ def training_curves(history: pd.DataFrame) -> Figure:
         below.plot(measured["iteration"], 100 * measured["validation_rank1"], marker="o", ms=4, color=BLUE)
         below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
         best_text = f"{percent(best['validation_rank1'])} % at iteration {int(best['iteration']):,}"
-        subtitle(below, f"best (ringed): {best_text}")
+        drawing.subtitle(below, f"best (ringed): {best_text}")
         text = f"Validation rank-1 is best with {best_text}"
     below.set(ylim=(0, 103), ylabel="validation rank-1 (%)", xlabel="iteration")
     below.grid(axis="y")
-    statement(above, text)
     last = history.iloc[-1]
-    return alt(fig, f"{text}. Last losses: " + ", ".join(f"{spoken(part)} {last[part]:.3g}" for part in parts) + ".")
+    losses = ", ".join(f"{drawing.spoken(part)} {last[part]:.3g}" for part in parts)
+    return drawing.stated(above, text, f"Last losses: {losses}.")
 
 
-@styled
+@drawing.styled
 def validation_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Rank-1 of the validation people over the iterations of several runs.
 
     histories: name -> columns iteration and validation_rank1 (share 0..1, NaN where it was not measured).
     """
-    fig = Figure(figsize=(8, 4))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, 4)).subplots()
     best = {}
     for k, (name, history) in enumerate(histories.items()):
         measured = history.dropna(subset="validation_rank1")
@@ -64,5 +64,5 @@ def validation_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     ax.set(xlabel="iteration", ylabel="validation rank-1 (%)", ylim=(0, 103))
     ax.grid(axis="y")
     ax.legend(handles=list(ax.lines), loc="lower right")
-    text = statement(ax, "Rank-1 of the validation people while training")
-    return alt(fig, f"{text}. Best: " + ", ".join(f"{name} {share:.1f} %" for name, share in best.items()) + ".")
+    each = ", ".join(f"{name} {share:.1f} %" for name, share in best.items())
+    return drawing.stated(ax, "Rank-1 of the validation people while training", f"Best: {each}.")

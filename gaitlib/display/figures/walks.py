@@ -5,35 +5,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaitlib import InputError
-from gaitlib.display.figures.drawing import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PALE,
-    PURPLE,
-    alt,
-    bare,
-    color_bar,
-    headline,
-    spoken,
-    statement,
-    styled,
-)
-from gaitlib.skeleton import (
-    BONES,
-    JOINTS,
-    LEFT_ANKLE,
-    LEFT_JOINTS,
-    MID_HIP,
-    NECK,
-    NUM_JOINTS,
-    RIGHT_ANKLE,
-    RIGHT_JOINTS,
-)  # fmt: skip
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, GREEN, ORANGE, PALE, PURPLE
+from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_JOINTS
 
 #: A strip shows one of so many frames.
 EVERY = 5
@@ -43,7 +20,7 @@ def _is_left(bone: tuple[int, int]) -> bool:
     return not set(bone).isdisjoint(LEFT_JOINTS)
 
 
-@styled
+@drawing.styled
 def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) -> Figure:
     """Skeletons side by side, one of five frames, a row for each walk. Left limbs are dashed and lighter.
 
@@ -59,14 +36,17 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
     moved = {n: p - np.nansum(p, axis=1, keepdims=True) / known[n] * [1, 0] for n, p in poses.items()}
     tall = max(np.nanmax(p[..., 1]) - np.nanmin(p[..., 1]) for p in moved.values())
     wide = max(0.42 * tall, 2 * max(np.nanmax(np.abs(p[..., 0])) for p in moved.values()) * 0.94)
-    fig = Figure(figsize=(8, max(1.3, 7 * tall * 1.15 * len(poses) / (wide * count)) + 1.1))
-    ax = fig.subplots()
+    ax = Figure(figsize=(8, max(1.3, 7 * tall * 1.15 * len(poses) / (wide * count)) + 1.1)).subplots()
     for r, (name, pose) in enumerate(moved.items()):
         color = (BLUE, ORANGE, GREEN, PURPLE)[r % 4]
         top = np.nanmin(pose[..., 1])
         down = r * tall * 1.15 - top
         for k, skeleton in enumerate(pose[::EVERY]):
-            _draw_skeleton(ax, np.add(skeleton, [k * wide, down]), color, head=max(9, min(40, 190 / count)))
+            points = np.add(skeleton, [k * wide, down])
+            for bone in BONES:
+                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if _is_left(bone) else {"lw": 1.8}
+                ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
+            ax.scatter(*points[0], s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
         label = textwrap.fill(name, 14)
         ax.text(-wide * 0.62, down + top + tall / 2, label, ha="right", va="center", color=color, weight="bold")
     ax.set_aspect("equal")
@@ -74,24 +54,16 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
     ax.set_ylim(tall * (1.15 * len(poses) - 0.1), -tall * 0.05)
     ax.set_xticks(np.arange(count) * wide, np.arange(count) * EVERY)
     ax.set_yticks([])
-    bare(ax)
+    drawing.bare(ax)
     ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
-    text = statement(ax, title or f"The walk, one frame in {EVERY}")
-    return alt(fig, f"{text}. Rows of {count} skeletons each: {', '.join(poses)}; left limbs dashed.")
-
-
-def _draw_skeleton(ax: Axes, points: np.ndarray, color: str, head: float) -> None:
-    """One skeleton of a strip, float [15, 2]; head: the area of its head, square points."""
-    for bone in BONES:
-        line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if _is_left(bone) else {"lw": 1.8}
-        ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
-    ax.scatter(*points[0], s=head, color=color, linewidths=0, zorder=3)
+    details = f"Rows of {count} skeletons each: {', '.join(poses)}; left limbs dashed."
+    return drawing.stated(ax, title or f"The walk, one frame in {EVERY}", details)
 
 
 # -------------------------------------------------------------------------------------------------- joints over time
 
 
-@styled
+@drawing.styled
 def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
     """The error of each joint on a skeleton, and of each joint in each frame.
 
@@ -102,13 +74,12 @@ def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
     errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
     mean = np.nanmean(errors, axis=0)
     fig = _joints_over_time(truth[len(truth) // 2], mean, errors, ("mean, % of torso length", "% of torso length"))
-    worst, best = (spoken(JOINTS[find(mean)]) for find in (np.nanargmax, np.nanargmin))
+    worst, best = (drawing.spoken(JOINTS[find(mean)]) for find in (np.nanargmax, np.nanargmin))
     text = f"{worst.capitalize()} is off most, {mean.max():.0f} % of the torso length; the mean is {mean.mean():.0f} %"
-    headline(fig, text)
-    return alt(fig, f"{text}. A skeleton with its joints sized by error, and errors by joint and frame; best {best}.")
+    return drawing.stated(fig, text, f"A skeleton with its joints sized by error, and errors by joint and frame; best {best}.")
 
 
-@styled
+@drawing.styled
 def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
     """Which joints say who, on a skeleton and over time.
 
@@ -117,9 +88,9 @@ def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
     shares = 100 * np.asarray(shares, float)
     joints = shares.sum(0)
     fig = _joints_over_time(pose, joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
-    first = ", ".join(f"{spoken(JOINTS[j])} {joints[j]:.0f} %" for j in np.argsort(-joints)[:3])
-    text = headline(fig, f"Joints that say who: {first}")
-    return alt(fig, f"{text}; even shares would be 7 %. A skeleton with its joints sized by their share, and shares over time.")
+    first = ", ".join(f"{drawing.spoken(JOINTS[j])} {joints[j]:.0f} %" for j in np.argsort(-joints)[:3])
+    details = "Even shares would be 7 %. A skeleton with its joints sized by their share, and shares over time."
+    return drawing.stated(fig, f"Joints that say who: {first}", details)
 
 
 def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: tuple[str, str]) -> Figure:
@@ -139,18 +110,18 @@ def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, la
     left.margins(0.18, 0.1)
     left.set(xticks=[], yticks=[], xlabel="right solid, left dashed")
     image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
-    right.set_yticks(range(NUM_JOINTS), map(spoken, JOINTS), fontsize=8.5)
+    right.set_yticks(range(NUM_JOINTS), map(drawing.spoken, JOINTS), fontsize=8.5)
     right.set_xlabel("frame")
     for ax, artist, label in ((left, dots, labels[0]), (right, image, labels[1])):
-        bare(ax)
-        color_bar(artist, ax, label)
+        drawing.bare(ax)
+        drawing.color_bar(artist, ax, label)
     return fig
 
 
 # ---------------------------------------------------------------------------------------------------- the gait cycle
 
 
-@styled
+@drawing.styled
 def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
     """Knee and hip angles of several walks over the gait cycle, all cycles of a walk laid over each other.
 
@@ -184,9 +155,9 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
         note = "right side solid, left dashed; thin: single cycles"
         fig.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=note, title_fontsize=9)
     frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
-    text = headline(fig, f"Gait cycles in frames: {frames}")
     lost = f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
-    return alt(fig, f"{text}. Knee and thigh angles over the cycle, right solid, left dashed.{lost}")
+    details = f"Knee and thigh angles over the cycle, right solid, left dashed.{lost}"
+    return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
 
 
 def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,8 @@ def test_show_embeds_the_picture_with_its_text_and_saves_the_same_bytes_twice(tm
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     for folder in ("one", "two"):
-        fig = drawing.alt(figures.walk_lengths(pd.Series([70, 80]), 64), 'a "quoted" <text>')
+        fig = figures.walk_lengths(pd.Series([70, 80]), 64)
+        fig.alt = 'a "quoted" <text>'
         figures.show(fig, tmp_path / folder, "lengths")
     assert 'alt="a &quot;quoted&quot; &lt;text&gt;"' in shown[0].data
     assert 'src="data:image/png;base64,' in shown[0].data

@@ -22,7 +22,7 @@ def test_the_rank1_matrix_leaves_the_same_view_out_of_its_means(labeled, texts):
     ax = fig.axes[0]
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("probe view (degrees)", "gallery view (degrees)")
     names = ["left", "right", "front"]
-    assert figures.rank1_matrix(pd.DataFrame(table, names, names)).axes[0].get_xlabel() == "gallery view"
+    assert figures.rank1_matrix(pd.DataFrame(table, names, names), "NM").axes[0].get_xlabel() == "gallery view"
 
 
 def test_cmc_and_bars(labeled, texts):
