@@ -39,29 +39,20 @@ def packed(values: np.ndarray) -> dict[str, Any]:
 
 
 def panel(
-    title: str,
-    pose: np.ndarray,
-    fps: float = 25.0,
-    subtitle: str = "",
-    *,
-    color: int | None = None,
-    truth: np.ndarray | None = None,
-    codes: dict[str, float] | None = None,
-    changes: dict[str, list[float]] | None = None,
-    mark: str = "",
-    distances: dict[str, float] | None = None,
+    title: str, pose: np.ndarray, fps: float = 25.0, subtitle: str = "", *, truth: np.ndarray | None = None, **shown: Any
 ) -> dict[str, Any]:
     """One skeleton for the player.
 
     title, subtitle: plain text, shown above it.
     pose: float [T, 15, 2], any unit, x right and y down, NaN = missing.
     fps: frames a second.
-    color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
-    codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, shown as three chips.
-    changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; drawn below as bars.
-    mark: "right" or "wrong", whether this is the person who was looked for.
-    distances: name -> distance in units of the usual one, shown as short bars.
+    shown: what player.js shows with it:
+        color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
+        codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, as three chips.
+        changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; below, as bars.
+        mark: "right" or "wrong", whether this is the person who was looked for.
+        distances: name -> distance in units of the usual one, as short bars.
     Raises InputError for another shape, and for a frame rate that is not positive.
     """
     if not fps > 0:
@@ -75,13 +66,8 @@ def panel(
         numbers = packed(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
         return {"pose": numbers["data"], "scale": numbers["scale"], "frames": len(pose)}
 
-    entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose)}
-    if color is not None:
-        entry["color"] = int(color)
-    if truth is not None:
-        entry["truth"] = layer(truth)
-    given = {"codes": codes, "changes": changes, "mark": mark, "distances": distances}
-    return entry | {name: value for name, value in given.items() if value}
+    entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose), **shown}
+    return entry if truth is None else entry | {"truth": layer(truth)}
 
 
 def around(poses: np.ndarray) -> list[float]:

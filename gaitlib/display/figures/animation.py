@@ -92,6 +92,9 @@ def _loop(pose: np.ndarray) -> tuple[int, int]:
 def _walking(points: np.ndarray, seconds: float) -> str:
     """The SVG elements of one walk, points float [T, 15, 2] in pixels: in motion, and its first frame standing still."""
 
+    def line(through):
+        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in through)
+
     def animate(attribute, values):
         timing = f'dur="{seconds:.3g}s" repeatCount="indefinite"'
         return f'<animate attributeName="{attribute}" {timing} values="{";".join(values)}"/>'
@@ -99,7 +102,7 @@ def _walking(points: np.ndarray, seconds: float) -> str:
     radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
     moving, still = [], []
     for name, chains in CHAINS.items():
-        frames = ["".join(_line(skeleton[list(chain)]) for chain in chains) for skeleton in points]
+        frames = ["".join(line(skeleton[list(chain)]) for chain in chains) for skeleton in points]
         dash = ' stroke-dasharray="5 9"' if name == "l" else ""
         path = f'<path class="{name}"{dash} d="{frames[0]}"'
         moving.append(f"{path}>{animate('d', frames)}</path>")
@@ -109,8 +112,3 @@ def _walking(points: np.ndarray, seconds: float) -> str:
     moving.append(f"{head}>{animate('cx', x)}{animate('cy', y)}</circle>")
     still.append(f"{head}/>")
     return f'<g class="moves">{"".join(moving)}</g><g class="still">{"".join(still)}</g>'
-
-
-def _line(points: np.ndarray) -> str:
-    """A line through points, float [n, 2], as SVG writes it."""
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)

@@ -52,9 +52,6 @@ def styled(function: Callable) -> Callable:
     return wrapper
 
 
-# -------------------------------------------------------------------------------------------------- titles and text
-
-
 def stated(where: Axes | Figure, statement: str, details: str, width: int = 74, pad: float | None = None) -> Figure:
     """Put a statement above axes, or above all panels of a figure, and give the figure its text alternative, `fig.alt`.
 
@@ -86,9 +83,6 @@ def unit_of(views: Iterable[str]) -> str:
     return "" if None in map(degrees, views) else " (degrees)"
 
 
-# ------------------------------------------------------------------------------------------------- parts of figures
-
-
 def bare(ax: Axes) -> None:
     """Take the frame and the marks of the ticks away from axes that are filled by cells."""
     ax.tick_params(length=0)
@@ -104,9 +98,6 @@ def color_bar(artist, axes, label: str, **options) -> None:
 def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The lengths of whiskers as `errorbar` takes them: float [N] each -> float [2, N]."""
     return np.vstack([value - low, high - value]).clip(0)
-
-
-# ----------------------------------------------------------------------------------------------------------- showing
 
 
 @styled

@@ -24,15 +24,8 @@ ABLATIONS = {"input": BLUE, "halves": GREEN, "codes": ORANGE}
 WHITE_TO_BLUE = mpl.colors.LinearSegmentedColormap.from_list("white to blue", ["white", BLUE])
 
 
-def _capitalized(name: str) -> str:
-    return name[:1].upper() + name[1:]
-
-
 def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
     return ", ".join(f"{name} {percent(share, digits)} %" for name, share in shares.items())
-
-
-# ------------------------------------------------------------------------------------------------------------- rank-1
 
 
 @drawing.styled
@@ -62,7 +55,7 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
     ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
-    text = f"{_capitalized(arms[0])} reaches {reached[0]} rank-1 on average"
+    text = f"{arms[0][:1].upper()}{arms[0][1:]} reaches {reached[0]} rank-1 on average"
     text += "".join(f", {arm} {mean}" for arm, mean in zip(arms[1:], reached[1:], strict=True))
     each = "; ".join(
         f"{r.condition}, {r.arm}: {percent(r.rank1)} % ({percent(r.low)} to {percent(r.high)})" for r in table.itertuples()
@@ -175,9 +168,6 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     return drawing.stated(ax, f"Mean rank-1 is highest with {best}: {percent(settings[best])} %", f"Heat map: {each}.", 60)
 
 
-# ------------------------------------------------------------------------------------------------- curves and scores
-
-
 @drawing.styled
 def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
     """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
@@ -197,7 +187,7 @@ def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
     name, curve = max(curves.items(), key=lambda item: item[1][0])
     k = min(5, len(curve))
     first, among = 100 * curve[0], 100 * curve[k - 1]
-    text = f"{_capitalized(name)} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
+    text = f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
     return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
 
 

@@ -60,9 +60,6 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
     return drawing.stated(ax, title or f"The walk, one frame in {EVERY}", details)
 
 
-# -------------------------------------------------------------------------------------------------- joints over time
-
-
 @drawing.styled
 def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
     """The error of each joint on a skeleton, and of each joint in each frame.
@@ -116,9 +113,6 @@ def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, la
         drawing.bare(ax)
         drawing.color_bar(artist, ax, label)
     return fig
-
-
-# ---------------------------------------------------------------------------------------------------- the gait cycle
 
 
 @drawing.styled
