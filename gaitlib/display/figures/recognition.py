@@ -24,6 +24,10 @@ ABLATIONS = {"input": BLUE, "halves": GREEN, "codes": ORANGE}
 WHITE_TO_BLUE = mpl.colors.LinearSegmentedColormap.from_list("white to blue", ["white", BLUE])
 
 
+def _with_ends(share: float, low: float, high: float) -> str:
+    return f"{percent(share)} % ({percent(low)} to {percent(high)})"
+
+
 def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
     return ", ".join(f"{name} {percent(share, digits)} %" for name, share in shares.items())
 
@@ -57,9 +61,7 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
     ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
     text = f"{arms[0][:1].upper()}{arms[0][1:]} reaches {reached[0]} rank-1 on average"
     text += "".join(f", {arm} {mean}" for arm, mean in zip(arms[1:], reached[1:], strict=True))
-    each = "; ".join(
-        f"{r.condition}, {r.arm}: {percent(r.rank1)} % ({percent(r.low)} to {percent(r.high)})" for r in table.itertuples()
-    )
+    each = "; ".join(f"{r.condition}, {r.arm}: {_with_ends(r.rank1, r.low, r.high)}" for r in table.itertuples())
     return drawing.stated(ax, text, f"{each}.")
 
 
@@ -139,8 +141,8 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
     ax.grid(axis="y")
     best = mean.argmax()
     text = f"Mean rank-1 over {axis} is highest at {value[best]:g} with {percent(mean[best] / 100)} %"
-    each = _listed({f"{at:g}:": share for at, share in zip(value, table["mean"], strict=True)})
-    return drawing.stated(ax, text, f"Means: {each}.")
+    each = "; ".join(f"{r.value:g}: {_with_ends(r.mean, r.low, r.high)}" for r in table.itertuples())
+    return drawing.stated(ax, text, f"{each}.")
 
 
 @drawing.styled
