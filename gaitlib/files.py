@@ -134,8 +134,11 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
     return array
 
 
-def read_arrays(path: str | Path, names: tuple[str, ...], most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
-    """Some arrays of an .npz file, never pickles. Raises Unreadable where one is missing, damaged, encrypted or beyond `most`."""
+def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
+    """Some arrays of an .npz file, or all, never pickles.
+
+    Raises Unreadable where one is missing, damaged, encrypted or beyond `most`.
+    """
     with opened(path, most) as file:
         try:
             with np.load(file) as found:
@@ -143,7 +146,7 @@ def read_arrays(path: str | Path, names: tuple[str, ...], most: int = MOST_ARRAY
                     raise Unreadable(path, f"it has no array {lacking[0]!r}")
                 if sum(info.file_size for info in found.zip.infolist()) > most:
                     raise Unreadable(path, f"its arrays have more than {most / 2**20:,.0f} MB")
-                return {name: found[name] for name in names}
+                return {name: found[name] for name in names or found.files}
         except _DAMAGE as error:
             raise Unreadable(path, f"it is no whole .npz file ({' '.join(str(error).split())[:120]})") from None
 
@@ -184,6 +187,17 @@ def is_taken(folder: Path) -> bool:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError within the block that names no file, as of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # one of the system's
+            error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
 
@@ -192,12 +206,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        yield part
-        os.replace(part, path)
-    except BaseException as error:
+        with naming(path):
+            yield part
+            os.replace(part, path)
+    except BaseException:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
         raise
 
 
@@ -211,7 +224,7 @@ def replace_folder(new: Path, folder: Path) -> None:
     """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
     old = None
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=new.parent))
         os.replace(folder, old)
     try:
         os.replace(new, folder)

@@ -12,7 +12,7 @@ import torch
 from gaitlib import InputError
 from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
 from gaitlib.display.player import SkeletonPlayer, WalkPicker, around, packed, panel, player_html
-from gaitlib.evaluation.scorecard import torso_error
+from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
 

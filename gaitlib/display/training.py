@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gaitlib import Interrupted
 from gaitlib.display import figures
 from gaitlib.display.player import SkeletonPlayer, around, panel
-from gaitlib.evaluation.scorecard import torso_error
+from gaitlib.evaluation.exchange import torso_error
 from gaitlib.training import Watch
 
 #: Seconds between changes of the progress bar: each is a message to the browser.

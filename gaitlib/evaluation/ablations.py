@@ -14,10 +14,11 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, normalize, window_grid
+from gaitlib.data.preprocess import NormalizedWalks, normalize
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings, embed_walks
 from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
+from gaitlib.evaluation.results import with_mean
 from gaitlib.model.discriminants import LARGEST, fisher
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
@@ -31,8 +32,6 @@ CODE_SETS = {
     "combined (pose, motion, body)": ("pose", "motion", "body"),
     "combined, all (and view)": ("pose", "motion", "body", "view"),
 }
-
-
 #: How many rows the table has.
 ABLATIONS = 14 + len(CODE_SETS)
 
@@ -52,7 +51,8 @@ class Ablation:
 def shuffled_frames(walks: NormalizedWalks, seed: int = 0) -> NormalizedWalks:
     """The same frames of each walk in random order."""
     order = np.random.default_rng(seed).random(len(walks.frames))
-    return replace(walks, frames=walks.frames[np.lexsort([order, _walk_of_frames(walks)])])
+    walk = np.repeat(np.arange(len(walks)), walks.length)
+    return replace(walks, frames=walks.frames[np.lexsort([order, walk])])
 
 
 def one_frame(walks: NormalizedWalks) -> NormalizedWalks:
@@ -62,13 +62,13 @@ def one_frame(walks: NormalizedWalks) -> NormalizedWalks:
 
 def opening_frames(walks: NormalizedWalks, most: int) -> NormalizedWalks:
     """The first frames of each walk, `most` at most; windows loop them, as they do all short walks."""
-    return _frames_from(walks, walks.start, np.minimum(walks.length, most))
+    return replace(walks, length=np.minimum(walks.length, most))
 
 
 def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, NormalizedWalks]:
     """The first and the second half of each walk."""
     half = walks.length // 2
-    return _frames_from(walks, walks.start, half), _frames_from(walks, walks.start + half, walks.length - half)
+    return replace(walks, length=half), replace(walks, start=walks.start + half, length=walks.length - half)
 
 
 def joint_noise(walks: NormalizedWalks, share: float, seed: int = 0) -> NormalizedWalks:
@@ -107,15 +107,6 @@ def missing_joints(dataset: GaitDataset, share: float, seed: int = 0) -> Normali
     return normalize(replace(dataset, poses=poses, index=dataset.index.assign(start=start)))
 
 
-def _walk_of_frames(walks: NormalizedWalks) -> np.ndarray:
-    return np.repeat(np.arange(len(walks)), walks.length)
-
-
-def _frames_from(walks: NormalizedWalks, start: np.ndarray, length: np.ndarray) -> NormalizedWalks:
-    """Parts of the walks: the frames stay where they are, start and length say which count."""
-    return replace(walks, start=start, length=length)
-
-
 def _bone_lengths(walks: NormalizedWalks) -> pd.DataFrame:
     """The mean length of each bone over each walk, torso lengths: a row a walk, a column a bone."""
     ends = np.array(BONES)
@@ -124,33 +115,6 @@ def _bone_lengths(walks: NormalizedWalks) -> pd.DataFrame:
 
 
 # --------------------------------------------------------------------------------------------------------------- codes
-
-
-@torch.no_grad()
-def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, batch: int = 512) -> dict[str, np.ndarray]:
-    """What each code says of each walk, the mean over its windows: float32 [N, D] each.
-
-    pose and motion, which change over time, are given by their mean and standard deviation over it (D = 60, 256), body and view
-    as they are (D = 128).
-    """
-    device = next(model.parameters()).device
-    frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
-    walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
-    total: dict[str, torch.Tensor] = {}
-    for rows in torch.arange(len(walk)).split(batch):
-        which = walk[rows]
-        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
-        codes = model.autoencoder.encode(x)
-        found = {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
-        for name, value in found.items():
-            total.setdefault(name, value.new_zeros(len(walks), value.shape[1])).index_add_(0, which.to(device), value)
-    count = torch.bincount(walk, minlength=len(walks)).to(device)[:, None]
-    return {name: (value / count).float().cpu().numpy() for name, value in total.items()}
-
-
-def _course(x: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation over time: [B, C, T] -> [B, 2 C]."""
-    return torch.cat([x.mean(2), x.std(2, correction=0)], 1)
 
 
 def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -216,14 +180,12 @@ def ablation_table(rows: list[Ablation], *, repeats: int = 2000, seed: int = 0) 
     the change costs against the first row, for the same people ("difference", [difference, low, high])."""
     result = []
     for row in rows:
-        rank1 = {name: m.mean() for name, m in row.matrices.items()}
-        same = {name: m.same_view_mean() for name, m in row.matrices.items()}
         result.append(
             {
                 "kind": row.kind,
                 "name": row.name,
-                "rank1": {**rank1, "mean": float(np.nanmean(list(rank1.values())))},
-                "rank1_same_view": {**same, "mean": float(np.nanmean(list(same.values())))},
+                "rank1": with_mean({name: m.mean() for name, m in row.matrices.items()}),
+                "rank1_same_view": with_mean({name: m.same_view_mean() for name, m in row.matrices.items()}),
                 "ci95": rank_intervals(row.matrices, repeats=repeats, seed=seed)["mean"],
                 "difference": paired_differences(row.matrices, rows[0].matrices, repeats=repeats, seed=seed)["mean"],
             }

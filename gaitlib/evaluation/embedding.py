@@ -1,8 +1,8 @@
 """Each walk encoded once: the mean embedding of its windows, and the hand-made baseline."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,13 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
-from gaitlib.files import replacing
+from gaitlib.files import read_arrays, replacing
 from gaitlib.model.recognizer import GaitModel
+
+#: Windows that are encoded at once.
+WINDOWS = 512
+#: The columns that others read of a file of embeddings, and the kinds of numpy types that they may have.
+_LABELS = {"sequence": "Uiu", "run": "iu"} | dict.fromkeys(("subject", "condition", "view"), "U")
 
 
 @dataclass(frozen=True)
@@ -31,38 +36,46 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
-        except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as embeddings ({error}).") from None
-        values = columns.pop("values", None)
-        if values is None:
-            raise InputError(f"{path} holds no array named values; write it with `gaitlib embed`.")
-        if values.ndim != 2 or any(column.shape != values.shape[:1] for column in columns.values()):
+        """Read what `save` wrote; InputError where the file is something else, damaged or incomplete."""
+        columns = read_arrays(path)
+        if lacking := [name for name in ("values", *_LABELS) if name not in columns]:
+            raise InputError(f"{path} holds no array named {lacking[0]}; write it with `gaitlib embed`.")
+        if wrong := [name for name, kinds in _LABELS.items() if columns[name].dtype.kind not in kinds]:
+            raise InputError(f"{path} is damaged: its array {wrong[0]} holds {columns[wrong[0]].dtype} values.")
+        values = columns.pop("values")
+        if values.ndim != 2 or values.dtype.kind != "f" or any(column.shape != values.shape[:1] for column in columns.values()):
             raise InputError(f"{path} is damaged: its columns do not fit embeddings of shape {list(values.shape)}.")
         return cls(values, pd.DataFrame(columns))
 
 
-@torch.no_grad()
-def embed_walks(
-    model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, batch: int = 512, device="cpu"
-) -> Embeddings:
+def embed_walks(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, device="cpu") -> Embeddings:
     """The embedding of every walk: the mean over its windows (and their mirror images), scaled to length one.
 
     stride: frames between windows. Returns float32 [N, E].
     """
     model = model.to(device).eval()
-    dtype = next(model.parameters()).dtype
-    frames = torch.from_numpy(walks.frames)
-    start, length = torch.tensor(walks.start), torch.tensor(walks.length)
+    total, _ = sums_over_windows(lambda x: {"embedding": model.embed(x, mirrored)}, model, walks, stride)
+    return Embeddings(torch.nn.functional.normalize(total["embedding"]).float().cpu().numpy(), walks.index)
+
+
+@torch.no_grad()
+def sums_over_windows(
+    describe: Callable[[torch.Tensor], dict[str, torch.Tensor]], model: GaitModel, walks: NormalizedWalks, stride: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """What describes the windows of each walk, added up, and how many windows it has: name -> [N, D], and int64 [N, 1].
+
+    describe: gets windows, [B, 30, T] on the model's device and of its precision, and returns name -> [B, D].
+    """
+    weight = next(model.parameters())
+    frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
     walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
-    total = torch.zeros(len(walks), model.embedding_size, device=device, dtype=dtype)
-    for rows in torch.arange(len(walk)).split(batch):
+    total: dict[str, torch.Tensor] = {}
+    for rows in torch.arange(len(walk)).split(WINDOWS):
         which = walk[rows]
-        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device, dtype)
-        total.index_add_(0, which.to(device), model.embed(x, mirrored))
-    return Embeddings(torch.nn.functional.normalize(total).float().cpu().numpy(), walks.index)
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(weight.device, weight.dtype)
+        for name, value in describe(x).items():
+            total.setdefault(name, value.new_zeros(len(walks), value.shape[1])).index_add_(0, which.to(weight.device), value)
+    return total, torch.bincount(walk, minlength=len(walks)).to(weight.device)[:, None]
 
 
 def pose_statistics(walks: NormalizedWalks) -> np.ndarray:

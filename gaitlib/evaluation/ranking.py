@@ -59,6 +59,7 @@ class RankMatrix:
         return _mean(self.probe_margin(metric))
 
     def same_view_mean(self, metric: str = "rank1") -> float:
+        """The mean over the cells of identical views."""
         return _mean(self.cells(metric)[self.same_view])
 
     def probe_margin(self, metric: str = "rank1") -> np.ndarray:
@@ -81,6 +82,7 @@ class RankMatrix:
         return pd.Series(values, pd.Index(self.people, name="subject"), name=self.probe_set)
 
     def to_frame(self, metric: str = "rank1") -> pd.DataFrame:
+        """`cells` with the names of the views."""
         return pd.DataFrame(self.cells(metric), pd.Index(self.probe_views, name="probe view"), self.gallery_views)
 
 

@@ -179,9 +179,10 @@ def evaluate(
     index = embeddings.index
     people = index["subject"].unique()
     few = index["subject"].isin(people[np.unique(np.linspace(0, len(people) - 1, VERIFICATION_PEOPLE).astype(int))]).to_numpy()
-    scores = {name: cross_view_scores(embeddings, gallery & few, rows & few) for name, rows in probes.items()}
+    some = Embeddings(embeddings.values[few], index[few])
+    scores = {name: cross_view_scores(some, gallery[few], rows[few]) for name, rows in probes.items()}
     verification = {
-        name: verification_metrics(scores[name], **drawn) | open_set_metrics(embeddings, gallery & few, rows & few, **drawn)
+        name: verification_metrics(scores[name], **drawn) | open_set_metrics(some, gallery[few], rows[few], **drawn)
         for name, rows in probes.items()
     }
     metrics = {

@@ -12,7 +12,9 @@ from gaitlib.evaluation.embedding import Embeddings
 #: Shares of false acceptances at which true ones are stated: of pairs, and of probes of people who are not enrolled.
 FAR, OPEN_FAR = (0.01, 0.001), (0.1, 0.01)
 #: Open-set identification is the mean over so many ways to enroll half of the people.
-HALVES = 20
+ENROLLMENTS = 20
+#: The DET curve is drawn through so many points at most.
+CURVE = 400
 #: Intervals see scores through so many thresholds.
 _THRESHOLDS = 4000
 
@@ -73,8 +75,8 @@ def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
     return float(match[false_match <= far].max())
 
 
-def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> pd.DataFrame:
-    """The DET curve, thinned out evenly: columns far (false acceptance) and frr (false rejection), shares.
+def detection_error(score: np.ndarray, same: np.ndarray) -> pd.DataFrame:
+    """The DET curve, thinned out evenly to CURVE points: columns far (false acceptance) and frr (false rejection), shares.
 
     score: float [pairs], larger is more alike; same: bool [pairs]. One row is the equal error rate, with both shares the same.
     """
@@ -85,7 +87,7 @@ def detection_error(score: np.ndarray, same: np.ndarray, points: int = 400) -> p
     far, frr, _ = det_curve(same, score)
     # evenly along the curve as it is drawn, on logarithmic axes
     along = np.cumsum(np.abs(np.diff(np.log(far.clip(1e-6)), prepend=0)) + np.abs(np.diff(np.log(frr.clip(1e-6)), prepend=0)))
-    chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], points - 1)).clip(max=len(far) - 1))
+    chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], CURVE - 1)).clip(max=len(far) - 1))
     equal = equal_error_rate(score, same)
     return pd.DataFrame({"far": np.sort([*far[chosen], equal])[::-1], "frr": np.sort([*frr[chosen], equal])})
 
@@ -148,7 +150,7 @@ def open_set_metrics(
 
     Detection and identification rate (Phillips, Grother & Micheals, 2011): the share of probes of enrolled people whose nearest
     gallery walk is their own and near enough, at the threshold that lets in that share of the probes of people who are not
-    enrolled. The gallery is all views but the probe's. Mean over HALVES ways to enroll half of the people.
+    enrolled. The gallery is all views but the probe's. Mean over ENROLLMENTS ways to enroll half of the people.
     """
     names = [f"dir_at_far_{far:g}" for far in OPEN_FAR]
     subject, people = pd.factorize(embeddings.index["subject"], sort=True)
@@ -161,19 +163,19 @@ def open_set_metrics(
     to_person = np.minimum.reduceat(distance[:, order], np.searchsorted(column[order], np.arange(len(enrolled))), 1)
     person = subject[probes]
     rng = np.random.default_rng(seed)
-    chosen = [np.sort(rng.permutation(len(enrolled))[: len(enrolled) // 2]) for _ in range(HALVES)]
-    halves = []
-    for half in chosen:
-        part = to_person[:, half]
+    ways = []
+    for _ in range(ENROLLMENTS):
+        chosen = np.sort(rng.permutation(len(enrolled))[: len(enrolled) // 2])
+        part = to_person[:, chosen]
         best = part.min(1)
         # equally near people share the claim
-        right = ((part == best[:, None]) * (enrolled[half] == person[:, None])).sum(1) / (part == best[:, None]).sum(1)
-        known = np.isin(person, enrolled[half])
+        right = ((part == best[:, None]) * (enrolled[chosen] == person[:, None])).sum(1) / (part == best[:, None]).sum(1)
+        known = np.isin(person, enrolled[chosen])
         order = np.argsort(best, kind="stable")
-        halves.append((best[order], (right * known)[order], known[order], person[order]))
-    count = len(np.unique(person))
-    value = np.mean([_detected(np.ones((1, len(people))), *half) for half in halves], 0)[0]
-    draws = np.mean([_detected(draw_people(len(people), repeats, seed), *half) for half in halves], 0)
+        ways.append((best[order], (right * known)[order], known[order], person[order]))
+    count, drawn = len(np.unique(person)), draw_people(len(people), repeats, seed)
+    value = np.mean([_detected(np.ones((1, len(people))), *way) for way in ways], 0)[0]
+    draws = np.mean([_detected(drawn, *way) for way in ways], 0)
     return {name: [float(v), *interval(d, count)] for name, v, d in zip(names, value, draws.T, strict=True)}
 
 

@@ -3,11 +3,9 @@
 import os
 import pickle
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TextIO
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,20 +13,11 @@ from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, Walk
 from gaitlib.files import is_taken
 from gaitlib.poses.formats.plain import CONFIDENCES, POSITIONS
-from gaitlib.skeleton import JOINTS
+from gaitlib.skeleton import COCO17
 
-#: The keypoints of COCO in their order; None is one that the 15 joints lack.
-COCO = (
-    "head", None, None, None, None,
-    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-_COCO_NAMES = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", *(name for name in COCO[5:] if name),
-)  # fmt: skip
-_SHARED = [i for i, name in enumerate(COCO) if name]
-_OURS = [JOINTS.index(name) for name in COCO if name]
-
+#: Our joints that COCO has, and its keypoints for them; neck and mid-hip would be midpoints.
+_JOINTS = [j for j, keypoints in enumerate(COCO17.sources) if len(keypoints) == 1]
+_KEYPOINTS = [COCO17.sources[j][0] for j in _JOINTS]
 #: Labels become names of folders and cells of tables.
 _LABEL = re.compile(r"\w(?:[\w.+-]{0,98}\w)?")
 
@@ -55,26 +44,22 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
         for label in (row.subject, row.view, row.recording):
             if not _LABEL.fullmatch(label) or ".." in label:
                 raise InputError(f"Walk {row.sequence!r} cannot be exported: {label[:40]!r} is no name for a file; rename it.")
-    partial = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        EXPORTS[format](dataset, partial)
-        partial.chmod(0o755)
-        os.replace(partial, out)
+        with TemporaryDirectory(".partial", f".{out.name}.", out.parent, ignore_cleanup_errors=True) as partial:
+            EXPORTS[format](dataset, Path(partial))
+            os.chmod(partial, 0o755)
+            os.replace(partial, out)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}); choose another --out, nothing was written.") from None
-    finally:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
     return len(dataset)
 
 
 def coco(walk: Walk) -> np.ndarray:
     """The walk as float32 [T, 17, 3]: x, y, score of the keypoints of COCO, all 0 where one is missing."""
-    found = np.zeros((len(walk.pose), len(COCO), 3), dtype=np.float32)
-    joints = np.concatenate([walk.pose, walk.confidence[..., None]], axis=2)[:, _OURS]
-    found[:, _SHARED] = np.where(np.isfinite(joints).all(-1, keepdims=True), joints, 0)
+    found = np.zeros((len(walk.pose), len(COCO17.names), 3), dtype=np.float32)
+    joints = np.concatenate([walk.pose, walk.confidence[..., None]], axis=2)[:, _JOINTS]
+    found[:, _KEYPOINTS] = np.where(np.isfinite(joints).all(-1, keepdims=True), joints, 0)
     return found
 
 
@@ -92,28 +77,31 @@ def _opengait(walks: Iterable[Walk], folder: Path) -> None:
 
 
 def _gaitgraph(walks: Iterable[Walk], folder: Path) -> None:
-    with (folder / "walks.csv").open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(["image_name", *(f"{name}_{part}" for name in _COCO_NAMES for part in ("x", "y", "conf"))]) + "\n")
-        for walk in walks:
-            names = [f"{walk.subject}-{_performance(walk)}-{walk.view}/{i:06d}.jpg" for i in range(len(walk.pose))]
-            _rows(file, names, coco(walk).reshape(len(names), -1))
+    columns = ["image_name", *(f"{name}_{part}" for name in COCO17.names for part in ("x", "y", "conf"))]
+    rows = (
+        (f"{walk.subject}-{_performance(walk)}-{walk.view}/{i:06d}.jpg", keypoints.ravel())
+        for walk in walks
+        for i, keypoints in enumerate(coco(walk))
+    )
+    _write_table(folder / "walks.csv", columns, rows)
 
 
 def _csv(walks: Iterable[Walk], folder: Path) -> None:
-    with (folder / "walks.csv").open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(["path", "frame", *POSITIONS, *CONFIDENCES]) + "\n")
-        for walk in walks:
-            path = f"{walk.subject}/{_performance(walk)}/{walk.view}"
-            names = [f"{path},{i}" for i in range(len(walk.pose))]
-            _rows(file, names, np.concatenate([walk.pose.reshape(len(names), -1), walk.confidence], axis=1))
+    rows = (
+        (f"{walk.subject}/{_performance(walk)}/{walk.view},{i}", values)
+        for walk in walks
+        for i, values in enumerate(np.concatenate([walk.pose.reshape(len(walk.pose), -1), walk.confidence], axis=1))
+    )
+    _write_table(folder / "walks.csv", ["path", "frame", *POSITIONS, *CONFIDENCES], rows)
 
 
-def _rows(file: TextIO, names: list[str], values: np.ndarray) -> None:
+def _write_table(path: Path, columns: list[str], rows: Iterable[tuple[str, np.ndarray]]) -> None:
     """A line a row; nine digits give every float32 back exactly, a missing number is an empty cell."""
-    row = ",".join(["%.9g"] * values.shape[1])
-    for name, numbers in zip(names, values.tolist(), strict=True):
-        cells = row % tuple(numbers)
-        file.write(f"{name},{cells.replace('nan', '')}\n")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(columns) + "\n")
+        for name, values in rows:
+            cells = ",".join(["%.9g"] * len(values)) % tuple(values.tolist())
+            file.write(f"{name},{cells.replace('nan', '')}\n")
 
 
 EXPORTS: dict[str, Callable[[Iterable[Walk], Path], None]] = {"opengait": _opengait, "gaitgraph": _gaitgraph, "csv": _csv}

@@ -1,5 +1,7 @@
 """Embeddings of walks are the mean over their windows, survive the disk, and the baseline is what it says."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, mirror
+from gaitlib.evaluation import embedding
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks, pose_statistics
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, LEFT_WRIST, NUM_JOINTS, RIGHT_ANKLE, RIGHT_WRIST
@@ -17,7 +20,8 @@ def some_walks(lengths=(40, 16, 23, 9), seed=0):
     rng = np.random.default_rng(seed)
     length = np.array(lengths)
     frames = rng.normal(size=(length.sum(), NUM_JOINTS, 2)).astype(np.float32)
-    index = pd.DataFrame({"sequence": [f"w{n}" for n in range(len(length))], "subject": "a", "run": range(len(length))})
+    labels = {"subject": "a", "condition": "nm", "view": "090", "run": range(len(length))}
+    index = pd.DataFrame({"sequence": [f"w{n}" for n in range(len(length))], **labels})
     return NormalizedWalks(frames, np.cumsum(length) - length, length, index, np.zeros(15, np.int64))
 
 
@@ -31,9 +35,10 @@ def model():
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(("stride", "batch"), [(16, 512), (5, 3)])
-def test_a_walk_is_the_mean_of_its_windows(model, mirrored, stride, batch):
+def test_a_walk_is_the_mean_of_its_windows(model, mirrored, stride, batch, monkeypatch):
+    monkeypatch.setattr(embedding, "WINDOWS", batch)
     walks = some_walks()
-    ours = embed_walks(model, walks, stride=stride, mirrored=mirrored, batch=batch)
+    ours = embed_walks(model, walks, stride=stride, mirrored=mirrored)
     assert not model.training
     for i, (start, length) in enumerate(zip(walks.start, walks.length, strict=True)):
         walk = walks.frames[start : start + length]
@@ -85,53 +90,44 @@ def test_npz_round_trip(tmp_path):
     assert again.index["run"].dtype.kind == "i"
     assert [p.name for p in tmp_path.iterdir()] == ["e.npz"]
     with np.load(tmp_path / "e.npz", allow_pickle=False) as file:
-        assert set(file.files) == {"values", "sequence", "subject", "run"}
+        assert set(file.files) == {"values", *walks.index}
 
 
-def write_array(path):
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
-
-
-def write_objects(path):
-    with path.open("wb") as file:
-        np.savez(file, values=np.array([{}], dtype=object))
-
-
-def write_unequal(path):
-    with path.open("wb") as file:
-        np.savez(file, values=np.zeros((2, 3)), subject=np.array(["a", "b"]), view=np.array(["0"]))
-
-
-def write_short(path):
-    with path.open("wb") as file:
-        np.savez(file, values=np.zeros((2, 3)), subject=np.array(["a"]))
-
-
-def write_nameless(path):
-    with path.open("wb") as file:
-        np.savez(file, numbers=np.zeros((2, 3)))
+WHOLE = {"values": np.zeros((2, 3)), "run": np.ones(2, int)} | dict.fromkeys(
+    ("sequence", "subject", "condition", "view"), np.array(["a", "b"])
+)
 
 
 @pytest.mark.parametrize(
-    "write",
+    ("content", "words"),
     [
-        lambda p: p.write_bytes(b""),
-        lambda p: p.write_bytes(b"hello"),
-        lambda p: p.write_bytes(b"PK\x03\x04 a torn zip file"),
-        write_array,
-        write_objects,
-        write_unequal,
-        write_short,
-        write_nameless,
-        lambda p: None,
+        (b"", "cannot be read"),
+        (b"hello", "cannot be read"),
+        (b"PK\x03\x04 a torn zip file", "cannot be read"),
+        (np.zeros(3), "cannot be read"),
+        (WHOLE | {"values": np.array([{}], dtype=object)}, "cannot be read"),
+        ({"numbers": np.zeros((2, 3))}, "no array named values"),
+        ({"values": np.zeros((2, 3))}, "no array named sequence"),
+        (WHOLE | {"view": np.array(["0"])}, "do not fit"),
+        (WHOLE | {"values": np.zeros(2)}, "do not fit"),
+        (WHOLE | {"values": np.array([["a"], ["b"]])}, "do not fit"),
+        (WHOLE | {"subject": np.zeros(2)}, "array subject holds float64"),
+        (WHOLE | {"run": np.array(["1", "2"])}, "array run holds <U1"),
+        ("fifo", "no regular file"),
+        (None, "there is no such file"),
     ],
-    ids=["empty", "text", "torn", "npy", "pickle", "unequal", "short", "nameless", "missing"],
 )
-def test_other_files_are_refused(tmp_path, write):
-    write(tmp_path / "e.npz")
-    with pytest.raises(InputError, match=r"e\.npz"):
-        Embeddings.load(tmp_path / "e.npz")
+def test_other_files_are_refused(tmp_path, content, words):
+    path = tmp_path / "e.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None and not isinstance(content, str):
+        with path.open("wb") as file:
+            np.savez(file, **content) if isinstance(content, dict) else np.save(file, content)
+    elif content:
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"e\.npz.*{words}"):
+        Embeddings.load(path)
 
 
 def test_pose_statistics_by_hand():

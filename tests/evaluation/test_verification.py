@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
+from gaitlib.evaluation import results, verification
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
+from gaitlib.evaluation.results import evaluate
 from gaitlib.evaluation.verification import (
     cross_view_scores,
     detection_error,
@@ -110,11 +112,12 @@ def test_true_acceptance_against_a_sweep(seed, levels, far):
     assert np.isnan(true_acceptance(score, np.ones(400, bool), far))
 
 
-def test_the_detection_error_curve_is_thinned_out_and_stays_on_the_curve():
+def test_the_detection_error_curve_is_thinned_out_and_stays_on_the_curve(monkeypatch):
+    monkeypatch.setattr("gaitlib.evaluation.verification.CURVE", 100)
     rng = np.random.default_rng(0)
     same = rng.random(20_000) < 0.2
     score = rng.normal(size=20_000) + 2 * same
-    curve = detection_error(score, same, points=100)
+    curve = detection_error(score, same)
     assert 20 < len(curve) <= 100
     for far, frr in curve.itertuples(index=False):
         strangers = np.sort(score[~same])[::-1]
@@ -153,7 +156,7 @@ def test_intervals_of_verification_hold_the_exact_values_and_agree_with_a_loop()
 
 
 def test_open_set_identification_against_loops(monkeypatch):
-    monkeypatch.setattr("gaitlib.evaluation.verification.HALVES", 5)
+    monkeypatch.setattr("gaitlib.evaluation.verification.ENROLLMENTS", 5)
     embeddings = separated(people=9)
     index, values = embeddings.index, embeddings.values.astype(float)
     gallery = (index["run"] < 2).to_numpy()
@@ -180,6 +183,23 @@ def test_open_set_identification_against_loops(monkeypatch):
         value, low, high = found[name]
         assert value == pytest.approx(np.mean(wanted[k::2]), abs=1e-9)
         assert low <= value <= high
+
+
+def test_people_are_drawn_once_and_among_those_measured_only(monkeypatch):
+    """It was once for every way to enroll half of the people, and among everybody there is."""
+    drawn = []
+    monkeypatch.setattr(verification, "draw_people", lambda people, *rest: drawn.append(people) or draw_people(people, *rest))
+    embeddings = separated(people=12)
+    gallery = (embeddings.index["run"] < 2).to_numpy()
+    everyone = evaluate(embeddings, embeddings, gallery, {"NM": ~gallery}, repeats=20).metrics["verification"]
+    assert drawn == [12, 12]  # for verification, for the open set
+    monkeypatch.setattr(results, "VERIFICATION_PEOPLE", 6)
+    some = evaluate(embeddings, embeddings, gallery, {"NM": ~gallery}, repeats=20).metrics["verification"]
+    assert drawn[2:] == [6, 6]
+    assert everyone != some
+    few = embeddings.index["subject"].isin(embeddings.index["subject"].unique()[[0, 2, 4, 6, 8, 11]]).to_numpy()
+    alone = Embeddings(embeddings.values[few], embeddings.index[few])
+    assert evaluate(alone, alone, gallery[few], {"NM": ~gallery[few]}, repeats=20).metrics["verification"] == some
 
 
 def test_too_few_people_for_an_open_set():

@@ -9,18 +9,16 @@ import pytest
 from gaitlib import InputError
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers
-from gaitlib.poses.export import COCO, EXPORTS, coco, export
+from gaitlib.poses.export import EXPORTS, coco, export
 from gaitlib.poses.formats import gaitgraph, opengait, plain
-from gaitlib.skeleton import JOINTS
+from gaitlib.skeleton import COCO17, JOINTS
 
 READERS = {"opengait": opengait, "gaitgraph": gaitgraph, "csv": plain}
 
 #: The joints that each format has, and where its keypoints have them.
-COMMON = {
-    "opengait": ([j for j, name in enumerate(JOINTS) if name in COCO], [COCO.index(name) for name in JOINTS if name in COCO]),
-    "csv": (list(range(15)), list(range(15))),
-}
-COMMON["gaitgraph"] = COMMON["opengait"]
+BODY = [name for name in JOINTS if name in COCO17.names]
+COCO = ([JOINTS.index(name) for name in ("head", *BODY)], [COCO17.names.index(name) for name in ("nose", *BODY)])
+COMMON = {"opengait": COCO, "gaitgraph": COCO, "csv": (list(range(15)), list(range(15)))}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +86,7 @@ def test_pickles_are_plain_arrays_in_the_order_of_coco(dataset, walks, tmp_path)
     np.testing.assert_array_equal(array[10, 5, :2], walk.pose[10, JOINTS.index("left_shoulder")])
     np.testing.assert_array_equal(array[10, 16, :2], walk.pose[10, JOINTS.index("right_ankle")])
     assert not array[:, 1:5].any(), "eyes and ears"
-    assert not array[:, COCO.index("right_wrist")].any(), "missing"
+    assert not array[:, COCO17.names.index("right_wrist")].any(), "missing"
 
 
 def test_several_passes_of_one_run_stay_apart(walks, tmp_path):

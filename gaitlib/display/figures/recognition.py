@@ -25,7 +25,7 @@ WHITE_TO_BLUE = mpl.colors.LinearSegmentedColormap.from_list("white to blue", ["
 
 
 def _with_ends(share: float, low: float, high: float) -> str:
-    return f"{percent(share)} % ({percent(low)} to {percent(high)})"
+    return f"{percent(share)} %" + ("" if np.isnan(low) else f" ({percent(low)} to {percent(high)})")
 
 
 def _listed(shares: Mapping[str, float], digits: int = 1) -> str:

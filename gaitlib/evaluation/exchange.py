@@ -1,4 +1,4 @@
-"""How well the codes are taken apart: what a walk becomes when its view is exchanged, against what that camera really saw."""
+"""What a walk becomes when its view is exchanged, against what that camera really saw and against the mean walk of that view."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,17 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
+from gaitlib.data.views import sorted_views
 from gaitlib.evaluation.bootstrap import mean_interval
 from gaitlib.evaluation.ranking import finite_mean
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
 
-#: The mean walk is a Fourier series of the gait phase with so many harmonics.
-HARMONICS = 4
+#: Pairs of views that are decoded at once.
+PAIRS = 512
+#: The mean walk is a Fourier series of the gait phase with so many harmonics; SERIES numbers for each coordinate.
+MEAN_WALK_HARMONICS = 4
+SERIES = 1 + 2 * MEAN_WALK_HARMONICS
 #: The phases and strides (in frames) that the mean walk is tried with.
 PHASES, STRIDES = 48, np.geomspace(16, 64, 60)
 
@@ -58,10 +62,10 @@ class ExchangeErrors:
     copy: np.ndarray
     mean_walk: np.ndarray
 
-    def to_frame(self, guess: str = "exchange") -> pd.DataFrame:
-        """The mean over people of one of the guesses: a row a source view, a column a target view."""
+    def to_frame(self) -> pd.DataFrame:
+        """The mean of `exchange` over people: a row a source view, a column a target view."""
         names = {"index": pd.Index(self.views, name="source"), "columns": pd.Index(self.views, name="target")}
-        return pd.DataFrame(finite_mean(getattr(self, guess), True, 0), **names)
+        return pd.DataFrame(finite_mean(self.exchange, True, 0), **names)
 
     def per_person(self) -> pd.DataFrame:
         """The mean over view pairs: a row a person, columns exchange, copy, mean_walk."""
@@ -75,18 +79,18 @@ class ExchangeErrors:
 
 
 def exchange_errors(
-    model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray], *, batch: int = 512
+    model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray]
 ) -> ExchangeErrors:
     """Exchange the view of each walk for every other one that was recorded synchronously, and compare.
 
     walks: people to test on; the opening window of each is used. truth: the same walks in the same order without noise, or
     `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people.
     The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it;
-    a view that shows one person only is not asked for. batch: how many poses are decoded at once.
+    a view that shows one person only is not asked for.
     Raises InputError where no two walks show the same moment from two views, or every view shows one person only.
     """
     index = walks.index.reset_index(drop=True)
-    views = sorted(index["view"].unique())
+    views = sorted_views(index["view"])
     source, target = _synchronous_pairs(index)
     if not len(source):
         raise InputError("No two walks show the same moment from two views, so exchanged views cannot be compared with a truth.")
@@ -100,12 +104,12 @@ def exchange_errors(
     exchanged, copied, fitted = (np.full(len(rows), np.nan) for rows in (source, source, index))
     model.eval()
     with torch.inference_mode():
-        view = torch.cat([model.autoencoder.encode(part.to(device)).view for part in x.split(batch)])
-        for rows in np.array_split(np.arange(len(source)), -(-len(source) // batch)):
+        view_codes = torch.cat([model.autoencoder.encode(part.to(device)).view for part in x.split(PAIRS)])
+        for rows in np.array_split(np.arange(len(source)), -(-len(source) // PAIRS)):
             walk, own = np.unique(source[rows], return_inverse=True)
             codes = model.autoencoder.encode(x[walk].to(device))
             goal, own = goals[target[rows]], torch.from_numpy(own).to(device)
-            pose = model.autoencoder.decode(codes.motion, codes.body[own], view[another[target[rows]]], own)
+            pose = model.autoencoder.decode(codes.motion, codes.body[own], view_codes[another[target[rows]]], own)
             exchanged[rows] = torso_errors(as_poses(pose), goal)
             copied[rows] = torso_errors(shown[source[rows]], goal)
     for name in mean_walks.keys() & set(views):
@@ -113,7 +117,8 @@ def exchange_errors(
         fitted[rows] = best_fit_errors(mean_walks[name], goals[rows])
 
     people, person = np.unique(index["subject"], return_inverse=True)
-    place = (person[source], *(np.searchsorted(views, index["view"].to_numpy()[rows]) for rows in (source, target)))
+    view = pd.Categorical(index["view"], views).codes
+    place = (person[source], view[source], view[target])
     shape = (len(people), len(views), len(views))
 
     def table(values: np.ndarray) -> np.ndarray:
@@ -151,8 +156,8 @@ def _another_person(index: pd.DataFrame) -> np.ndarray:
 
 
 def fourier(phase: np.ndarray) -> np.ndarray:
-    """1, cos k phase, sin k phase for k = 1..HARMONICS: phase [...] in radians -> [..., 1 + 2 HARMONICS]."""
-    angles = phase[..., None] * np.arange(1, HARMONICS + 1)
+    """1, cos k phase, sin k phase for k = 1..MEAN_WALK_HARMONICS: phase [...] in radians -> [..., SERIES]."""
+    angles = phase[..., None] * np.arange(1, MEAN_WALK_HARMONICS + 1)
     return np.concatenate([np.ones_like(phase)[..., None], np.cos(angles), np.sin(angles)], -1)
 
 
@@ -162,12 +167,12 @@ def _tracks(frames: int) -> np.ndarray:
     return (start[:, None, None] + 2 * np.pi * np.arange(frames) / STRIDES[:, None]).reshape(-1, frames)
 
 
-def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str, np.ndarray]:
+def mean_walks(walks: NormalizedWalks, side: str, window: int) -> dict[str, np.ndarray]:
     """The mean walk of each view over people whose cameras are synchronous, as a function of the gait phase.
 
     The phase of a recording is the steady one that fits the distance of its ankles along x in the view `side` best; each joint's
-    mean course over the phase is then the least-squares Fourier series. walks: training people.
-    Returns view -> float64 [1 + 2 HARMONICS, 15, 2]; without views that were never recorded together with `side`.
+    mean course over the phase is then the least-squares Fourier series. walks: training people. window: the frames that count.
+    Returns view -> float64 [SERIES, 15, 2]; without views that were never recorded together with `side`.
     """
     index = walks.index.reset_index(drop=True)
     shown = as_poses(opening_windows(walks, index.index, window)).astype(np.float64)
@@ -182,7 +187,7 @@ def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str,
         rows = [row for row in rows if recording[row] in phase]
         if not rows:
             continue
-        basis = fourier(np.stack([phase[recording[row]] for row in rows])).reshape(-1, 1 + 2 * HARMONICS)
+        basis = fourier(np.stack([phase[recording[row]] for row in rows])).reshape(-1, SERIES)
         series = np.linalg.lstsq(basis, shown[rows].reshape(-1, 2 * NUM_JOINTS), rcond=None)[0]
         result[str(view)] = series.reshape(-1, NUM_JOINTS, 2)
     return result
@@ -191,14 +196,14 @@ def mean_walks(walks: NormalizedWalks, side: str, window: int = 64) -> dict[str,
 def best_fit_errors(series: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The torso errors of a mean walk at the phases and strides that come nearest to each truth.
 
-    series: float [1 + 2 HARMONICS, 15, 2]; truth: float [N, T, 15, 2]. Returns float64 [N].
+    series: float [SERIES, 15, 2]; truth: float [N, T, 15, 2]. Returns float64 [N].
     """
-    basis = fourier(_tracks(truth.shape[1]))  # [tracks, T, 1 + 2 HARMONICS]
+    basis = fourier(_tracks(truth.shape[1]))  # [tracks, T, SERIES]
     flat = series.reshape(len(series), -1)
     # squared distances multiplied out, without |truth|^2: no pose of the many tracks is built
     gram = basis.transpose(0, 2, 1) @ basis
     square = (gram * (flat @ flat.T)).sum((1, 2))
-    along = truth.reshape(*truth.shape[:2], -1) @ flat.T  # [N, T, 1 + 2 HARMONICS]
+    along = truth.reshape(*truth.shape[:2], -1) @ flat.T  # [N, T, SERIES]
     product = along.reshape(len(truth), -1) @ basis.reshape(len(basis), -1).T
     best = (square - 2 * product).argmin(1)
     return torso_errors((basis[best] @ flat).reshape(truth.shape), truth)

@@ -1,5 +1,6 @@
 """Exchange errors against loops, with a model that knows every answer, and a mean walk that is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,8 @@ from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation import scorecard
-from gaitlib.evaluation.scorecard import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
+from gaitlib.evaluation import exchange
+from gaitlib.evaluation.exchange import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
 from gaitlib.model.autoencoder import Codes
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
@@ -35,24 +36,22 @@ class Knowing(torch.nn.Module):
         self.window, self.off = 64, off
         self.nothing = torch.nn.Parameter(torch.zeros(1))
         self.index = walks.index.reset_index(drop=True)
-        self.x = opening_windows(walks, self.index.index, 64)
+        self.row = {x.numpy().tobytes(): row for row, x in enumerate(opening_windows(walks, self.index.index, 64))}
+        self.labels = list(self.index[["subject", "recording", "view"]].itertuples(index=False, name=None))
         self.goal = opening_windows(truth, self.index.index, 64)
         self.autoencoder = SimpleNamespace(encode=self.encode, decode=self.decode)
         self.asked = []
 
     def encode(self, x):
-        row = torch.stack([(self.x == one).all(2).all(1).nonzero()[0, 0] for one in x]).float()
+        row = torch.tensor([float(self.row[one.numpy().tobytes()]) for one in x])
         return Codes(row[:, None, None], row[:, None], row[:, None], row[:, None, None], row[:, None, None])
 
     def decode(self, motion, body, view, which):
         source, donor = motion[which, 0, 0].long().numpy(), view[:, 0].long().numpy()
         assert (body[:, 0].long().numpy() == source).all()
         self.asked += list(zip(source, donor, strict=True))
-        table = self.index
-        answers = []
-        for s, d in zip(source, donor, strict=True):
-            same = (table["subject"] == table["subject"][s]) & (table["recording"] == table["recording"][s])
-            answers.append(np.flatnonzero(same & (table["view"] == table["view"][d]))[0])
+        labels = self.labels
+        answers = [labels.index((*labels[s][:2], labels[d][2])) for s, d in zip(source, donor, strict=True)]
         result = self.goal[answers].clone()
         result[:, 0::2] += self.off
         return result
@@ -75,9 +74,10 @@ def test_a_model_that_knows_makes_no_error(walks_and_truth):
     assert len(model.asked) == 3 * 10 * 6
 
 
-def test_errors_are_those_of_loops(walks_and_truth):
+def test_errors_are_those_of_loops(walks_and_truth, monkeypatch):
+    monkeypatch.setattr(exchange, "PAIRS", 7)
     walks, truth = walks_and_truth
-    found = exchange_errors(Knowing(walks, truth, off=0.1), walks, truth, {}, batch=7)
+    found = exchange_errors(Knowing(walks, truth, off=0.1), walks, truth, {})
     shown, goals = (as_poses(opening_windows(w, walks.index.index, 64)) for w in walks_and_truth)
     table = walks.index
     wanted_copy, wanted = np.full((3, 3, 3), np.nan), np.full((3, 3, 3), np.nan)
@@ -94,9 +94,23 @@ def test_errors_are_those_of_loops(walks_and_truth):
                     wanted_copy[p, s, t], wanted[p, s, t] = np.mean(copies), np.mean(moved)
     np.testing.assert_allclose(found.copy, wanted_copy, rtol=1e-4)
     np.testing.assert_allclose(found.exchange, wanted, rtol=1e-4)
-    frame = found.to_frame("copy")
-    assert frame.loc["000", "090"] == pytest.approx(np.mean(wanted_copy[:, 0, 2]))
+    assert found.to_frame().loc["000", "090"] == pytest.approx(np.mean(wanted[:, 0, 2]))
     assert found.per_person()["copy"]["002"] == pytest.approx(np.nanmean(wanted_copy[1]))
+
+
+def test_views_without_leading_zeros_are_in_the_order_of_their_degrees(walks_and_truth):
+    """Sorted as texts, 108 came before 18."""
+    walks, truth = walks_and_truth
+    padded = exchange_errors(Knowing(walks, truth, off=0.1), walks, truth, {})
+    for names, order in (
+        ({"000": "0", "054": "18", "090": "108"}, [0, 1, 2]),
+        ({"000": "108", "054": "18", "090": "90"}, [1, 2, 0]),
+    ):
+        renamed = replace(walks, index=walks.index.assign(view=walks.index["view"].map(names)))
+        found = exchange_errors(Knowing(renamed, truth, off=0.1), renamed, truth, {})
+        assert found.views == sorted(names.values(), key=int)
+        np.testing.assert_allclose(found.copy, padded.copy[:, order][:, :, order])
+        np.testing.assert_allclose(found.exchange, padded.exchange[:, order][:, :, order], atol=1e-3)
 
 
 def test_torso_errors_are_shares_of_the_torso():
@@ -114,9 +128,9 @@ def test_torso_errors_are_shares_of_the_torso():
 
 def test_the_nearest_phase_and_stride_are_found():
     rng = np.random.default_rng(0)
-    series = rng.normal(size=(1 + 2 * scorecard.HARMONICS, NUM_JOINTS, 2)) / 3
+    series = rng.normal(size=(exchange.SERIES, NUM_JOINTS, 2)) / 3
     series[0, NECK], series[0, MID_HIP] = 0, [0, 1]
-    tracks = scorecard._tracks(40)
+    tracks = exchange._tracks(40)
     flat = series.reshape(len(series), -1)
     exact = (fourier(tracks[[3, 1000]]) @ flat).reshape(2, 40, NUM_JOINTS, 2)
     noisy = exact + rng.normal(0, 0.2, exact.shape)
@@ -131,11 +145,11 @@ def test_the_nearest_phase_and_stride_are_found():
 def test_the_mean_walk_of_one_way_of_walking_is_that_walk():
     """Four people who walk alike at different phases and strides, seen by two cameras."""
     rng = np.random.default_rng(1)
-    series = {view: rng.normal(size=(1 + 2 * scorecard.HARMONICS, NUM_JOINTS, 2)) / 5 for view in ("000", "090")}
+    series = {view: rng.normal(size=(exchange.SERIES, NUM_JOINTS, 2)) / 5 for view in ("000", "090")}
     for joint, sign in ((11, 1), (14, -1)):  # ankles of the side view swing in opposition, and nothing else
         series["090"][:, joint, 0] = 0
         series["090"][1, joint, 0] = 0.5 * sign
-    tracks = scorecard._tracks(64)[[5, 700, 1500, 2400]]
+    tracks = exchange._tracks(64)[[5, 700, 1500, 2400]]
     frames, table = [], []
     for person, track in enumerate(tracks):
         for view, s in series.items():
@@ -145,7 +159,7 @@ def test_the_mean_walk_of_one_way_of_walking_is_that_walk():
     walks = NormalizedWalks(
         np.concatenate(frames).astype(np.float32), start, np.full(len(start), 64), pd.DataFrame(table), np.zeros(15, np.int64)
     )
-    found = mean_walks(walks, "090")
+    found = mean_walks(walks, "090", 64)
     for view, s in series.items():
         np.testing.assert_allclose(found[view], s, atol=0.03)
 
@@ -181,4 +195,4 @@ def test_a_view_never_recorded_with_the_side_has_no_mean_walk(walks_and_truth):
     walks, _ = walks_and_truth
     person = walks.index["subject"]
     keep = np.where(walks.index["view"] == "000", person == "001", person != "001")
-    assert set(mean_walks(some(walks, keep), "090")) == {"054", "090"}
+    assert set(mean_walks(some(walks, keep), "090", 64)) == {"054", "090"}
