@@ -2,14 +2,13 @@
 
 from functools import cached_property, lru_cache
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.display.exchange import CODES, encoded, packed, some, walk_labels
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, panel, player_html, with_html
+from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
+from gaitlib.display.player import SkeletonPlayer, WalkPicker, packed, panel, player_html
 
 #: So many people of the gallery are shown; the right person comes in addition where it is not among them.
 SHOWN = 5
@@ -17,16 +16,14 @@ SHOWN = 5
 STATIC_PROBES = 10
 
 
-class WhoIsIt(widgets.VBox):
+class WhoIsIt(Explorer):
     """Choose a probe; the people of the gallery walk beside it in the order of their distance, right and wrong marked.
 
     A person's distance is that of their nearest gallery walk from another view than the probe's, as rank-1 is measured. The bars
     tell why: distances of the single codes, where 1 is the median distance of the probe from the gallery.
 
-    autoencoder: encode([B,30,T]) -> Codes, set to eval() here.
-    windows: float32 [N, T, 15, 2], normalized, no missing joints. table: N rows with subject, condition, run, view.
-    embeddings: float32 [N, D]. gallery, probes: bool [N].
-    fps: frames a second. static: the probes of the page form, as rows; by default ten, half of them failures where there are.
+    autoencoder, windows, table, fps: see Explorer. embeddings: float32 [N, D]. gallery, probes: bool [N].
+    A page holds ten probes, half of them failures where there are so many.
     Raises InputError where the sizes do not fit, and without any probe that has a gallery.
     """
 
@@ -39,33 +36,29 @@ class WhoIsIt(widgets.VBox):
         gallery: np.ndarray,
         probes: np.ndarray,
         fps: float = 25.0,
-        *,
-        static: list[int] | None = None,
     ):
-        sizes = {len(windows), len(table), len(embeddings), len(gallery), len(probes)}
+        super().__init__(autoencoder, windows, table, fps)
+        sizes = {len(windows), len(embeddings), len(gallery), len(probes)}
         if len(sizes) > 1:
-            raise InputError(f"Windows, table, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
-        self._autoencoder, self._windows, self._fps = autoencoder.eval(), np.asarray(windows, np.float32), float(fps)
-        self._labels, self._embeddings = walk_labels(table), np.asarray(embeddings)
+            raise InputError(f"Windows, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
+        self._embeddings, self._gallery = np.asarray(embeddings), np.flatnonzero(gallery)
         self._subject, self._view = table["subject"].to_numpy(), table["view"].to_numpy()
-        self._gallery = np.flatnonzero(gallery)
         other_views = {view: int((self._view[self._gallery] != view).sum()) for view in set(self._view)}
-        self.probes = [int(i) for i in np.flatnonzero(probes) if other_views[self._view[i]]]
-        if not self.probes:
+        self._asked = [int(i) for i in np.flatnonzero(probes) if other_views[self._view[i]]]
+        if not self._asked:
             raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
-        self._static = self._typical() if static is None else list(static)
-        self._static_html = None
+        self._static = self._typical()
         self.probe = WalkPicker(
-            options=[self._labels[i] for i in self.probes], value=self.probes.index(self._static[0]), label="Probe",
+            options=[self._labels[i] for i in self._asked], value=self._asked.index(self._static[0]), label="Probe",
             layout={"width": "320px"},
         )  # fmt: skip
         self.player = SkeletonPlayer(label="Who is it?")
         self.probe.observe(self._update, names="value")
         self._update()
-        super().__init__([self.probe, self.player], layout={"overflow": "visible"})
+        self.children = [self.probe, self.player]
 
-    def _update(self, _change=None):
-        self.player.panels = self.panels(self.probes[self.probe.value])
+    def _update(self, _change=None) -> None:
+        self.player.panels = self.panels(self._asked[self.probe.value])
 
     def ranked(self, probe: int) -> pd.DataFrame:
         """The gallery's people in the order of their distance: columns walk (a row of the table), subject, distance, right."""
@@ -80,14 +73,19 @@ class WhoIsIt(widgets.VBox):
         nearest = found.sort_values("distance", kind="stable").drop_duplicates("subject").reset_index(drop=True)
         return nearest.assign(right=nearest["subject"] == self._subject[probe])
 
+    def _nearest(self, probe: int) -> pd.DataFrame:
+        """The ranked people who are shown: the first five, and the right one."""
+        ranked = self.ranked(probe)
+        return ranked[(ranked.index < SHOWN) | ranked["right"]]
+
     @lru_cache(64)  # noqa: B019, those that were looked at last
     def _summary(self, walk: int) -> dict[str, np.ndarray]:
-        return {name: values[0] for name, values in summaries(self._autoencoder, self._windows[walk : walk + 1]).items()}
+        return {name: values[0] for name, values in summaries(self._autoencoder, self._windows[[walk]]).items()}
 
     @cached_property
     def _usual(self) -> dict[str, np.ndarray]:
         """Summaries of at most 256 gallery walks, float32 [n, 128 or 256] each."""
-        return summaries(self._autoencoder, self._windows[self._gallery[some(len(self._gallery), 256)]])
+        return summaries(self._autoencoder, self._windows[self._gallery[evenly(len(self._gallery), 256)]])
 
     def code_distances(self, probe: int, walk: int) -> dict[str, float]:
         """How far two walks are in each code, in units of the median distance of the probe from the gallery."""
@@ -100,45 +98,39 @@ class WhoIsIt(widgets.VBox):
 
     def panels(self, probe: int) -> list[dict]:
         """The probe and the nearest people, for the player; the right person is added where it is not among the first five."""
-        table = self.ranked(probe)
-        shown = table[(table.index < SHOWN) | table["right"]]
         panels = [panel("Probe", self._windows[probe], self._fps, self._labels[probe], color=0)]
-        for rank, row in shown.iterrows():
-            text = f"{self._labels[row['walk']]}, distance {row['distance']:.3f}"
+        for rank, person in self._nearest(probe).iterrows():
+            walk = person["walk"]
+            color, mark = (2, "right") if person["right"] else (1, "wrong")
             entry = panel(
-                f"{rank + 1}. {row['subject']}", self._windows[row["walk"]], self._fps, text, color=2 if row["right"] else 1,
-                mark="right" if row["right"] else "wrong", distances=self.code_distances(probe, row["walk"]),
+                f"{rank + 1}. {person['subject']}", self._windows[walk], self._fps,
+                f"{self._labels[walk]}, distance {person['distance']:.3f}",
+                color=color, mark=mark, distances=self.code_distances(probe, walk),
             )  # fmt: skip
             panels.append(entry)
         return panels
 
     def _typical(self) -> list[int]:
         """Ten probes for the page, spread over the table; up to half of them are not recognized."""
-        candidates = [self.probes[i] for i in some(len(self.probes), 200)]
+        candidates = [self._asked[i] for i in evenly(len(self._asked), 200)]
         right = [p for p in candidates if self.ranked(p)["right"][0]]
         wrong = [p for p in candidates if p not in right]
-        failures = [wrong[i] for i in some(len(wrong), max(STATIC_PROBES // 2, STATIC_PROBES - len(right)))] if wrong else []
-        successes = [right[i] for i in some(len(right), STATIC_PROBES - len(failures))] if right else []
+        failures = [wrong[i] for i in evenly(len(wrong), max(STATIC_PROBES // 2, STATIC_PROBES - len(right)))]
+        successes = [right[i] for i in evenly(len(right), STATIC_PROBES - len(failures))]
         return sorted(failures + successes)
 
     def to_html(self) -> str:
-        """The explorer as an HTML fragment with a few probes; needs neither kernel nor network."""
-        if self._static_html is None:
-            places, probes = {}, []
-            for probe in self._static:
-                table = self.ranked(probe)
-                walks = [probe, *table["walk"][(table.index < SHOWN) | table["right"]]]
-                panels = [{k: v for k, v in p.items() if k not in ("pose", "scale", "frames", "fps")} for p in self.panels(probe)]
-                for entry, walk in zip(panels, walks, strict=True):
-                    entry["pose"] = places.setdefault(int(walk), len(places))
-                probes.append({"label": self._labels[probe], "panels": panels})
-            frames = self._windows.shape[1]
-            gallery = {"poses": packed(self._windows[list(places)]), "frames": frames, "fps": self._fps, "probes": probes}
-            self._static_html = player_html(label="Who is it?", gallery=gallery, choice=0)
-        return self._static_html
-
-    def _repr_mimebundle_(self, **kwargs):
-        return with_html(super()._repr_mimebundle_(**kwargs), self.to_html())
+        """The explorer as an HTML fragment with a few probes; needs neither kernel nor network. Each walk is in it once."""
+        places, probes = {}, []
+        for probe in self._static:
+            panels = []
+            for walk, entry in zip([probe, *self._nearest(probe)["walk"]], self.panels(probe), strict=True):
+                said = {key: value for key, value in entry.items() if key not in ("pose", "scale", "frames", "fps")}
+                panels.append(said | {"pose": places.setdefault(int(walk), len(places))})
+            probes.append({"label": self._labels[probe], "panels": panels})
+        poses, frames = packed(self._windows[list(places)]), self._windows.shape[1]
+        gallery = {"poses": poses, "frames": frames, "fps": self._fps, "probes": probes}
+        return player_html(label="Who is it?", gallery=gallery, choice=0)
 
 
 def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np.ndarray]:

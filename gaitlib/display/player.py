@@ -19,57 +19,40 @@ from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 _PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
 _MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
-_MISSING = -32768
-_LARGEST = 32767
+_MISSING, _LARGEST = -32768, 32767
 
 
-def quantize(poses: np.ndarray, scale: float | None = None) -> tuple[str, float]:
-    """Pack coordinates as base64 of little-endian int16: a sixth of the size of plain numbers, finer than a pixel.
+def packed(values: np.ndarray) -> dict[str, Any]:
+    """Numbers for the page, as base64 of little-endian int16: a sixth of the size of plain numbers, finer than a pixel.
 
-    poses: float, any shape, any unit; NaN = missing.
-    scale: the unit of one step; by default the largest absolute coordinate takes the largest integer.
-    Returns the text and the scale; coordinate = integer x scale, -32768 = missing. The error is at most half a step.
+    values: float, any shape, any unit; NaN = missing.
+    Returns {"data": the text, "scale": the unit of one step}; value = integer x scale, -32768 = missing. The largest absolute
+    value takes the largest integer, and the error is at most half a step.
     """
-    poses = np.asarray(poses, dtype=np.float64)
-    missing = ~np.isfinite(poses)
-    values = np.where(missing, 0, poses)
-    if scale is None:
-        scale = float(np.abs(values).max(initial=0)) / _LARGEST or 1.0
-    steps = np.clip(np.rint(values / scale), -_LARGEST, _LARGEST)
+    values = np.asarray(values, dtype=np.float64)
+    missing = ~np.isfinite(values)
+    values = np.where(missing, 0, values)
+    scale = float(np.abs(values).max(initial=0)) / _LARGEST or 1.0
+    steps = np.rint(values / scale)
     steps[missing] = _MISSING
-    return base64.b64encode(steps.astype("<i2").tobytes()).decode("ascii"), scale
-
-
-def dequantize(text: str, scale: float) -> np.ndarray:
-    """The coordinates that `quantize` packed: float32 [n], flat, NaN = missing."""
-    steps = np.frombuffer(base64.b64decode(text), dtype="<i2")
-    return np.where(steps == _MISSING, np.nan, steps * scale).astype(np.float32)
+    return {"data": base64.b64encode(steps.astype("<i2").tobytes()).decode("ascii"), "scale": scale}
 
 
 def panel(
-    title: str,
-    pose: np.ndarray,
-    fps: float = 25.0,
-    subtitle: str = "",
-    *,
-    color: int | None = None,
-    truth: np.ndarray | None = None,
-    codes: dict[str, float] | None = None,
-    changes: dict[str, list[float]] | None = None,
-    mark: str = "",
-    distances: dict[str, float] | None = None,
+    title: str, pose: np.ndarray, fps: float = 25.0, subtitle: str = "", *, truth: np.ndarray | None = None, **shown: Any
 ) -> dict[str, Any]:
     """One skeleton for the player.
 
     title, subtitle: plain text, shown above it.
     pose: float [T, 15, 2], any unit, x right and y down, NaN = missing.
     fps: frames a second.
-    color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
-    codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, shown as three chips.
-    changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; drawn below as bars.
-    mark: "right" or "wrong", whether this is the person who was looked for.
-    distances: name -> distance in units of the usual one, shown as short bars.
+    shown: what player.js shows with it:
+        color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
+        codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, as three chips.
+        changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; below, as bars.
+        mark: "right" or "wrong", whether this is the person who was looked for.
+        distances: name -> distance in units of the usual one, as short bars.
     Raises InputError for another shape, and for a frame rate that is not positive.
     """
     if not fps > 0:
@@ -80,16 +63,11 @@ def panel(
         if pose.ndim != 3 or pose.shape[1:] != (NUM_JOINTS, 2) or not len(pose):
             raise InputError(f"{title}: a pose to play is [T,{NUM_JOINTS},2], not {list(pose.shape)}.")
         # a joint of which one coordinate is missing is missing
-        text, scale = quantize(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
-        return {"pose": text, "scale": scale, "frames": len(pose)}
+        numbers = packed(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
+        return {"pose": numbers["data"], "scale": numbers["scale"], "frames": len(pose)}
 
-    entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose)}
-    if color is not None:
-        entry["color"] = int(color)
-    if truth is not None:
-        entry["truth"] = layer(truth)
-    given = {"codes": codes, "changes": changes, "mark": mark, "distances": distances}
-    return entry | {name: value for name, value in given.items() if value}
+    entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose), **shown}
+    return entry if truth is None else entry | {"truth": layer(truth)}
 
 
 def around(poses: np.ndarray) -> list[float]:
@@ -102,8 +80,17 @@ def around(poses: np.ndarray) -> list[float]:
     return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
 
 
-class SkeletonPlayer(anywidget.AnyWidget):
-    """Plays one or several skeletons in JupyterLab; where there is no kernel its HTML form is shown.
+class PageForm:
+    """A widget that JupyterLab shows live, and as its `to_html()` where there is no kernel: in a report, a saved notebook."""
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/html": self.to_html()}, metadata
+
+
+class SkeletonPlayer(PageForm, anywidget.AnyWidget):
+    """Plays one or several skeletons.
 
     panels: from `panel(...)`; further keyword arguments set the traits below. All are synced both ways.
     """
@@ -132,9 +119,17 @@ class SkeletonPlayer(anywidget.AnyWidget):
     def __init__(self, *panels: dict[str, Any], **traits: Any):
         super().__init__(panels=list(panels), **traits)
 
-    def _repr_mimebundle_(self, **kwargs):
-        options = {name: getattr(self, name) for name in _OPTIONS if name not in ("exchange", "gallery", "choice")}
-        return with_html(super()._repr_mimebundle_(**kwargs), player_html(*self.panels, **options))
+    def to_html(self) -> str:
+        """The player as it stands, as an HTML fragment; needs neither kernel nor network."""
+        return player_html(*self.panels, **{name: getattr(self, name) for name in _OPTIONS})
+
+
+#: What player.js reads beside the panels, with its defaults.
+_OPTIONS = {
+    name: trait.default()
+    for name, trait in vars(SkeletonPlayer).items()
+    if isinstance(trait, traitlets.TraitType) and name not in ("panels", "code")
+}
 
 
 class WalkPicker(anywidget.AnyWidget):
@@ -149,24 +144,6 @@ class WalkPicker(anywidget.AnyWidget):
     value = traitlets.Int(0).tag(sync=True)
     label = traitlets.Unicode("Walk").tag(sync=True)
     color = traitlets.Int(0).tag(sync=True)
-
-
-#: What player.js reads, with its defaults.
-_OPTIONS = {
-    name: SkeletonPlayer.class_traits()[name].default()
-    for name in (
-        *("arrangement", "same_scale", "box", "frame", "playing", "speed", "loop", "onion", "trails", "label"),
-        *("bones", "left", "right", "exchange", "gallery", "choice"),
-    )
-}
-
-
-def with_html(bundle, fragment: str):
-    """Add a text/html form to what a widget gives for display: JupyterLab shows the live widget, pages the HTML."""
-    if bundle is None:
-        return None
-    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-    return {**data, "text/html": fragment}, metadata
 
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:

@@ -1,5 +1,6 @@
 """A small procedural walker and a tiny autoencoder, both made for looking at."""
 
+import base64
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,17 @@ def people():
             windows.append(walker(float(view), **shape))
             rows.append([subject, "nm", 1, view, f"{subject}-nm-01"])
     return np.stack(windows), pd.DataFrame(rows, columns=["subject", "condition", "run", "view", "recording"])
+
+
+@pytest.fixture
+def unpacked():
+    """The numbers that `packed` put into a page, as player.js reads them: {"data", "scale"} -> float32 [n]."""
+
+    def read(numbers):
+        steps = np.frombuffer(base64.b64decode(numbers["data"]), dtype="<i2")
+        return np.where(steps == -32768, np.nan, steps * numbers["scale"]).astype(np.float32)
+
+    return read
 
 
 @pytest.fixture(name="walker")

@@ -2,13 +2,11 @@ import json
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from gaitlib import InputError
 from gaitlib.display import ExchangeExplorer
-from gaitlib.display.exchange import STATIC_WALKS, walk_labels
-from gaitlib.display.player import dequantize
+from gaitlib.display.exchange import STATIC_WALKS
 
 
 @pytest.fixture
@@ -56,12 +54,12 @@ def test_only_channels_of_what_is_taken_change(explorer, people):
     np.testing.assert_allclose(2 * changes["motion"], explorer.changes(0, 4, motion=1)["motion"], rtol=1e-5)
 
 
-def test_the_page_holds_walks_and_codes_and_the_decoder_in_little_room(explorer, people):
+def test_the_page_holds_walks_and_codes_and_the_decoder_in_little_room(explorer, people, unpacked):
     page = static(explorer)
-    poses = dequantize(*page["poses"].values()).reshape(-1, 64, 15, 2)
+    poses = unpacked(page["poses"]).reshape(-1, 64, 15, 2)
     np.testing.assert_allclose(poses, people[0], atol=2e-4)
     weights = [*(layer["weight"] for layer in page["decoder"]["layers"]), page["decoder"]["still"]]
-    sizes = [len(dequantize(*w.values())) for w in weights]
+    sizes = [len(unpacked(w)) for w in weights]
     assert sizes == [256 * 128 * 7, 128 * 256 * 7, 30 * 128 * 7, 256 * 256]
     largest = len(explorer.to_html()) + (STATIC_WALKS - 6) * 4 * (64 * 30 + 64 * 128 + 256) * 2 // 3
     assert largest < 4_000_000
@@ -77,15 +75,13 @@ def test_truth_is_known_between_synchronous_views_only(explorer, people):
     assert "truth" not in explorer.panels(0, 2, True, True, False)[3]
 
 
-@pytest.mark.parametrize("form", ["callable", "array"])
-def test_truth_can_be_given(autoencoder, people, walker, form):
+def test_a_recording_of_another_subject_is_no_truth(autoencoder, people):
     windows, table = people
-    known = np.full((6, 6, *windows.shape[1:]), np.nan, dtype=np.float32)
-    known[0, 5] = walker(90.0)
-    truth = known if form == "array" else lambda a, b: known[0, 5] if (a, b) == (0, 5) else None
-    explorer = ExchangeExplorer(autoencoder, windows, table, truth=truth)
-    np.testing.assert_array_equal(explorer.truth(0, 5), known[0, 5])
-    assert explorer.truth(0, 4) is None
+    explorer = ExchangeExplorer(autoencoder, windows, table.assign(recording="nm-01"), truth="recording")
+    assert explorer.truth(0, 2) is not None
+    assert explorer.truth(0, 3) is None
+    with pytest.raises(InputError, match="no such column"):
+        ExchangeExplorer(autoencoder, windows, table, truth="performance")
 
 
 def test_the_controls_drive_the_panels(explorer):
@@ -134,23 +130,6 @@ def test_the_bundle_has_the_live_widget_and_the_page(explorer):
     assert data["text/html"] == explorer.to_html()
 
 
-def test_the_page_takes_two_people_from_several_views(autoencoder, people):
-    windows, table = people
-    explorer = ExchangeExplorer(autoencoder, np.concatenate([windows] * 3), _repeat(table, 3))
-    chosen = static(explorer)["walks"]
-    assert len(chosen) == 6
-    assert len({c.split(" ")[0] for c in chosen}) == 2
-
-
-def _repeat(table, times):
-    return pd.concat([table.assign(subject=table["subject"] + "abc"[i]) for i in range(times)])
-
-
-def test_labels_name_the_walk(people):
-    assert walk_labels(people[1])[1] == "001 · nm-01 · 54°"
-    assert walk_labels(people[1].assign(view="left"))[0] == "001 · nm-01 · left"
-
-
 def test_a_missing_joint_is_named(autoencoder, people):
     windows = people[0].copy()
     windows[2, 7, 4] = np.nan
@@ -159,5 +138,15 @@ def test_a_missing_joint_is_named(autoencoder, people):
 
 
 def test_sizes_must_fit(autoencoder, people):
-    with pytest.raises(InputError, match="6 windows and 2 labels"):
-        ExchangeExplorer(autoencoder, people[0], ["a", "b"])
+    with pytest.raises(InputError, match="6 windows and the table has 2 rows"):
+        ExchangeExplorer(autoencoder, people[0], people[1][:2])
+
+
+def test_the_page_holds_the_walks_that_were_chosen(autoencoder, people):
+    explorer = ExchangeExplorer(autoencoder, *people, static=[4, 1])
+    page = static(explorer)
+    assert page["walks"] == ["002 · nm-01 · 54°", "001 · nm-01 · 54°"]
+    assert page["truth"] == {"0.0": 0, "1.1": 1}
+    assert explorer.player.panels[0]["subtitle"] == page["walks"][0]
+    with pytest.raises(InputError, match="1 to 24 walks, not 0"):
+        ExchangeExplorer(autoencoder, *people, static=[])

@@ -5,33 +5,33 @@ import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.display.player import SkeletonPlayer, dequantize, panel, player_html, quantize
+from gaitlib.display.player import SkeletonPlayer, packed, panel, player_html
 
 
 def payload(fragment):
     return json.loads(re.search(r'<script type="application/json">(.*?)</script>', fragment, re.DOTALL)[1])
 
 
-def test_quantized_poses_come_back_within_half_a_step():
+def test_packed_poses_come_back_within_half_a_step(unpacked):
     poses = np.random.default_rng(0).normal(size=(64, 15, 2)).astype(np.float32)
     poses[5, 3] = np.nan
-    text, scale = quantize(poses)
-    back = dequantize(text, scale).reshape(poses.shape)
+    numbers = packed(poses)
+    back, scale = unpacked(numbers).reshape(poses.shape), numbers["scale"]
     assert np.isnan(back[5, 3]).all()
     assert np.nanmax(np.abs(back - poses)) <= scale / 2 + 1e-6
     assert scale < 2e-4
 
 
-def test_a_pose_without_any_joint_can_be_quantized():
-    text, scale = quantize(np.full((2, 15, 2), np.nan))
-    assert np.isnan(dequantize(text, scale)).all()
+def test_a_pose_without_any_joint_can_be_packed(unpacked):
+    assert np.isnan(unpacked(packed(np.full((2, 15, 2), np.nan)))).all()
 
 
-def test_a_joint_with_one_coordinate_is_missing(walker):
+def test_a_joint_with_one_coordinate_is_missing(walker, unpacked):
     pose = walker()
     pose[3, 4, 0] = np.nan
     entry = panel("walk", pose)
-    assert np.isnan(dequantize(entry["pose"], entry["scale"]).reshape(64, 15, 2)[3, 4]).all()
+    back = unpacked({"data": entry["pose"], "scale": entry["scale"]})
+    assert np.isnan(back.reshape(64, 15, 2)[3, 4]).all()
 
 
 @pytest.mark.parametrize("pose", [np.zeros((64, 30)), np.zeros((0, 15, 2)), np.zeros((4, 17, 2))])

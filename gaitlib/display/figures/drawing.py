@@ -1,0 +1,145 @@
+"""What all figures share: the style, titles and text alternatives, parts that many of them have, and how they are shown.
+
+Text from outside, such as names of people, views and runs, is drawn as it is: mathematical text is off (see workbook.mplstyle),
+and legends are given their handles, because matplotlib leaves out names that begin with "_" when it looks for them itself.
+"""
+
+import base64
+import functools
+import html
+import io
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gaitlib.data.views import degrees
+
+STYLE = Path(__file__).with_name("workbook.mplstyle")
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK, MUTED, FAINT, PALE = "#1d2329", "#59636f", "#e6e9ed", "#aab2bb"
+#: Curves differ in these, not in color alone.
+DASHES, MARKERS = ("-", "--", ":", "-."), "osD^"
+#: Fonts with the letters that DejaVu Sans lacks, Chinese, Japanese and Korean ones; those that are installed are used.
+OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC",
+    "Hiragino Sans", "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS",
+)  # fmt: skip
+
+
+@functools.cache
+def style() -> list:
+    """What `matplotlib.style.context` takes: the look, and the fonts in which a letter is looked for."""
+    own = mpl.rc_params_from_file(STYLE, use_default_template=False)["font.family"]
+    installed = set(font_manager.get_font_names())
+    return [STYLE, {"font.family": [*own, *(font for font in OTHER_FONTS if font in installed)]}]
+
+
+def styled(function: Callable) -> Callable:
+    """Let a function draw in the workbook's style whatever style its caller uses."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        with mpl.style.context(style()):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def stated(where: Axes | Figure, statement: str, details: str, width: int = 74, pad: float | None = None) -> Figure:
+    """Put a statement above axes, or above all panels of a figure, and give the figure its text alternative, `fig.alt`.
+
+    details: what the text alternative says beside the statement. width: letters of a line. pad: points between title and axes.
+    Returns the figure.
+    """
+    fig = where if isinstance(where, Figure) else where.figure
+    text = textwrap.fill(statement, width)
+    if where is fig:
+        fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
+    else:
+        where.set_title(text, pad=pad)
+    fig.alt = f"{statement}. {details}"
+    return fig
+
+
+def subtitle(ax: Axes, text: str, pad: float = 6) -> None:
+    """Put a smaller line above one panel, `pad` points from it."""
+    ax.set_title(text, fontsize=10.5, weight="normal", pad=pad)
+
+
+def spoken(joint: str) -> str:
+    """A joint, or a part of the loss, as one says it: "left wrist"."""
+    return joint.replace("_", " ")
+
+
+def unit_of(views: Iterable[str]) -> str:
+    """The unit of an axis of views: degrees where all are numbers, none for names."""
+    return "" if None in map(degrees, views) else " (degrees)"
+
+
+def bare(ax: Axes) -> None:
+    """Take the frame and the marks of the ticks away from axes that are filled by cells."""
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def color_bar(artist, axes, label: str, **options) -> None:
+    """Add a color bar without a frame for an image or dots, beside one or several axes."""
+    bar = np.ravel(axes)[0].figure.colorbar(artist, ax=axes, label=label, **{"pad": 0.02, **options})
+    bar.outline.set_visible(False)
+
+
+def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The lengths of whiskers as `errorbar` takes them: float [N] each -> float [2, N]."""
+    return np.vstack([value - low, high - value]).clip(0)
+
+
+@styled
+def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") -> None:
+    """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
+
+    folder: where NAME.png and NAME.svg are saved as well, created when missing; what cannot stand in a file name becomes "-".
+    """
+    from IPython.display import HTML, display
+
+    png = _bytes(fig, "png")
+    if folder is not None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.+-]+", "-", name)  # a probe set may be called A/B
+        (folder / f"{name}.png").write_bytes(png)
+        (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
+    display(HTML(embedded(fig, png)))
+
+
+@styled
+def embedded(fig: Figure, png: bytes | None = None) -> str:
+    """A figure as an <img> element with its text alternative and the picture inside; png: its picture where it is known."""
+    width = round(fig.get_size_inches()[0] * 100)
+    look = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
+    return _image("image/png", png or _bytes(fig, "png"), fig.alt, look)
+
+
+def show_svg(path: str | Path, text: str) -> None:
+    """Display an SVG file, such as `exchange_animation` writes, with its text alternative; the picture is embedded."""
+    from IPython.display import HTML, display
+
+    display(HTML(_image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")))
+
+
+def _image(kind: str, data: bytes, text: str, look: str) -> str:
+    source = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{html.escape(text, quote=True)}" style="{look}" src="data:{kind};base64,{source}">'
+
+
+def _bytes(fig: Figure, kind: str) -> bytes:
+    """The file, without dates and versions, so that the same data give the same bytes."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, dpi=200, metadata={"Software": None} if kind == "png" else {"Date": None})
+    return buffer.getvalue()

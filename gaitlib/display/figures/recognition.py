@@ -1,0 +1,276 @@
+"""Figures of recognition: rank-1 by condition, view and setting, CMC and DET curves, scores, and what recognition rests on."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy.special import ndtri
+
+from gaitlib import InputError
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, DASHES, FAINT, GREEN, INK, MARKERS, MUTED, ORANGE, PALE
+from gaitlib.evaluation.verification import Scores
+from gaitlib.rounding import percent
+
+#: Ticks of a DET curve, and where its axes end.
+DET_TICKS, DET_ENDS = (0.001, 0.01, 0.05, 0.2, 0.5), (0.0005, 0.7)
+#: Kinds of ablations and their colors.
+ABLATIONS = {"input": BLUE, "halves": GREEN, "codes": ORANGE}
+WHITE_TO_BLUE = mpl.colors.LinearSegmentedColormap.from_list("white to blue", ["white", BLUE])
+
+
+def _with_ends(share: float, low: float, high: float) -> str:
+    return f"{percent(share)} %" + ("" if np.isnan(low) else f" ({percent(low)} to {percent(high)})")
+
+
+def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
+    return ", ".join(f"{name} {percent(share, digits)} %" for name, share in shares.items())
+
+
+@drawing.styled
+def rank1_bars(table: pd.DataFrame) -> Figure:
+    """Rank-1 of each condition with its 95 % interval, recognizers side by side.
+
+    table: columns condition, arm (say "model", "baseline"), rank1, low, high; shares 0..1; low and high may be NaN.
+    """
+    conditions, arms = table["condition"].unique(), table["arm"].unique()
+    ax = Figure(figsize=(8, 4)).subplots()
+    width = 0.76 / len(arms)
+    bars, reached = [], []
+    for k, arm in enumerate(arms):
+        part = table[table["arm"] == arm].set_index("condition").reindex(conditions)
+        reached.append(f"{100 * part['rank1'].mean():.0f} %")
+        x = np.arange(len(conditions)) + (k - (len(arms) - 1) / 2) * width
+        value, low, high = (100 * part[c].to_numpy(float) for c in ("rank1", "low", "high"))
+        color, hatch = ((BLUE, ""), (PALE, "///"), (ORANGE, ".."), (GREEN, "xx"))[k % 4]
+        bars.append(ax.bar(x, value, width * 0.9, color=color, hatch=hatch, edgecolor="white", lw=0, label=arm))
+        ax.errorbar(x, value, drawing.whiskers(value, low, high), fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
+        for place, v, top in zip(x, value, np.fmax(high, value), strict=True):
+            if np.isfinite(v):
+                ax.text(place, top + 1.5, f"{v:.0f}", ha="center", va="bottom", weight="bold", size=10)
+    ax.set_xticks(range(len(conditions)), conditions)
+    ax.set_yticks(range(0, 101, 20))
+    ax.set(ylim=(0, 109), ylabel="rank-1 (%), whiskers: 95 % interval", xlabel="probe condition")
+    ax.tick_params(axis="x", length=0)
+    ax.grid(axis="y")
+    ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
+    text = f"{arms[0][:1].upper()}{arms[0][1:]} reaches {reached[0]} rank-1 on average"
+    text += "".join(f", {arm} {mean}" for arm, mean in zip(arms[1:], reached[1:], strict=True))
+    each = "; ".join(f"{r.condition}, {r.arm}: {_with_ends(r.rank1, r.low, r.high)}" for r in table.itertuples())
+    return drawing.stated(ax, text, f"{each}.")
+
+
+@drawing.styled
+def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
+    """Rank-1 of each probe view against each gallery view, with the means over other views in both margins.
+
+    rank1: shares 0..1, rows = probe views, columns = the same as gallery views; NaN = not measured. The same view is hatched, its
+        number shown in gray and left out of the means. condition: of the probes.
+    """
+    names, table = [str(view) for view in rank1.index], rank1.to_numpy(float)
+    n = len(names)
+    other = pd.DataFrame(np.where(np.eye(n, dtype=bool), np.nan, table))
+    by_probe, by_gallery, mean = other.mean(axis=1), other.mean(axis=0), float(np.nanmean(other)) if n > 1 else np.nan
+    side, margin = max(4.4, min(8.0, 0.62 * (n + 2) + 0.9)), n + 0.35
+    ax = Figure(figsize=(max(side, 6.4), side)).subplots()
+    size = 9.5 if n <= 12 else 7
+    for p in range(n):
+        for g in range(n):
+            if p == g:
+                _same_view(ax, p, table[p, p])
+            else:
+                _cell(ax, g, p, table[p, g], size)
+        _cell(ax, margin, p, by_probe[p], size, "bold")
+        _cell(ax, p, margin, by_gallery[p], size, "bold")
+    _cell(ax, margin, margin, mean, size, "bold")
+    ticks = [*(np.arange(n) + 0.5), margin + 0.5]
+    ax.set_xticks(ticks, [*names, "mean"])
+    ax.set_yticks(ticks, [*names, "mean"])
+    ax.set(xlim=(0, margin + 1), ylim=(margin + 1, 0), aspect="equal")
+    drawing.bare(ax)
+    unit = drawing.unit_of(names)
+    ax.set(xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
+    drawing.color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
+    best, worst = (by_probe.idxmax(), by_probe.idxmin()) if n > 1 else (0, 0)
+    details = (
+        f"{n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. Best probe view "
+        f"{names[best]} with {percent(by_probe[best])} %, worst {names[worst]} with {percent(by_probe[worst])} %."
+    )
+    return drawing.stated(ax, f"{condition}: {percent(mean)} % rank-1 on average across views", details, 60)
+
+
+def _cell(ax: Axes, x: float, y: float, share: float, size: float, weight: str = "normal") -> None:
+    """A colored cell with its percentage; none where nothing was measured. size: of the text, points."""
+    if not np.isnan(share):
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=mpl.colormaps["cividis"](share), edgecolor="white", lw=1.5))
+        look = {"color": "white" if share < 0.55 else INK, "size": size, "weight": weight}
+        ax.text(x + 0.5, y + 0.5, percent(share, 0), ha="center", va="center", **look)
+
+
+def _same_view(ax: Axes, place: int, share: float) -> None:
+    """The hatched cell of a view against itself, with its percentage, if any, in gray."""
+    gray = "#eef0f2"
+    ax.add_patch(Rectangle((place, place), 1, 1, facecolor=gray, edgecolor="#c3cad1", hatch="////", lw=0))
+    if not np.isnan(share):
+        look = {"color": MUTED, "size": 9, "bbox": {"facecolor": gray, "edgecolor": "none", "pad": 1}}
+        ax.text(place + 0.5, place + 0.5, percent(share, 0), ha="center", va="center", **look)
+
+
+@drawing.styled
+def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
+    """Mean rank-1 of the settings of a grid over one number, with 95 % intervals.
+
+    table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN.
+    axis: the name of the number. Settings without a mean are left out. Raises InputError where none is left.
+    """
+    table = table.astype({"value": float}).dropna(subset="mean").sort_values("value", kind="stable")
+    if table.empty:
+        raise InputError(f"No setting has a rank-1 to draw over {axis}.")
+    value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
+    ax = Figure(figsize=(8, 4)).subplots()
+    ax.plot(value, mean, color=BLUE)
+    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
+    ax.set_xticks(value, [f"{at:g}" for at in value])
+    ends = np.nanmin([mean, low]) - 2, np.nanmax([mean, high]) + 2
+    ax.set(xlabel=axis, ylabel="mean rank-1 (%), whiskers: 95 % interval", ylim=np.clip(ends, 0, 100))
+    ax.grid(axis="y")
+    best = mean.argmax()
+    text = f"Mean rank-1 over {axis} is highest at {value[best]:g} with {percent(mean[best] / 100)} %"
+    each = "; ".join(f"{r.value:g}: {_with_ends(r.mean, r.low, r.high)}" for r in table.itertuples())
+    return drawing.stated(ax, text, f"{each}.")
+
+
+@drawing.styled
+def rank1_heat_map(shares: pd.DataFrame) -> Figure:
+    """Mean rank-1 of the settings of a grid over two axes, in percent, from pale for the lowest to blue for the highest.
+
+    shares: 0..1, NaN = not measured, left blank; index and columns are the values of the axes and are named after them.
+    Raises InputError where nothing was measured.
+    """
+    down, across = str(shares.index.name), str(shares.columns.name)
+    settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
+    if not settings:
+        raise InputError(f"No setting has a rank-1 to draw over {down} and {across}.")
+    ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
+    lowest, highest = 100 * min(settings.values()), 100 * max(settings.values())
+    span = max(highest - lowest, 0.1)  # the lowest is not quite white, as blank cells are
+    sns.heatmap(
+        100 * shares, ax=ax, cmap=WHITE_TO_BLUE, vmin=lowest - span / 8, vmax=lowest + span, annot=shares.map(percent), fmt="",
+        annot_kws={"size": 9}, linewidths=1.5, cbar_kws={"label": "mean rank-1 (%)", "pad": 0.02},
+    )  # fmt: skip
+    ax.set(xlabel=across, ylabel=down)
+    ax.tick_params(length=0, rotation=0)
+    best = max(settings, key=settings.get)
+    each = "; ".join(f"{name}: {percent(share)} %" for name, share in settings.items())
+    return drawing.stated(ax, f"Mean rank-1 is highest with {best}: {percent(settings[best])} %", f"Heat map: {each}.", 60)
+
+
+@drawing.styled
+def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
+    """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
+
+    curves: name -> float [K], shares 0..1 for rank 1..K.
+    """
+    ax = Figure(figsize=(8, 4)).subplots()
+    for k, (name, curve) in enumerate(curves.items()):
+        look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
+        label = f"{name}, rank-1 {percent(curve[0])} %"
+        ax.plot(range(1, len(curve) + 1), 100 * np.asarray(curve), clip_on=False, zorder=3, label=label, **look)
+    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlim(left=1)
+    ax.grid(axis="y")
+    ax.legend(handles=list(ax.lines), loc="lower right")
+    name, curve = max(curves.items(), key=lambda item: item[1][0])
+    k = min(5, len(curve))
+    first, among = 100 * curve[0], 100 * curve[k - 1]
+    text = f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
+    return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
+
+
+@drawing.styled
+def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """False rejection against false acceptance, on axes of the normal deviate, where normal scores make straight lines.
+
+    curves: name -> columns far, frr (shares 0..1), as `evaluation.verification.detection_error` gives.
+    """
+    ax = Figure(figsize=(5.6, 5.2)).subplots()
+    errors, lines = {}, []
+    for k, (name, curve) in enumerate(curves.items()):
+        far, frr = curve["far"].to_numpy(), curve["frr"].to_numpy()
+        if len(far):
+            errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
+            shown = [ndtri(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
+            lines += ax.plot(*shown, ls=DASHES[k % 4], label=f"{name}, equal error rate {percent(errors[name])} %")
+    ends = ndtri(DET_ENDS)
+    ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
+    ticks, names = ndtri(DET_TICKS), [f"{100 * share:g}" for share in DET_TICKS]
+    ax.set_xticks(ticks, names)
+    ax.set_yticks(ticks, names)
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
+    ax.grid()
+    if not lines:
+        return drawing.stated(ax, "Nothing to verify", "There are no pairs of one person, or none of different people.")
+    ax.legend(handles=lines, loc="lower left")
+    best = min(errors, key=errors.get)
+    text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {percent(errors[best])} %"
+    return drawing.stated(ax, text, f"Equal error rates: {_listed(errors)}.", 56)
+
+
+@drawing.styled
+def score_histograms(scores: Mapping[str, Scores]) -> Figure:
+    """How far apart walks of one person and of different people are, a panel a probe set.
+
+    scores: probe set -> pairs, as `evaluation.verification.cross_view_scores` gives.
+    """
+    fig = Figure(figsize=(8, 1.1 + 1.5 * len(scores)))
+    axes = fig.subplots(len(scores), squeeze=False)[:, 0]
+    edges = np.linspace(0, max(float(-s.score.min()) for s in scores.values()), 70)
+    overlaps = {}
+    for ax, (name, s) in zip(axes, scores.items(), strict=True):
+        shares = []
+        for kind, color, hatch, label in ((s.same, BLUE, "", "same person"), (~s.same, ORANGE, "////", "different people")):
+            counts = np.histogram(-s.score[kind], edges)[0]
+            shares.append(counts / max(1, counts.sum()))
+            ax.stairs(100 * shares[-1], edges, fill=True, color=color, alpha=0.45, hatch=hatch, label=label)
+        overlaps[name] = float(np.minimum(*shares).sum())
+        drawing.subtitle(ax, f"{name}: {percent(overlaps[name], 0)} % overlap", pad=4)
+        ax.set_ylabel("pairs (%)")
+        ax.tick_params(labelbottom=ax is axes[-1])
+    axes[0].legend(loc="upper left")
+    axes[-1].set_xlabel("distance of embeddings")
+    most = max(overlaps, key=overlaps.get)
+    text = f"Distances within and between people overlap by {percent(overlaps[most], 0)} % at most ({most})"
+    return drawing.stated(fig, text, f"Overlap of the two histograms: {_listed(overlaps, 0)}.")
+
+
+@drawing.styled
+def ablation_chart(table: pd.DataFrame) -> Figure:
+    """Mean rank-1 of each ablation with its interval, and a line where nothing was changed.
+
+    table: columns kind, name, rank1 (a dictionary with "mean"), ci95 ([low, high]); the first row is the model as it is.
+    """
+    ax = Figure(figsize=(8, 0.27 * len(table) + 1.6)).subplots()
+    value = 100 * np.array([row["mean"] for row in table["rank1"]], float)
+    low, high = 100 * np.array(table["ci95"].tolist(), float).T
+    place = np.arange(len(table)) + 0.6 * (table["kind"] != table["kind"].shift()).cumsum().to_numpy()
+    for (kind, color), mark in zip(ABLATIONS.items(), MARKERS, strict=False):
+        rows = (table["kind"] == kind).to_numpy()
+        ends = drawing.whiskers(value[rows], low[rows], high[rows])
+        ax.errorbar(value[rows], place[rows], xerr=ends, fmt=mark, ms=6, color=color, capsize=3, label=kind)
+    ax.axvline(value[0], color=MUTED, lw=1, ls="--", zorder=0)
+    ax.set_yticks(place, table["name"])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 101), xlabel="mean rank-1 across views (%), whiskers: 95 % interval")
+    ax.grid(axis="x")
+    ax.tick_params(axis="y", length=0)
+    changed = np.flatnonzero((table["kind"] == "input").to_numpy())[1:]
+    worst = changed[value[changed].argmin()] if len(changed) else 0
+    text = f"From {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}"
+    each = "; ".join(f"{name} {share:.1f} %" for name, share in zip(table["name"], value, strict=True))
+    return drawing.stated(ax, text, f"{each}.", 60)

@@ -1,0 +1,177 @@
+"""Figures of skeletons: strips of walks, what belongs to each joint over time, and the gait cycle."""
+
+import textwrap
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gaitlib import InputError
+from gaitlib.display.figures import drawing
+from gaitlib.display.figures.drawing import BLUE, GREEN, ORANGE, PALE, PURPLE
+from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_JOINTS
+
+#: A strip shows one of so many frames.
+EVERY = 5
+
+
+def _is_left(bone: tuple[int, int]) -> bool:
+    return not set(bone).isdisjoint(LEFT_JOINTS)
+
+
+@drawing.styled
+def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) -> Figure:
+    """Skeletons side by side, one of five frames, a row for each walk. Left limbs are dashed and lighter.
+
+    poses: row names -> float [T, 15, 2], y down, NaN = missing. One scale for all rows. title: instead of the usual one.
+    Raises InputError for another shape.
+    """
+    for name, pose in poses.items():
+        if np.ndim(pose) != 3 or np.shape(pose)[1:] != (NUM_JOINTS, 2):
+            raise InputError(f"{name}: a pose is [T,{NUM_JOINTS},2], not {list(np.shape(pose))}.")
+    count = max(len(range(0, len(pose), EVERY)) for pose in poses.values())
+    # each skeleton is moved to its place by its hips' column, so that a walker who crosses the image stays in it
+    known = {n: np.maximum(np.isfinite(p).sum(axis=1, keepdims=True), 1) for n, p in poses.items()}
+    moved = {n: p - np.nansum(p, axis=1, keepdims=True) / known[n] * [1, 0] for n, p in poses.items()}
+    tall = max(np.nanmax(p[..., 1]) - np.nanmin(p[..., 1]) for p in moved.values())
+    wide = max(0.42 * tall, 2 * max(np.nanmax(np.abs(p[..., 0])) for p in moved.values()) * 0.94)
+    ax = Figure(figsize=(8, max(1.3, 7 * tall * 1.15 * len(poses) / (wide * count)) + 1.1)).subplots()
+    for r, (name, pose) in enumerate(moved.items()):
+        color = (BLUE, ORANGE, GREEN, PURPLE)[r % 4]
+        top = np.nanmin(pose[..., 1])
+        down = r * tall * 1.15 - top
+        for k, skeleton in enumerate(pose[::EVERY]):
+            points = np.add(skeleton, [k * wide, down])
+            for bone in BONES:
+                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if _is_left(bone) else {"lw": 1.8}
+                ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
+            ax.scatter(*points[0], s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
+        label = textwrap.fill(name, 14)
+        ax.text(-wide * 0.62, down + top + tall / 2, label, ha="right", va="center", color=color, weight="bold")
+    ax.set_aspect("equal")
+    ax.set_xlim(-wide * 0.6, (count - 0.4) * wide)
+    ax.set_ylim(tall * (1.15 * len(poses) - 0.1), -tall * 0.05)
+    ax.set_xticks(np.arange(count) * wide, np.arange(count) * EVERY)
+    ax.set_yticks([])
+    drawing.bare(ax)
+    ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
+    details = f"Rows of {count} skeletons each: {', '.join(poses)}; left limbs dashed."
+    return drawing.stated(ax, title or f"The walk, one frame in {EVERY}", details)
+
+
+@drawing.styled
+def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
+    """The error of each joint on a skeleton, and of each joint in each frame.
+
+    pose, truth: float [T, 15, 2], one unit, y down. Errors are distances in % of the true torso length, mean over the frames.
+    """
+    pose, truth = np.asarray(pose, float), np.asarray(truth, float)
+    torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1).mean()
+    errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
+    mean = np.nanmean(errors, axis=0)
+    fig = _joints_over_time(truth[len(truth) // 2], mean, errors, ("mean, % of torso length", "% of torso length"))
+    worst, best = (drawing.spoken(JOINTS[find(mean)]) for find in (np.nanargmax, np.nanargmin))
+    text = f"{worst.capitalize()} is off most, {mean.max():.0f} % of the torso length; the mean is {mean.mean():.0f} %"
+    return drawing.stated(fig, text, f"A skeleton with its joints sized by error, and errors by joint and frame; best {best}.")
+
+
+@drawing.styled
+def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
+    """Which joints say who, on a skeleton and over time.
+
+    shares: float [T, 15], as `joint_saliency` gives them: they add up to one. pose: float [15, 2], a skeleton to draw them on.
+    """
+    shares = 100 * np.asarray(shares, float)
+    joints = shares.sum(0)
+    fig = _joints_over_time(pose, joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
+    first = ", ".join(f"{drawing.spoken(JOINTS[j])} {joints[j]:.0f} %" for j in np.argsort(-joints)[:3])
+    details = "Even shares would be 7 %. A skeleton with its joints sized by their share, and shares over time."
+    return drawing.stated(fig, f"Joints that say who: {first}", details)
+
+
+def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: tuple[str, str]) -> Figure:
+    """A skeleton, float [15, 2], whose joints are as large and dark as `joints`, float [15]; beside it `each`, float [T, 15].
+
+    labels: of the two color bars.
+    """
+    fig = Figure(figsize=(8, 4.4))
+    left, right = fig.subplots(1, 2)
+    for bone in BONES:
+        left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if _is_left(bone) else "-", zorder=1)
+    top = max(float(np.nanmax(joints)), 1e-9)
+    sizes = 40 + 260 * np.nan_to_num(joints) / top
+    dots = left.scatter(*pose.T, s=sizes, c=joints, cmap="cividis_r", vmin=0, vmax=top, zorder=2, edgecolor="white")
+    left.set_aspect("equal")
+    left.invert_yaxis()
+    left.margins(0.18, 0.1)
+    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed")
+    image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
+    right.set_yticks(range(NUM_JOINTS), map(drawing.spoken, JOINTS), fontsize=8.5)
+    right.set_xlabel("frame")
+    for ax, artist, label in ((left, dots, labels[0]), (right, image, labels[1])):
+        drawing.bare(ax)
+        drawing.color_bar(artist, ax, label)
+    return fig
+
+
+@drawing.styled
+def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
+    """Knee and hip angles of several walks over the gait cycle, all cycles of a walk laid over each other.
+
+    walks: name -> float [T, 15, 2], y down, no missing joints. A cycle begins where the right ankle is farthest from the left on
+    its side; angles are those in the image, degrees: of the knee from straight, of the thigh from the vertical. Right limbs
+    solid, left dashed, the mean thick. Walks without two such moments are named as left out.
+    """
+    fig = Figure(figsize=(8, 4.2))
+    axes = fig.subplots(1, 2)
+    at = np.linspace(0, 1, 101)
+    lengths, left_out, lines = {}, [], []
+    for k, (name, pose) in enumerate(walks.items()):
+        starts = gait_starts(pose)
+        if len(starts) < 2:
+            left_out.append(name)
+            continue
+        lengths[name] = float(np.diff(starts).mean())
+        color = (BLUE, GREEN, ORANGE, PURPLE)[k % 4]
+        for dashes, leg in (("-", RIGHT_JOINTS[3:]), ("--", LEFT_JOINTS[3:])):
+            for ax, angle in zip(axes, _leg_angles(pose, leg), strict=True):
+                curves = [np.interp(a + at * (b - a), np.arange(len(pose)), np.degrees(angle)) for a, b in pairwise(starts)]
+                for curve in curves:
+                    ax.plot(100 * at, curve, color=color, ls=dashes, lw=0.7, alpha=0.35)
+                (line,) = ax.plot(100 * at, np.mean(curves, axis=0), color=color, ls=dashes, lw=2, label=name)
+                if dashes == "-" and ax is axes[0]:
+                    lines.append(line)
+    for ax, what in zip(axes, ("knee", "thigh"), strict=True):
+        ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in image (degrees)", xlim=(0, 100))
+        ax.grid(axis="y")
+    if lines:
+        note = "right side solid, left dashed; thin: single cycles"
+        fig.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=note, title_fontsize=9)
+    frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
+    lost = f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
+    details = f"Knee and thigh angles over the cycle, right solid, left dashed.{lost}"
+    return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
+
+
+def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """How far the knee is bent, and how far the thigh leans, in the image: float [T] each, radians. leg: hip, knee, ankle."""
+    hip, knee, ankle = (pose[:, joint].astype(float) for joint in leg)
+    lean, bend = (np.unwrap(np.arctan2(v[:, 0], v[:, 1])) for v in (knee - hip, ankle - knee))
+    return np.abs(bend - lean), lean
+
+
+def gait_starts(pose: np.ndarray) -> np.ndarray:
+    """Frames at which the ankles are farthest apart with the right one on the same side: int64 [n], ascending.
+
+    pose: float [T, 15, 2]. The signal is the ankles' difference along the direction in which it varies most.
+    """
+    from scipy.ndimage import gaussian_filter1d  # slow to import, and only needed here
+    from scipy.signal import find_peaks
+
+    apart = pose[:, RIGHT_ANKLE].astype(float) - pose[:, LEFT_ANKLE]
+    apart = apart - apart.mean(0)
+    direction = np.linalg.svd(apart, full_matrices=False)[2][0]
+    signal = gaussian_filter1d(apart @ direction, 1.5)
+    peaks, _ = find_peaks(signal, distance=12, prominence=0.5 * signal.std())
+    return peaks
