@@ -4,7 +4,7 @@ Exit code 2 for bad input, 1 for a failure, 130 after Ctrl-C.
 """
 
 import os
-import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,8 +24,6 @@ class _Group(click.Group):
             sys.exit(130)  # as shells have it
         except InputError as error:
             self._fail(context, error, 2)
-        except OSError as error:
-            self._fail(context, error, 1)
         except Exception as error:
             self._fail(context, error, 2 if getattr(error, "bad_input", False) else 1)
 
@@ -33,9 +31,9 @@ class _Group(click.Group):
     def _fail(context: click.Context, error: Exception, code: int):
         if context.params.get("debug"):
             raise error
-        named = isinstance(error, InputError) or type(error).__name__ == "StageFailed"
+        ours = isinstance(error, InputError) or hasattr(error, "bad_input")  # a StageFailed
         sentence = " ".join(str(error).split())
-        click.echo(f"gaitlib: {'' if named else type(error).__name__ + ': '}{sentence}", err=True)
+        click.echo(f"gaitlib: {'' if ours else type(error).__name__ + ': '}{sentence}", err=True)
         sys.exit(code)
 
 
@@ -47,14 +45,21 @@ def main(debug: bool):
 
 
 def _checked_name(context: click.Context, parameter: click.Parameter, name: str) -> str:
-    if name and (name in (".", "..") or set(name) & set("/\\:")):
-        raise InputError(f"--name {name!r} is no name of a folder in reports/; leave out what makes it a path.")
-    return name
+    from gaitlib.files import check_name
+
+    return check_name(name, "--name") if name is not None else ""
+
+
+def _reports() -> Path:
+    """reports/ of the clone, from whichever of its folders the command is started."""
+    from gaitlib.config import workspace
+
+    return workspace() / "reports"
 
 
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
 _data = click.option("--data", default="", metavar="DIR", help="A data set folder; without it, the embedded walkers.")
-_name = click.option("--name", default="", callback=_checked_name, help="The run folder's name in reports/.")
+_name = click.option("--name", callback=_checked_name, help="The run folder's name in reports/.")
 
 
 @main.command(epilog="Example: gaitlib run configs/quick.yaml --name quick --set training.iterations=200")
@@ -66,12 +71,14 @@ _name = click.option("--name", default="", callback=_checked_name, help="The run
 @click.option("--force", is_flag=True, help="Replace an existing run and train anew.")
 def run(config, overrides, data, name, resume, force):
     """Run notebooks 01-04 on CONFIG and write the report into reports/NAME/."""
-    from gaitlib.experiment import run_experiment
+    from gaitlib.config import load_config
+    from gaitlib.notebooks import run_experiment
     from gaitlib.runs import write_runs_page
 
-    folder = run_experiment(config, list(overrides), data=data, name=name, resume=resume, force=force)
-    write_runs_page()
-    click.echo(f"The report is {folder / 'index.html'}")
+    settings = load_config(config, list(overrides))
+    folder = run_experiment(settings, name or Path(config).stem, data=data, resume=resume, force=force)
+    write_runs_page(_reports())
+    _say_where(folder)
 
 
 @main.command(epilog="Example: torchrun --nproc-per-node 2 --no-python gaitlib train configs/casia_b.yaml --data data/casia_b")
@@ -84,13 +91,14 @@ def train(config, overrides, data):
     Started by torchrun, as many processes as it is told share each batch, one a GPU, on one machine or several that see the same
     folder. What was interrupted goes on where it stopped.
     """
-    from gaitlib.config import load_config
+    from gaitlib.config import load_config, workspace
     from gaitlib.experiment import Experiment
+    from gaitlib.stages import Stages
 
-    experiment = Experiment(load_config(config, list(overrides)), Path(data) if data else None, Path("cache"), Path())
-    folder = experiment.trained()
+    settings = load_config(config, list(overrides))
+    folder = Experiment(settings, Path(data) if data else None, Stages(workspace() / "cache"), Path()).trained()
     if int(os.environ.get("RANK", 0)) == 0:
-        click.echo(f"The training is in {folder}")
+        click.echo(f"The training is in {os.path.relpath(folder)}")
 
 
 @main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")
@@ -109,7 +117,6 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
     """Turn files of poses into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
-    What was read before an interruption is kept beside the folder, and the same command goes on from there.
     Repairs are made in the order given, and what each has changed is counted: confidence=C takes joints below C for missing,
     flips undoes exchanges of left and right, spikes=S takes joints that jump by S torso lengths for missing, gaps=N bridges up
     to N frames.
@@ -120,7 +127,7 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
 
     dataset = make(
         source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
-        progress=lambda walks, done: tqdm(walks, initial=done, unit="walk", disable=not sys.stderr.isatty()),
+        progress=lambda walks: tqdm(walks, unit="walk", disable=not sys.stderr.isatty()),
         cameras=cameras, layout=layout, pattern=pattern, names=names, strict=strict, fps=fps,
     )  # fmt: skip
     _say(dataset, out)
@@ -146,7 +153,6 @@ def export_folder(folder, format_name, out):
 @click.option("--findings", type=click.Path(path_type=Path), help="A .csv to write: every walk to look at, and why.")
 def inspect_folder(folder, window, protocol, findings):
     """Count what the data set DIR holds, and say what a reviewer would ask about."""
-    from gaitlib.config import config_folder
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.protocol import Protocol
     from gaitlib.files import check_writable
@@ -156,7 +162,7 @@ def inspect_folder(folder, window, protocol, findings):
     if findings:
         check_writable(findings)
     dataset = GaitDataset.open(folder)
-    chosen = Protocol.load(config_folder() / "protocols" / f"{protocol}.yaml") if protocol else None
+    chosen = Protocol.named(protocol) if protocol else None
     found = inspect(dataset, window=window, protocol=chosen)
     click.echo(found.to_text())
     if findings:
@@ -233,39 +239,40 @@ def embed(run, data, out):
     click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
 
 
-def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...]):
-    from gaitlib.experiment import Experiment, run_notebooks
-    from gaitlib.files import is_taken
-    from gaitlib.model.checkpoint import load_model, released_files
-    from gaitlib.runs import delete
+def _say_where(folder: Path) -> None:
+    click.echo(f"The report is {os.path.relpath(folder / 'index.html')}")
 
-    run = Path("reports") / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
+
+def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...], other_people: bool):
+    """Run one notebook on a given checkpoint; what is wrong is said before anything is written."""
+    from gaitlib.experiment import Experiment
+    from gaitlib.files import is_taken
+    from gaitlib.notebooks import run_notebooks
+    from gaitlib.stages import Stages
+
+    run = _reports() / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if is_taken(run):
-        raise InputError(f"{run} exists; give another --name.")
-    load_model(checkpoint)  # what is wrong is said before anything is written
-    checkpoint = ",".join(str(path.resolve()) for path in released_files(checkpoint) or [Path(checkpoint)])
-    parameters = {
-        "config": "", "overrides": shlex.join(overrides), "data": str(Path(data).resolve()) if data else "",
-        "run": str(run.resolve()), "checkpoint": checkpoint,
-    }  # fmt: skip
-    made, existed = run.resolve(), run.exists()  # before the next line goes to the root of the repository
-    Experiment.open(**parameters).check()
-    made.mkdir(parents=True, exist_ok=True)
+        raise InputError(f"{os.path.relpath(run)} exists; give another --name.")
+    experiment = Experiment.of_checkpoint(
+        checkpoint, overrides, data=Path(data) if data else None, stages=Stages(_reports().parent / "cache"), run=run,
+        other_people=other_people,
+    )  # fmt: skip
+    experiment.check()
     try:
-        run_notebooks(made, parameters, (chapter,), "begins again, with what it has computed")
+        run_notebooks(experiment, [chapter], "begins again, with what it has computed")
     except KeyboardInterrupt:
-        for path in made.iterdir():  # the folder was empty
-            delete(path)
-        if not existed:
-            made.rmdir()
+        shutil.rmtree(run, ignore_errors=True)  # it was empty
         raise
-    click.echo(f"The report is {run / 'index.html'}")
+    _say_where(run)
 
 
 _checkpoint = click.option(
     "--checkpoint", required=True, metavar="RUN_OR_FILES",
     help="A run folder, a weights file, or files of the released program: autoencoder.pt,recognizer.pt.",
 )  # fmt: skip
+_other_people = click.option(
+    "--other-people", is_flag=True, help="Test people who share a name with people the checkpoint was trained on are others."
+)
 
 
 @main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")
@@ -273,9 +280,10 @@ _checkpoint = click.option(
 @_data
 @_name
 @_set
-def evaluate(checkpoint, data, name, overrides):
+@_other_people
+def evaluate(checkpoint, data, name, overrides, other_people):
     """Run notebook 03 alone on a given checkpoint."""
-    _alone("03_evaluation", checkpoint, data, name, overrides)
+    _alone("03_evaluation", checkpoint, data, name, overrides, other_people)
 
 
 @main.command(epilog="Example: gaitlib visualize --checkpoint reports/quick --name pictures")
@@ -283,9 +291,10 @@ def evaluate(checkpoint, data, name, overrides):
 @_data
 @_name
 @_set
-def visualize(checkpoint, data, name, overrides):
+@_other_people
+def visualize(checkpoint, data, name, overrides, other_people):
     """Run notebook 04 alone on a given checkpoint."""
-    _alone("04_visualization", checkpoint, data, name, overrides)
+    _alone("04_visualization", checkpoint, data, name, overrides, other_people)
 
 
 @main.command(epilog="Example: gaitlib compare reports/published-0,reports/published-1 reports/beyond-0,reports/beyond-1")
@@ -298,8 +307,7 @@ def compare(runs, name):
     """
     from gaitlib.reports.compare import compare
 
-    folder = Path("reports") / (name or "compared")
-    click.echo(f"The page is {compare(runs, folder)}")
+    click.echo(f"The page is {os.path.relpath(compare(runs, _reports() / (name or 'compared')))}")
 
 
 @main.command(epilog="Example: gaitlib grid configs/grids/smoke.yaml --workers 2")
@@ -313,17 +321,16 @@ def grid(grid_file, workers, scheduler, resume, name):
 
     Points that fail stop no others. After Ctrl-C, a crash or a failure the same command with --resume does what is missing.
     """
-    from gaitlib.experiment import StageFailed
     from gaitlib.grid import DONE, run_grid
     from gaitlib.runs import write_runs_page
+    from gaitlib.stages import StageFailed
 
     folder, points = run_grid(grid_file, workers=workers, scheduler=scheduler, resume=resume, name=name)
-    write_runs_page()
+    write_runs_page(_reports())
     failed = [point for point in points if point.state != DONE]
-    click.echo(f"The report is {Path(os.path.relpath(folder)) / 'index.html'}")
+    _say_where(folder)
     if failed:
-        said = f"{len(failed)} of {len(points)} points are not done; the first, {failed[0].name}: {failed[0].error}"
-        raise StageFailed(said, bad_input=False)
+        raise StageFailed(f"{len(failed)} of {len(points)} points are not done; the first, {failed[0].name}: {failed[0].error}")
 
 
 @main.command(epilog="Example: gaitlib rerun reports/quick")
@@ -336,12 +343,13 @@ def rerun(run, data, name):
     Exit code 0 when metrics.json is the same, 1 when a number differs. A data set is found in data/ by its fingerprint, or given
     with --data.
     """
-    from gaitlib.runs import circumstances, read_json, rerun, write_runs_page
+    from gaitlib.reports.run import Run
+    from gaitlib.runs import circumstances, rerun, write_runs_page
 
     again, differing = rerun(run, data=data, name=name)
-    click.echo(f"The report is {again / 'index.html'}")
-    write_runs_page()
-    for line in circumstances(*(read_json(Path(folder) / "provenance.json") for folder in (run, again))):
+    _say_where(again.folder)
+    write_runs_page(_reports())
+    for line in circumstances(Run(Path(run)), again):
         click.echo(f"  not the same around it: {line}")
     for line in differing:
         click.echo(f"  {line}")
@@ -358,22 +366,26 @@ def runs(words):
     """
     from gaitlib.runs import find_runs, megabytes, size, write_runs_page
 
-    chosen = [run for run in find_runs() if run.matches(words)]
+    chosen = [run for run in find_runs(_reports()) if run.matches(words)]
     if not chosen:
         click.echo("No run in reports/" + (f" fits {' '.join(words)}." if words else "."))
         return
     width = max(len(run.name) for run in chosen)
     click.echo(f"{'run':{width}}  {'started':16}  {'protocol':10}  seed  validation  rank-1  {'size':>10}")
     for run in chosen:
-        shares = ["     –" if share is None else f"{share:6.1%}" for share in (run.validation, run.rank1)]
-        started = run.provenance.get("start", "not finished")[:16].replace("T", " ")
-        click.echo(
-            f"{run.name:{width}}  {started:16}  {run.config.get('protocol', ''):10}  {run.config.get('seed', ''):4}  "
-            f"{shares[0]:>10}  {shares[1]}  {megabytes(size(run.folder)):>10}"
-        )
-    cache = Path("cache")
-    click.echo(f"{len(chosen)} runs, {megabytes(sum(size(run.folder) for run in chosen))}; cache/ {megabytes(size(cache))}")
-    click.echo(f"All of them on one page: {write_runs_page()}")
+        click.echo(f"{run.name:{width}}  {_line(run)}  {megabytes(size(run.folder)):>10}")
+    total, cache = megabytes(sum(size(run.folder) for run in chosen)), megabytes(size(_reports().parent / "cache"))
+    click.echo(f"{len(chosen)} runs, {total}; cache/ {cache}")
+    click.echo(f"All of them on one page: {os.path.relpath(write_runs_page(_reports()))}")
+
+
+def _line(run) -> str:
+    """What `gaitlib runs` says of a run."""
+    if run.problem:
+        return f"unreadable: {run.problem}"
+    validation, rank1 = ("–" if share is None else f"{share:.1%}" for share in (run.validation, run.rank1()))
+    started = run.provenance.get("start", "not finished")[:16].replace("T", " ")
+    return f"{started:16}  {run.content.get('protocol', ''):10}  {run.content.get('seed', ''):4}  {validation:>10}  {rank1:>6}"
 
 
 @main.command(epilog="Example: gaitlib clean --keep-best")
@@ -385,18 +397,22 @@ def clean(keep_best, yes):
     The best run is chosen by the validation people. Runs without weights can be repeated with `gaitlib rerun`.
     """
     from gaitlib.runs import delete, megabytes, size, what_can_go
+    from gaitlib.stages import Stages
 
-    going = what_can_go("reports", "cache", keep_best=keep_best)
+    stages = Stages(_reports().parent / "cache")
+    going = what_can_go(_reports(), stages, keep_best=keep_best)
+    sizes = {path: size(path) for path in going}
     for path in going:
-        click.echo(f"{megabytes(size(path)):>12}  {path}")
+        click.echo(f"{megabytes(sizes[path]):>12}  {os.path.relpath(path)}")
     if not going:
         click.echo("There is nothing to delete.")
         return
-    total = megabytes(sum(size(path) for path in going))
-    if yes or click.confirm(f"Delete {total}?"):
+    if yes or click.confirm(f"Delete {megabytes(sum(sizes.values()))}?"):
+        deleted = [path for path in going if delete(path, stages)]
         for path in going:
-            delete(path)
-        click.echo(f"Deleted {total}.")
+            if path not in deleted:
+                click.echo(f"  in use by now, stays: {os.path.relpath(path)}")
+        click.echo(f"Deleted {megabytes(sum(sizes[path] for path in deleted))}.")
 
 
 @main.command(hidden=True)
@@ -404,8 +420,6 @@ def clean(keep_best, yes):
 @click.argument("name")
 def point(folder, name):
     """Run one point of a grid; `gaitlib grid` starts these."""
-    # a grammar of internet addresses that jsonschema compiles where it finds it, and notebooks never need: a third of the start
-    sys.modules.setdefault("rfc3987_syntax", None)
     from gaitlib.grid import run_point
 
     run_point(folder, name)

@@ -1,8 +1,8 @@
 """The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
 
 import difflib
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gaitlib import InputError
+from gaitlib.files import Unreadable, read_text
+
+#: Bytes, values and digits of the largest settings; reading them must end soon.
+_MOST_TEXT, _MOST_VALUES, _MOST_DIGITS = 2**20, 100_000, 100
 
 
 class _Section(BaseModel):
@@ -22,11 +26,15 @@ _Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch takes
 
 
 class Walkers(_Section):
+    """The synthetic people, where no data set is given."""
+
     subjects: int = Field(ge=4, le=9999)
     seed: _Seed
 
 
 class Model(_Section):
+    """The networks; configs/default.yaml explains each key, here and below."""
+
     encoder: Literal["paper", "lean"]
     layout: Literal["trajectories", "scrambled"]
     static_rows: int = Field(ge=1, le=30)
@@ -51,6 +59,8 @@ TERMS = (
 
 
 class Losses(_Section):
+    """The weights of the losses, and how they are computed."""
+
     reconstruction: float = Field(ge=0)
     reconstruction_error: Literal["aligned", "frame"]
     time_shift: Literal["window", "batch"]
@@ -76,12 +86,16 @@ class Losses(_Section):
 
 
 class Augmentation(_Section):
+    """How training walks are varied."""
+
     mirror: float = Field(ge=0, le=1)
     noise: float = Field(ge=0)
     joint_dropout: float = Field(ge=0, le=1)
 
 
 class Training(_Section):
+    """How long, in which batches and with which optimizer."""
+
     iterations: int = Field(ge=1)
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
@@ -106,6 +120,8 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
+    """How walks are embedded and what is measured."""
+
     stride: int = Field(ge=1)
     mirrored: bool
     bootstrap: int = Field(ge=1)
@@ -113,6 +129,8 @@ class Evaluation(_Section):
 
 
 class Config(_Section):
+    """A complete configuration; it cannot be changed."""
+
     seed: _Seed
     protocol: str
     walkers: Walkers
@@ -143,15 +161,31 @@ class Config(_Section):
         return self
 
 
+def _clone() -> Path | None:
+    """The clone of the repository that the working folder lies in."""
+    places = (Path.cwd(), *Path.cwd().parents)
+    return next((p for p in places if (p / "configs" / "default.yaml").is_file() and (p / "notebooks").is_dir()), None)
+
+
+def root() -> Path:
+    """The folder with notebooks/ and configs/: the clone that the working folder lies in, or else that of this package."""
+    folder = _clone() or Path(__file__).parents[1]
+    if not (folder / "configs" / "default.yaml").is_file():
+        raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+    return folder
+
+
+def workspace() -> Path:
+    """The folder that reports/ and cache/ belong into: the clone that the working folder lies in, or else the working folder."""
+    return _clone() or Path.cwd()
+
+
 def config_folder() -> Path:
-    """configs/ of the working folder, or else of the repository this package is installed from."""
-    for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):
-        if (folder / "default.yaml").is_file():
-            return folder
-    raise InputError("There is no configs/default.yaml here; run from the root of the repository.")
+    """configs/ of the working folder, or else of `root`."""
+    return Path("configs") if Path("configs/default.yaml").is_file() else root() / "configs"
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:
     """default.yaml, then the overrides in `path`, then `layers`, then `overrides` like "training.iterations=200".
 
     layers: what to call it in an error, and its keys and values, nested or dotted.
@@ -159,26 +193,39 @@ def load_config(path: str | Path, overrides: list[str] | tuple = (), layers: Ite
     value that does not fit.
     """
     content = read_yaml(config_folder() / "default.yaml")
-    known = dict(_flat(content))
-    for where, changes in [(str(path), read_yaml(Path(path))), *layers]:
-        _merge(content, changes, known, where)
+    try:
+        changes = read_yaml(path)
+    except Unreadable as error:
+        known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
+        raise InputError(f"The configuration {path} cannot be read ({error.why}); configs/ has: {known}.") from None
+    for where, given in [(str(path), changes), *layers]:
+        _merge(content, given, where)
+    return _resolved(content, overrides, str(path))
+
+
+def override(config: Config, overrides: Sequence[str], where: str = "") -> Config:
+    """The configuration with changes like "training.iterations=200"; InputError as load_config raises it.
+
+    where: what to call the configuration in an error.
+    """
+    return _resolved(config.model_dump(mode="json"), overrides, where)
+
+
+def _resolved(content: dict, overrides: Sequence[str], where: str) -> Config:
+    """A complete configuration with changes as --set has them."""
     sources: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
+        said = f"--set {_short(text)}"
         if not equals:
-            raise InputError(f"--set {text}: write it as key=value, for example training.iterations=200.")
-        nested: dict = {}
-        place = nested
-        *parents, last = key.strip().split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
+            raise InputError(f"{said}: write it as key=value, for example training.iterations=200.")
         try:
-            place[last] = parse_yaml(value)
+            changes = {key.strip(): parse_yaml(value)}
         except yaml.YAMLError:
-            raise InputError(f"--set {text}: the value is not valid YAML.") from None
-        _merge(content, nested, known, f"--set {text}")
-        sources |= dict.fromkeys((name for name, _ in _flat(nested)), f"--set {text}")
-    return resolve(content, str(path), sources)
+            raise InputError(f"{said}: the value is not valid YAML.") from None
+        _merge(content, changes, said)
+        sources |= dict.fromkeys((name for name, _ in _flat(changes)), said)
+    return resolve(content, where, sources)
 
 
 def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None) -> Config:
@@ -187,7 +234,7 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
     where: what to call it in the error. sources: the same for keys that came from elsewhere.
     """
     try:
-        return Config(**content)
+        return Config.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -195,8 +242,8 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
         *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
         if first["type"] == "missing":
             raise InputError(f"{where}: {key} is missing; configs/default.yaml explains it.") from None
-        where = next((sources[name] for name in (key, *outer) if name in sources), where) if sources else where
-        raise InputError(f"{where}: {key} = {first['input']!r}: {first['msg']}.") from None
+        where = next((sources[name] for name in (key, *outer) if sources and name in sources), where)
+        raise InputError(f"{where}: {_short(key)} = {_short(repr(first['input']))}: {first['msg']}.") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -218,30 +265,57 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str):
-    """What a YAML text says. Raises yaml.YAMLError where it is none, repeats a key, or contains itself."""
+    """What a YAML text says.
+
+    Raises yaml.YAMLError where it is none, repeats a key, contains itself, or holds more than _MOST_VALUES values or _MOST_DIGITS
+    digits of a number.
+    """
+    loader = _Loader(text)
     try:
-        content = yaml.load(text, _Loader)
-        json.dumps(content, default=str, skipkeys=True)  # fails where an anchor stands within itself
-    except (ValueError, RecursionError) as error:
+        node = loader.get_single_node()
+        if node and _values(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"its anchors stand within themselves, or for more than {_MOST_VALUES:,} values")
+        return loader.construct_document(node) if node else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # of tags like !!int, !!bool
         raise yaml.YAMLError(str(error)) from None
-    return content
+    finally:
+        loader.dispose()
 
 
-def read_yaml(path: Path) -> dict:
-    """The keys and values of a YAML file; InputError where it cannot be read or is something else."""
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values there are when each anchor is written out where it is named; infinitely many where one holds itself.
+
+    known: the numbers of nodes that were counted before.
+    """
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        below = node.value if isinstance(node, yaml.CollectionNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            below = [each for pair in below for each in pair]
+        elif isinstance(node, yaml.ScalarNode) and len(node.value) > _MOST_DIGITS and node.tag.endswith((":int", ":float")):
+            raise yaml.YAMLError(f"a number has {len(node.value):,} digits")
+        known[id(node)] = 1 + sum(_values(each, known) for each in below)
+    return known[id(node)]
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The keys and values of a YAML file; Unreadable where it cannot be read, InputError where it is something else."""
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(sorted(p.name for p in config_folder().glob("*.yaml")))
-        raise InputError(f"The configuration {path} cannot be read ({type(error).__name__}); configs/ has: {known}.") from None
+        content = parse_yaml(read_text(path, _MOST_TEXT))
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not valid YAML: {_short(' '.join(str(error).split()), 300)}") from None
     if content is not None and not isinstance(content, dict):
         raise InputError(f"{path} must hold keys and values, as configs/default.yaml does.")
     return content or {}
 
 
-def _flat(content: dict, prefix: str = ""):
+def _short(text: str, most: int = 150) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _flat(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The dotted keys and values of nested ones."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -249,11 +323,13 @@ def _flat(content: dict, prefix: str = ""):
             yield f"{prefix}{key}", value
 
 
-def _merge(base: dict, changes: dict, known: dict, where: str) -> None:
+def _merge(base: dict, changes: dict, where: str) -> None:
+    """Change values of a complete configuration; InputError for a key that it lacks."""
+    known = dict(_flat(base))
     for key, value in _flat(changes):
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0) or [""]
-            raise InputError(f"{where}: there is no key {key!r} in the configuration; the nearest is {near[0]!r}.")
+            near = difflib.get_close_matches(key[:100], known, 1, 0)[0]
+            raise InputError(f"{where}: there is no key {_short(key)!r} in the configuration; the nearest is {near!r}.")
         *parents, last = key.split(".")
         place = base
         for parent in parents:

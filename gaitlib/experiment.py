@@ -1,15 +1,10 @@
-"""The experiment as stages that pass files, and its run: four notebooks executed with papermill into reports/NAME/."""
+"""One configuration on one data set: who trains and tests, the stages that are made of it, and what a run folder holds."""
 
-import inspect
 import json
 import os
 import shlex
 import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -18,155 +13,98 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted
-from gaitlib.config import Config, load_config, resolve
+from gaitlib import InputError
+from gaitlib.config import Config, load_config, override, resolve, root
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import NormalizedWalks, normalize
+from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
-from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
-from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
+from gaitlib.data.views import degrees
+from gaitlib.data.walkers import make_walkers, walkers_index
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
-from gaitlib.files import is_taken, replacing
-from gaitlib.reports.provenance import code_fingerprint, fingerprint, provenance
+from gaitlib.files import replacing, write_text
+from gaitlib.fingerprints import code_fingerprint, file_fingerprint
+from gaitlib.reports.provenance import provenance
 from gaitlib.skeleton import NUM_JOINTS
+from gaitlib.stages import Stages
 
 #: Ablations, codes and exchanged views are measured on so many people at most; intervals over more hardly narrow.
 MOST_PEOPLE = 100
-CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
-
-
-class StageFailed(Exception):
-    """A notebook stopped; the message names it, the cell and the error. `bad_input` tells whose fault it was."""
-
-    def __init__(self, message: str, bad_input: bool):
-        super().__init__(message)
-        self.bad_input = bad_input
-
-
-def root() -> Path:
-    """The folder with notebooks/ and configs/ that the working folder lies in, or else that of this package."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
-        if (folder / "configs" / "default.yaml").is_file() and (folder / "notebooks").is_dir():
-            return folder
-    raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One configuration on one data set; each stage is made when it is first asked for and kept in the cache folder.
+    """One configuration on one data set; each stage is made when it is first asked for and kept.
 
-    A stage's folder is named by the fingerprint of all that goes into it: settings, data and source code. It appears when it is
-    complete; a training that was interrupted goes on where it stopped.
+    data: a data set folder; None: the embedded walkers. run: where results and figures go. checkpoint: a run folder, a weights
+    file or files of the released program that are used instead of training.
+    other_people: people of the test who have names of people that the checkpoint was trained on are others.
+    loaded: network and facts of the checkpoint, where they have been read already.
     """
 
     config: Config
     data: Path | None
-    cache: Path
+    stages: Stages
     run: Path
     checkpoint: Path | None = None
+    other_people: bool = False
+    loaded: tuple | None = None
 
     @classmethod
     def open(
         cls, config: str = "", overrides: str = "", *, data: str = "", run: str = "reports/lab",
-        cache: str = "cache", checkpoint: str = "",
+        cache: str = "cache", checkpoint: str = "", other_people: bool = False,
     ) -> "Experiment":  # fmt: skip
         """Paths are taken from the root of the repository, wherever the notebook runs.
 
         config: a YAML file; empty: the configuration of the checkpoint where one is given, else configs/quick.yaml.
-        overrides: "key=value", several separated by spaces.
-        data: a data set folder; empty for the embedded walkers. run: where results and figures go.
-        checkpoint: a run folder or a weights file to use instead of training, or files of the released program, "A.pt,B.pt".
+        overrides: "key=value", several separated by spaces. data: empty for the embedded walkers.
+        checkpoint: files of the released program are separated by commas: "A.pt,B.pt".
         """
-        os.chdir(root())
-        changes, loaded = shlex.split(overrides), None
-        if checkpoint and not config:
-            from gaitlib.model.checkpoint import load_model, settings_of
+        base, changes = root(), shlex.split(overrides)
+        places = {"data": base / data if data else None, "stages": Stages(base / cache), "run": base / run}
+        if not checkpoint:
+            return cls(load_config(base / (config or "configs/quick.yaml"), changes), **places)
+        given = ",".join(str(base / part) for part in checkpoint.split(","))
+        if not config:
+            return cls.of_checkpoint(given, changes, other_people=other_people, **places)
+        return cls(load_config(base / config, changes), checkpoint=Path(given), other_people=other_people, **places)
 
-            loaded = load_model(checkpoint)
-            settings = resolve(settings_of(loaded[1], checkpoint), checkpoint)
-            if changes:
-                with tempfile.TemporaryDirectory() as folder:
-                    path = Path(folder) / "config.yaml"
-                    path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-                    settings = load_config(path, changes)
-        else:
-            settings = load_config(config or "configs/quick.yaml", changes)
-        experiment = cls(settings, Path(data) if data else None, Path(cache), Path(run), Path(checkpoint) if checkpoint else None)
-        if loaded:
-            vars(experiment)["_loaded"] = loaded  # not read a second time
-        return experiment
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str, overrides: Sequence[str], **others) -> "Experiment":
+        """With the configuration that a checkpoint was trained with and some overrides. others: the other fields.
 
-    # -- stages
-
-    def _folders(self, name: str, key: object) -> tuple[Path, Path]:
-        """Where a stage lies when it is complete, and until then."""
-        folder = self.cache / f"{name}-{fingerprint(key)[:16]}"
-        return folder, folder.with_suffix(".partial")
-
-    def _stage(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
-        """together: all processes that torchrun started make it; otherwise the first does, and the others wait.
-
-        Of several runs that need the same stage at once, one makes it. A line in cache/made.log says what was made and how long
-        it took.
+        Raises InputError where it is no checkpoint, or does not say how it was trained.
         """
-        folder, partial = self._folders(name, key)
-        first = int(os.environ.get("RANK", 0)) == 0
-        if not folder.exists() and (first or together):
-            with self._alone(folder.name) if first else nullcontext():
-                if not folder.exists():
-                    began = time.monotonic()
-                    partial.mkdir(parents=True, exist_ok=True)
-                    make(partial)
-                    if first:
-                        os.replace(partial, folder)
-                        with (self.cache / "made.log").open("a") as log:
-                            log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {folder.name} {time.monotonic() - began:.1f} s\n")
-        while not folder.exists():
-            time.sleep(0.1)
-        return folder
+        from gaitlib.model.checkpoint import load_model, settings_of
 
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """No other process makes this stage meanwhile; a process that ends in any way, also by being killed, gives it free."""
-        (self.cache / "locks").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.cache / "locks" / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"    waiting: another run makes {name}", flush=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        loaded = load_model(checkpoint)
+        settings = override(resolve(settings_of(loaded[1], checkpoint), checkpoint), overrides)
+        return cls(settings, checkpoint=Path(checkpoint), loaded=loaded, **others)
+
+    # -- data
 
     @cached_property
     def dataset(self) -> GaitDataset:
-        """The prepared data set, or the embedded walkers."""
+        """The prepared data set, or the embedded walkers as a pose estimator sees them."""
         return GaitDataset.open(self.data) if self.data else self._walkers(faults=True)
 
     def _walkers(self, faults: bool) -> GaitDataset:
-        """The embedded walkers, as a pose estimator sees them or without noise."""
-        from gaitlib.data.walkers import make_walkers
-
         settings = self.config.walkers
-        key = [settings.model_dump(), faults, code_fingerprint(["skeleton.py", "data/walkers.py", "data/dataset.py"])]
+        key = [settings.model_dump(), faults, code_fingerprint("gaitlib.data.walkers", "gaitlib.data.dataset")]
 
         def make(folder: Path) -> None:
             write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed, faults=faults), name="walkers")
 
-        return GaitDataset.open(self._stage("walkers" if faults else "truth", key, make) / "data")
+        return GaitDataset.open(self.stages.made("walkers" if faults else "truth", key, make) / "data")
 
     @cached_property
     def protocol(self) -> Protocol:
         """The protocol that the configuration names."""
-        from gaitlib.config import config_folder
-
-        return Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        return Protocol.named(self.config.protocol)
 
     @cached_property
     def split(self) -> Split:
@@ -175,31 +113,168 @@ class Experiment:
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
+        """The normalized walks of the test people."""
         return normalize(self.split.test.walks)
+
+    @property
+    def left_out(self) -> list[dict]:
+        """{"source", "reason"} of every walk that was not used."""
+        return self.dataset.info.get("left_out", [])
+
+    @property
+    def _people(self) -> dict[str, list[str]]:
+        """Who trains, and who chooses the checkpoint."""
+        parts = {"train": self.split.train, "validation": self.split.validation.walks}
+        return {name: sorted(part.index["subject"].unique()) for name, part in parts.items()}
+
+    # -- what has to fit before anything is made
+
+    def check(self) -> None:
+        """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
+        if self.data or self.checkpoint:
+            tested = self.split.test.walks
+        else:  # the walkers are not made for it
+            nothing = np.empty((0, NUM_JOINTS, 2), np.float32)
+            walkers = GaitDataset(walkers_index(self.config.walkers.subjects), nothing, nothing[..., 0])
+            tested = self.protocol.split(walkers).test.walks
+        self._check_views(tested)
+        if self.checkpoint:
+            self._shared_names()
+
+    def _check_views(self, walks: GaitDataset) -> None:
+        """Raise InputError where the test people are seen from one view only, or where no two views show the same."""
+        if len(views := walks.views) < 2:
+            raise InputError(
+                f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
+                "recognition is measured across views, which needs a second one."
+            )
+        try:
+            example_walks(walks.index, views[0], views[-1])
+        except InputError as reason:
+            raise InputError(f"Protocol {self.config.protocol}, test people: {reason}") from None
+
+    def _shared_names(self) -> list[str]:
+        """Names of test people that the checkpoint's list of those it was trained and chosen on has too.
+
+        Raises InputError where they are the same people, or may be and nobody said that they are others.
+        """
+        learned = self._learned
+        shared = sorted(set(self.split.test.walks.index["subject"]) & {*learned["train"], *learned["validation"]})
+        if not shared:
+            return []
+        said = f"Protocol {self.config.protocol} tests {len(shared)} people "
+        some = f", such as {', '.join(shared[:3])}; "
+        if self._facts.get("data") == self.dataset.fingerprint:
+            raise InputError(
+                f"{said}on whom this checkpoint was trained or chosen{some}choose a protocol or data whose test people it has "
+                "not seen."
+            )
+        if not self.other_people:
+            raise InputError(
+                f"{said}whose names are in this checkpoint's list of people it was trained or chosen on{some}if they are other "
+                "people with the same names, say so with --other-people."
+            )
+        return shared
+
+    # -- training
 
     def trained(self, watch=None) -> Path:
         """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
 
         watch: a gaitlib.training.Watch, which is told what a training does where one is needed.
         """
-        if self.checkpoint:
-            return self._converted or self.checkpoint
         from gaitlib.training import train
 
+        if self.checkpoint:
+            return self._converted or self.checkpoint
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
-        return self._stage(
-            "training",
-            self._training_key,
-            lambda folder: train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts),
-            together=True,
-        )
+
+        def make(folder: Path) -> None:
+            train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts)
+
+        return self.stages.made("training", self._training_key, make, together=True)
+
+    def train_anew(self) -> None:
+        """Let the next `trained` begin anew, whatever there is."""
+        self.stages.renew("training", self._training_key)
+
+    @cached_property
+    def _training_key(self) -> list:
+        settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
+        measured = [self.protocol.gallery, self.protocol.probes]
+        return [settings, self.dataset.fingerprint, self._people, *measured, code_fingerprint("gaitlib.training")]
+
+    def history(self) -> pd.DataFrame | None:
+        """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
+        path = self._weights.parent / "history.csv"
+        return pd.read_csv(path) if path.is_file() else None
+
+    def keep_training(self) -> None:
+        """Copy the checkpoint and the logs into the run folder."""
+        source, target = self._weights.parent, self.run / "checkpoint"
+        if source.resolve() == target.resolve():
+            return
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("model.safetensors", "state.pt", "history.csv"):
+            if (source / name).is_file():
+                with replacing(target / name) as part:
+                    shutil.copyfile(source / name, part)
+        shutil.rmtree(self.run / "logs", ignore_errors=True)
+        if (source / "logs").is_dir():
+            shutil.copytree(source / "logs", self.run / "logs")
+
+    @cached_property
+    def model(self):
+        """The trained network in eval mode, on the CPU."""
+        return self._loaded[0]
+
+    @property
+    def _facts(self) -> dict:
+        """What the checkpoint says of itself."""
+        return self._loaded[1]
+
+    @property
+    def _learned(self) -> dict[str, list[str]]:
+        """On whom the checkpoint was trained and chosen, as far as it says so; else those whom the protocol means."""
+        return self._facts.get("people", self._people)
+
+    @cached_property
+    def _loaded(self) -> tuple:
+        from gaitlib.model.checkpoint import load_model
+
+        return self.loaded or load_model(self.trained())
+
+    @cached_property
+    def _weights(self) -> Path:
+        from gaitlib.model.checkpoint import find_weights
+
+        return find_weights(self.trained())
+
+    @cached_property
+    def _weights_fingerprint(self) -> str:
+        return file_fingerprint(self._weights)
+
+    @cached_property
+    def _converted(self) -> Path | None:
+        """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
+        from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
+
+        files = released_files(self.checkpoint)
+        if not files:
+            return None
+        model, facts = load_released(files)
+
+        def make(folder: Path) -> None:
+            save_weights(folder / WEIGHTS, model, model.state_dict(), **facts)
+
+        return self.stages.made("released", [[file_fingerprint(file) for file in files], model.settings, facts], make)
 
     def example(self, model) -> dict[str, np.ndarray]:
         """A validation walk, its reconstruction, its view exchanged, and what that camera saw: name -> float32 [T, 15, 2].
 
         Empty where the validation people have no such walks.
         """
-        from gaitlib.data.preprocess import as_poses
+        from gaitlib.evaluation.exchange import exchange_view
 
         if not self._example_windows:
             return {}
@@ -215,8 +290,6 @@ class Experiment:
     @cached_property
     def _example_windows(self) -> tuple:
         """(view, other view, the windows of a walk, of it from the other view, of another person there), or ()."""
-        from gaitlib.data.preprocess import opening_windows
-
         walks = self.split.validation.walks
         views, index = walks.views, walks.index
         try:
@@ -233,125 +306,18 @@ class Experiment:
         poses = self.example(model)
         return {"reconstruction and exchange": figures.skeleton_strip(poses)} if poses else {}
 
-    @cached_property
-    def _converted(self) -> Path | None:
-        """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
-        from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
+    # -- evaluation
 
-        files = released_files(self.checkpoint)
-        if not files:
-            return None
-        model, facts = load_released(files)
-
-        def make(folder: Path) -> None:
-            save_weights(folder / WEIGHTS, model, model.state_dict(), **facts)
-
-        return self._stage("released", [[_file_fingerprint(file) for file in files], model.settings, facts], make)
-
-    @cached_property
-    def _training_key(self) -> list:
-        settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
-        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation", "training.py"])
-        return [settings, self.dataset.fingerprint, self._people, self.protocol.gallery, self.protocol.probes, code]
+    def _evaluation_key(self, module: str) -> list:
+        """All that decides what a module measures on the test people."""
+        people = [self._people, sorted(self.split.test.walks.index["subject"].unique()), MOST_PEOPLE]
+        settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
+        return [settings, self.dataset.fingerprint, people, code_fingerprint(module), self._weights_fingerprint]
 
     @property
-    def _people(self) -> dict[str, list[str]]:
-        """Who trains, and who chooses the checkpoint."""
-        parts = {"train": self.split.train, "validation": self.split.validation.walks}
-        return {name: sorted(part.index["subject"].unique()) for name, part in parts.items()}
-
-    def forget_training(self) -> None:
-        """Delete the training of this configuration from the cache, finished or not; one that is running is waited for."""
-        folders = self._folders("training", self._training_key)
-        with self._alone(folders[0].name):
-            for folder in folders:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def history(self) -> pd.DataFrame | None:
-        """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
-        path = self._weights.parent / "history.csv"
-        return pd.read_csv(path) if path.is_file() else None
-
-    def keep_training(self) -> None:
-        """Copy the checkpoint and the logs into the run folder."""
-        from gaitlib.model.checkpoint import find_weights
-
-        weights = find_weights(self.trained())
-        target = self.run / "checkpoint"
-        if weights.parent.resolve() == target.resolve():
-            return
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ("model.safetensors", "state.pt", "history.csv"):
-            if (weights.parent / name).is_file():
-                _copy(weights.parent / name, target / name)
-        logs = weights.parent / "logs"
-        shutil.rmtree(self.run / "logs", ignore_errors=True)
-        if logs.is_dir():
-            shutil.copytree(logs, self.run / "logs")
-
-    @cached_property
-    def model(self):
-        """The trained network in eval mode, on the CPU."""
-        return self._loaded[0]
-
-    @cached_property
-    def _loaded(self) -> tuple:
-        from gaitlib.model.checkpoint import load_model
-
-        return load_model(self.trained())
-
-    @cached_property
-    def _weights(self) -> Path:
-        from gaitlib.model.checkpoint import find_weights
-
-        return find_weights(self.trained())
-
-    @cached_property
-    def _evaluation_key(self) -> list:
-        """All that decides what is measured on the test people."""
-        code = code_fingerprint(["skeleton.py", "data", "model", "evaluation"])
-        people = [self._people, sorted(self.split.test.walks.index["subject"].unique())]
-        settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
-        return [settings, self.dataset.fingerprint, people, code, _file_fingerprint(self._weights)]
-
-    def _learned(self) -> dict[str, list[str]]:
-        """On whom the checkpoint was trained and chosen, as far as it says so; else those whom the protocol means.
-
-        Raises InputError where they are to be tested on.
-        """
-        facts = self._loaded[1]
-        learned = facts.get("people", self._people)
-        seen = set(self.split.test.walks.index["subject"]) & {*learned["train"], *learned["validation"]}
-        if seen and facts.get("data") == self.dataset.fingerprint:
-            raise InputError(
-                f"Protocol {self.config.protocol} tests {len(seen)} people on whom this checkpoint was trained or chosen, "
-                f"such as {', '.join(sorted(seen)[:3])}; choose a protocol or data whose test people it has not seen."
-            )
-        return learned
-
-    def _check_test(self, walks: GaitDataset) -> None:
-        """Raise InputError where the test people are seen from one view only, or where no two views show the same."""
-        if len(views := walks.views) < 2:
-            raise InputError(
-                f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
-                "recognition is measured across views, which needs a second one."
-            )
-        try:
-            example_walks(walks.index, views[0], views[-1])
-        except InputError as reason:
-            raise InputError(f"Protocol {self.config.protocol}, test people: {reason}") from None
-
-    def check(self) -> None:
-        """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
-        from gaitlib.data.walkers import walkers_index
-
-        split = self.split if self.data or self.checkpoint else None
-        if not split:  # the walkers are not made for it
-            nothing = np.empty((0, NUM_JOINTS, 2), np.float32)
-            split = self.protocol.split(GaitDataset(walkers_index(self.config.walkers.subjects), nothing, nothing[..., 0]))
-        self._check_test(split.test.walks)
-        if self.checkpoint:
-            self._learned()
+    def draws(self) -> dict[str, int]:
+        """How the people are drawn again for intervals: for every `repeats` and `seed`."""
+        return {"repeats": self.config.evaluation.bootstrap, "seed": self.config.seed}
 
     def embeddings(self) -> Embeddings:
         """The embedding of each test walk; each is encoded once."""
@@ -361,7 +327,7 @@ class Experiment:
             found = embed_walks(self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=_device())
             found.save(folder / "embeddings.npz")
 
-        folder = self._stage("embeddings", self._evaluation_key, make)
+        folder = self.stages.made("embeddings", self._evaluation_key("gaitlib.evaluation.embedding"), make)
         return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
 
     def evaluate(self) -> Evaluation:
@@ -370,111 +336,110 @@ class Experiment:
         Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
         """
         test = self.split.test
-        self._check_test(test.walks)
-        facts, learned = self._loaded[1], self._learned()
-        embeddings = self.embeddings()
+        self._check_views(test.walks)
+        shared = self._shared_names()
         baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
-        evaluation = evaluate(embeddings, baseline, test.gallery, test.probes, **self.draws)
+        evaluation = evaluate(self.embeddings(), baseline, test.gallery, test.probes, **self.draws)
         everybody = int(test.walks.index["subject"].nunique())
         fewer = {"verification_people": VERIFICATION_PEOPLE, "study_people": MOST_PEOPLE}
         evaluation.metrics["counts"] = {
             "people": everybody,
             **{name: most for name, most in fewer.items() if most < everybody},
-            "training_people": len(learned["train"]),
-            "validation_people": len(learned["validation"]),
+            "training_people": len(self._learned["train"]),
+            "validation_people": len(self._learned["validation"]),
+            **({"names_shared_with_training": len(shared)} if shared else {}),
             "gallery": int(test.gallery.sum()),
             "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
         }
         history = self.history()
-        evaluation.metrics["iterations"] = facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
+        evaluation.metrics["iterations"] = self._facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
 
-    @property
-    def draws(self) -> dict[str, int]:
-        """How the people are drawn again for intervals: for every `repeats` and `seed`."""
-        return {"repeats": self.config.evaluation.bootstrap, "seed": self.config.seed}
-
-    @cached_property
-    def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What the codes say of the walks of some training and some test people, each encoded once."""
-        from gaitlib.evaluation.codes import code_features
-
-        stride = self.config.evaluation.stride
-        return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
+    # -- studies, of MOST_PEOPLE people at most
 
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
-        """The walks of MOST_PEOPLE training and test people."""
+        """The walks of some training and some test people."""
         return tuple(walks.select(subject=_some_people(walks)) for walks in (self.split.train, self.split.test.walks))
 
     @cached_property
     def _few_normalized(self) -> tuple[NormalizedWalks, NormalizedWalks]:
         return tuple(normalize(walks) for walks in self._few)
 
+    @cached_property
+    def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What the codes say of these walks, each encoded once."""
+        stride = self.config.evaluation.stride
+        return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
+
     def _roles_of_few(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Gallery and probes among the test people of `_few`."""
+        """Gallery and probes among these test people."""
         test = self.split.test
         few = test.walks.index["subject"].isin(self._few[1].index["subject"]).to_numpy()
         return test.gallery[few], {name: rows[few] for name, rows in test.probes.items()}
 
     def ablations(self) -> pd.DataFrame:
-        """What recognition rests on, a row an ablation, MOST_PEOPLE test people at most: see evaluation/ablations.py.
+        """What recognition rests on, a row an ablation: see evaluation/ablations.py; empty where studies are off.
 
         Columns: kind, name, rank1, rank1_same_view (probe set and "mean" -> share), ci95 and difference of the mean.
         """
         from gaitlib.evaluation.ablations import ABLATIONS, ablation_table, ablations
 
-        settings, seed = self.config.evaluation, self.config.seed
-        if not settings.studies:
-            return pd.DataFrame()
+        settings = self.config.evaluation
 
-        def make(folder: Path) -> None:
-            rows = ablations(
+        def rows() -> list[dict]:
+            found = ablations(
                 self.model, self._few_normalized[0], self._few[1], *self._roles_of_few(), self._codes, stride=settings.stride,
-                mirrored=settings.mirrored, seed=seed, device=_device(),
+                mirrored=settings.mirrored, seed=self.config.seed, device=_device(),
             )  # fmt: skip
-            rows = list(tqdm(rows, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ))
-            table = ablation_table(rows, **self.draws)
-            _write(folder / "ablations.json", json.dumps(_no_nan(table)))
+            shown = tqdm(found, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ)
+            return ablation_table(list(shown), **self.draws)
 
-        folder = self._stage("ablations", self._evaluation_key, make)
-        return pd.DataFrame(json.loads((folder / "ablations.json").read_text()))
+        return pd.DataFrame(self._study("ablations", "gaitlib.evaluation.ablations", rows))
 
     def scorecard(self) -> pd.DataFrame:
-        """What can be read from each code and how invariant it is: a row a measure, see evaluation/codes.py."""
+        """What can be read from each code and how invariant it is, a row a measure: see evaluation/codes.py; empty likewise."""
         from gaitlib.evaluation.codes import Measure, scorecard
 
+        def rows() -> list[dict]:
+            gallery, probes = self._roles_of_few()
+            asked = np.any(list(probes.values()), axis=0)
+            found = scorecard(self.model, *self._few_normalized, gallery, asked, self._codes, **self.draws)
+            return [asdict(measure) for measure in found]
+
+        found = self._study("scorecard", "gaitlib.evaluation.codes", rows)
+        return pd.DataFrame(found, columns=[f.name for f in fields(Measure)] if self.config.evaluation.studies else None)
+
+    def _study(self, name: str, module: str, rows) -> list[dict]:
+        """The rows of a study, from the cache where they are known."""
         if not self.config.evaluation.studies:
-            return pd.DataFrame()
+            return []
 
         def make(folder: Path) -> None:
-            gallery, probes = self._roles_of_few()
-            found = scorecard(
-                self.model, *self._few_normalized, gallery, np.any(list(probes.values()), axis=0),
-                self._codes, **self.draws,
-            )  # fmt: skip
-            _write(folder / "scorecard.json", json.dumps(_no_nan([asdict(measure) for measure in found])))
+            write_text(folder / f"{name}.json", json.dumps(_no_nan(rows())))
 
-        folder = self._stage("scorecard", self._evaluation_key, make)
-        return pd.DataFrame(json.loads((folder / "scorecard.json").read_text()), columns=[f.name for f in fields(Measure)])
+        folder = self.stages.made(name, self._evaluation_key(module), make)
+        return json.loads((folder / f"{name}.json").read_text())
 
-    def exchange(self) -> ExchangeErrors:
-        """Errors of exchanged views over the test people, MOST_PEOPLE of them at most.
+    def exchange(self):
+        """Errors of exchanged views over the test people, a gaitlib.evaluation.exchange.ExchangeErrors.
 
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
         Raises InputError where no two cameras saw the same moment.
         """
+        from gaitlib.evaluation.exchange import exchange_errors, mean_walks
+
         train, walks = self._few_normalized
         truth = walks
         if not self.data:
             truth = normalize(self._walkers(faults=False).select(sequence=walks.index["sequence"].tolist()))
-        side = min(self.dataset.views, key=lambda view: abs(float(view) - 90) if view.isdigit() else 0)
+        side = min(self.dataset.views, key=lambda view: 0 if degrees(view) is None else abs(degrees(view) - 90))
         return exchange_errors(self.model, walks, truth, mean_walks(train, side, self.model.window))
 
-    def keep_results(
-        self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
-    ) -> None:
-        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
+    # -- the run folder
+
+    def keep_results(self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange) -> None:
+        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder; exchange may be None."""
         from gaitlib.reports.excel import write_results
 
         metrics = evaluation.metrics | {
@@ -484,21 +449,21 @@ class Experiment:
         }
         self.run.mkdir(parents=True, exist_ok=True)
         evaluation.embeddings.save(self.run / "embeddings.npz")
-        _write(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
-        config = self.config.model_dump(mode="json")
+        write_text(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
         facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known at the end only
-        _write(self.run / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self.keep_config()
         write_results(
             self.run / "results.xlsx", metrics=metrics, matrices=evaluation.matrices,
-            baseline_matrices=evaluation.baseline_matrices, config=config, provenance=facts, left_out=self.left_out,
+            baseline_matrices=evaluation.baseline_matrices, config=self.config.model_dump(mode="json"), provenance=facts,
+            left_out=self.left_out,
         )  # fmt: skip
 
-    @property
-    def left_out(self) -> list[dict]:
-        """{"source", "reason"} of every walk that was not used."""
-        return self.dataset.info.get("left_out", [])
+    def keep_config(self) -> None:
+        """Write config.yaml, fully resolved, into the run folder."""
+        write_text(self.run / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
+        """What provenance.json holds, see `gaitlib.reports.provenance.provenance`."""
         return provenance(
             config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed,
             data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,
@@ -524,186 +489,3 @@ def _no_nan(value):
     if isinstance(value, list):
         return [_no_nan(v) for v in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _file_fingerprint(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as part:
-        shutil.copyfile(source, part)
-
-
-@contextmanager
-def _without(module: str) -> Iterator[None]:
-    """What is imported meanwhile finds that an optional module is not installed, unless it has been imported before."""
-    absent = module not in sys.modules
-    if absent:
-        sys.modules[module] = None
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules[module]
-
-
-def run_notebooks(
-    run: Path, parameters: dict, chapters: tuple[str, ...] = CHAPTERS, again: str = "with --resume goes on from there"
-) -> None:
-    """Execute notebooks with papermill into the run folder and write its pages.
-
-    run: reports/NAME. parameters: for all of the notebooks; each takes those it has. again: what the same command does after an
-    interruption.
-    Raises InputError before anything runs where a parameter is in no notebook, StageFailed where a notebook stops,
-    Interrupted after Ctrl-C.
-    """
-    with _without("rfc3987_syntax"):  # checks addresses that no notebook has, and takes three seconds to import
-        import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    from gaitlib.reports.html import notebook_html, write_index
-
-    notebooks = {name: root() / "notebooks" / f"{name}.ipynb" for name in chapters}
-    for path in notebooks.values():
-        if not path.is_file():
-            raise InputError(f"The notebook {path.name} is missing from {path.parent}.")
-    taken = {name: set(papermill.inspect_notebook(path)) for name, path in notebooks.items()}
-    if unknown := sorted(set(parameters) - set().union(*taken.values())):
-        raise InputError(
-            f"No notebook has the parameter {unknown[0]!r}; they have {', '.join(sorted(set().union(*taken.values())))}."
-        )
-
-    start, seconds = datetime.now().astimezone(), {}
-    for number, (name, path) in enumerate(notebooks.items(), 1):
-        print(f"[{number}/{len(notebooks)}] {name}", flush=True)
-        began = time.monotonic()
-        executed = run / f"{name}.ipynb"
-        given = {k: v for k, v in parameters.items() if k in taken[name]}
-        stopped = f"Stopped in notebook {name}; the same command {again}."
-        if "02_training" in seconds and "checkpoint" in taken[name]:
-            given["checkpoint"] = given["run"]  # what was trained a moment ago
-        try:
-            with _settled_kernels(), _sockets() as kernels:
-                papermill.execute_notebook(
-                    path, executed, given, kernel_name="python3", cwd=root(), progress_bar=False, log_output=False,
-                    stdout_file=sys.stdout, config=kernels,
-                )  # fmt: skip
-        except PapermillExecutionError as error:
-            if error.ename in ("KeyboardInterrupt", "Interrupted"):
-                raise Interrupted(stopped) from None
-            bad_input = error.ename == "InputError"
-            where = f"Notebook {name}, cell {error.exec_count}"
-            raise StageFailed(
-                f"{where}: {'' if bad_input else error.ename + ': '}{error.evalue} (see {executed})", bad_input
-            ) from None
-        except KeyboardInterrupt:  # the kernel was asked to stop too
-            raise Interrupted(stopped) from None
-        except RuntimeError as error:  # the kernel died or did not start
-            hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
-            raise StageFailed(f"Notebook {name}: {error} (see {executed}){hint}", False) from None
-        seconds[name] = time.monotonic() - began
-        print(f"    {seconds[name]:.0f} s", flush=True)
-
-    known = inspect.signature(Experiment.open).parameters
-    experiment = Experiment.open(**{k: v for k, v in parameters.items() if k in known})
-    _write(run / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
-    executed = [run / f"{name}.ipynb" for name in CHAPTERS if (run / f"{name}.ipynb").is_file()]
-    for path in executed:
-        notebook_html(path, path.with_suffix(".html"), f"{run.name}: {path.stem.partition('_')[2].replace('_', ' ')}")
-    metrics = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
-    write_index(
-        run, metrics=metrics, config=experiment.config.model_dump(mode="json"),
-        provenance=json.loads((run / "provenance.json").read_text()), left_out=experiment.left_out, chapters=executed,
-    )  # fmt: skip
-
-
-@contextmanager
-def _sockets() -> Iterator:
-    """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
-
-    Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
-    What the kernel logs is not shown: after Ctrl-C that is a traceback about its closed socket.
-    """
-    from traitlets.config import Config as Configuration
-
-    quiet = {"NotebookClient": {"extra_arguments": ["--log-level=CRITICAL"]}}
-    if sys.platform == "win32":
-        yield Configuration(quiet)
-        return
-    with tempfile.TemporaryDirectory(prefix="gaitlib-", ignore_cleanup_errors=True) as folder:
-        yield Configuration({**quiet, "KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-
-
-@contextmanager
-def _settled_kernels() -> Iterator[None]:
-    """Environment of the kernels that are started meanwhile, where the user has not set it.
-
-    Freed memory is kept (see training.keep_freed_memory). OpenMP threads that wait spin for some ten microseconds and then sleep:
-    spinning on, they take the processor from other programs, which on a busy machine of two cores made a training step three
-    times as long; sleeping at once, they wake too late for the second core to be of use.
-    """
-    settings = {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-        "GOMP_SPINCOUNT": "5000",
-        "GAITLIB_HEADLESS": "1",  # nobody watches: no curves while it trains
-    }
-    ours = settings.keys() - os.environ.keys()
-    os.environ.update({name: settings[name] for name in ours})
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)
-
-
-def run_experiment(
-    config: str, overrides: list[str] = (), *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache",
-    resume: bool = False, force: bool = False, chapters: tuple[str, ...] = CHAPTERS,
-) -> Path:  # fmt: skip
-    """The whole experiment: notebooks 01-04, or some of them, into reports/NAME/ with index.html; returns that folder.
-
-    An existing run folder is an error unless `resume` (finished stages are used again) or `force` (the run folder and the
-    training of this configuration are made anew).
-    """
-    settings = load_config(config, overrides)
-    base = root()
-    run = Path(reports) / (name or Path(config).stem)
-    if run.is_file():
-        raise InputError(f"{run} is a file; give another --name.")
-    if is_taken(run) and not (resume or force):
-        raise InputError(f"{run} exists; give --resume to finish or refresh it, --force to replace it, or another --name.")
-    experiment = Experiment(settings, Path(data) if data else None, Path(cache), run)
-    experiment.check()
-    if force:
-        experiment.forget_training()  # may have to wait for another run
-        shutil.rmtree(run, ignore_errors=True)
-    shutil.rmtree(run / "figures", ignore_errors=True)  # none stays that this run does not draw
-    run.mkdir(parents=True, exist_ok=True)
-    for name in ("index.html", "metrics.json", "results.xlsx", "embeddings.npz", "provenance.json"):
-        (run / name).unlink(missing_ok=True)  # those of the configuration before
-    _write(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
-
-    def place(path: str | Path) -> str:
-        return os.path.relpath(path, base) if Path(path).resolve().is_relative_to(base) else str(Path(path).resolve())
-
-    run_notebooks(
-        run.resolve(),
-        {
-            "config": place(run / "config.yaml"),
-            "data": place(data) if data else "",
-            "run": place(run),
-            "cache": place(cache),
-        },
-        chapters,
-    )
-    return run

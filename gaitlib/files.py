@@ -187,6 +187,16 @@ def is_taken(folder: Path) -> bool:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError within the block that names no file, as of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
 
@@ -195,12 +205,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        yield part
-        os.replace(part, path)
-    except BaseException as error:
+        with naming(path):
+            yield part
+            os.replace(part, path)
+    except BaseException:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
         raise
 
 
@@ -214,7 +223,7 @@ def replace_folder(new: Path, folder: Path) -> None:
     """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
     old = None
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=new.parent))
         os.replace(folder, old)
     try:
         os.replace(new, folder)

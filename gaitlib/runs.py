@@ -1,157 +1,84 @@
 """The runs in reports/: what there is, what it takes on the disk, what can go, and whether a run repeats itself."""
 
-import csv
-import json
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from gaitlib import InputError
-from gaitlib.reports.run import flat
+from gaitlib.config import workspace
+from gaitlib.data.dataset import GaitDataset
+from gaitlib.data.protocol import Protocol
+from gaitlib.reports.run import Run, flat
+from gaitlib.stages import Stages
 
 _STAGE = re.compile(r"[a-z]+-[0-9a-f]{16}(\.partial)?")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run folder. name: as seen from reports/; metrics, provenance: the content of those files, empty where there is none."""
-
-    folder: Path
-    name: str
-    config: dict
-    metrics: dict
-    provenance: dict
-    validation: float | None
-
-    @property
-    def rank1(self) -> float | None:
-        """Mean cross-view rank-1 of the test people, a share."""
-        return (self.metrics.get("rank1") or {}).get("mean")
-
-    @property
-    def is_finished(self) -> bool:
-        return (self.folder / "index.html").is_file()
-
-    def matches(self, words: Iterable[str]) -> bool:
-        """Whether it fits all of the words: key=value of its configuration, or a part of its name, in which * and ? may stand."""
-        settings = {key: str(value).lower() for key, value in flat(self.config)}
-        for word in words:
-            key, equals, value = word.partition("=")
-            if equals and settings.get(key) != value.lower():
-                return False
-            if not equals and not fnmatch(self.name, f"*{word}*"):
-                return False
-        return True
-
-
-def find_runs(reports: str | Path = "reports") -> list[Run]:
-    """All runs in a folder and in the grids in it, by name."""
-    reports = Path(reports)
-    found = []
-    for path in sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")]):
-        folder = path.parent
-        found.append(
-            Run(
-                folder, folder.relative_to(reports).as_posix(), _read_yaml(path),
-                read_json(folder / "metrics.json"), read_json(folder / "provenance.json"), best_validation(folder),
-            )
-        )  # fmt: skip
-    return found
-
-
-def read_json(path: Path) -> dict:
-    """The keys and values of a JSON file; empty where it cannot be read."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _read_yaml(path: Path) -> dict:
-    """Likewise: a damaged folder is listed with what can be read, and does not keep the others from being listed."""
-    from gaitlib.config import read_yaml
-
-    try:
-        return read_yaml(path)
-    except InputError:
-        return {}
-
-
-def best_validation(run: Path) -> float | None:
-    """The best rank-1 on the validation people that the training of a run saw; None where there was none."""
-    try:
-        with (run / "checkpoint" / "history.csv").open(newline="") as file:
-            return max(float(row["validation_rank1"]) for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError):
-        return None
+def find_runs(reports: Path) -> list[Run]:
+    """All runs in a folder and in the grids in it, by name; hidden ones are being made."""
+    found = sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")])
+    names = {path.parent: path.parent.relative_to(reports) for path in found}
+    return [Run(folder, name.as_posix()) for folder, name in names.items() if not any(p.startswith(".") for p in name.parts)]
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file() and not p.is_symlink())
+    """Bytes of a file, or of all files in a folder; links count nothing."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(p.stat().st_size for p in files if p.is_file() and not p.is_symlink())
 
 
 def megabytes(count: int) -> str:
+    """Bytes to be read: "1.2 MB"."""
     return f"{count / 1e6:,.1f} MB"
 
 
 # --------------------------------------------------------------------------------------------------------------- tidying
 
 
-def what_can_go(reports: str | Path, cache: str | Path, *, keep_best: bool) -> list[Path]:
+def what_can_go(reports: Path, stages: Stages, *, keep_best: bool) -> list[Path]:
     """What `gaitlib clean` deletes: stages in the cache that nobody makes just now; they are made again when they are needed.
 
     keep_best: also the weights and training states of finished runs, but those of the best run of each data set and protocol,
-    by the validation people. Their numbers and pages stay.
+    by the validation people. Their numbers and pages stay. What a link leads to is not ours to delete, nor what cannot be read.
     """
-    going = [path for path in sorted(Path(cache).glob("*")) if _STAGE.fullmatch(path.name) and not _is_being_made(path)]
-    if keep_best:
-        best: dict[tuple, Run] = {}
-        runs = [run for run in find_runs(reports) if run.is_finished and run.validation is not None]
-        for run in runs:
-            kind = run.config.get("protocol"), run.provenance.get("data_fingerprint")
-            best[kind] = max(best.get(kind, run), run, key=lambda r: r.validation)
-        kept = {run.folder for run in best.values()}
-        lesser = [run.folder / "checkpoint" for run in runs if run.folder not in kept]
-        weights = [folder / name for folder in lesser for name in ("model.safetensors", "state.pt")]
-        going += [path for path in weights if path.is_file()]
-    return going
+    cached = sorted(path for path in stages.cache.glob("*") if _STAGE.fullmatch(path.name) and not path.is_symlink())
+    going = [path for path in cached if not stages.is_in_use(path)]
+    return going + (_lesser_weights(reports) if keep_best else [])
 
 
-def _is_being_made(stage: Path) -> bool:
-    lock = stage.parent / "locks" / f"{stage.name.removesuffix('.partial')}.lock"
-    if not lock.is_file():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
+def _lesser_weights(reports: Path) -> list[Path]:
+    runs = [run for run in find_runs(reports) if run.is_finished and not run.problem and run.validation is not None]
+    best: dict[tuple, Run] = {}
+    for run in runs:
+        kind = run.content.get("protocol"), run.data
+        best[kind] = max(best.get(kind, run), run, key=lambda r: r.validation)
+    kept = {run.folder.resolve() for run in best.values()}
+    lesser = [run.folder / "checkpoint" for run in runs if run.folder.resolve() not in kept]
+    weights = [folder / name for folder in lesser for name in ("model.safetensors", "state.pt")]
+    return [path for path in weights if path.is_file() and not _has_link(path, reports)]
 
 
-def delete(path: Path) -> None:
+def _has_link(path: Path, top: Path) -> bool:
+    """Whether a file or a folder on the way to it from `top` is a link."""
+    return any(p.is_symlink() for p in (path, *path.parents) if p != top and p.is_relative_to(top))
+
+
+def delete(path: Path, stages: Stages) -> bool:
+    """Delete what `what_can_go` listed, unless somebody has begun to make it since; whether it was deleted."""
     if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+        return stages.delete(path)
+    path.unlink(missing_ok=True)
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- repeating
 
 
 def rerun(
-    run: str | Path, *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache"
-) -> tuple[Path, list[str]]:
-    """Repeat a run from its folder alone, with no cached stage; returns the new run folder, and a line for each number that
-    differs.
+    folder: str | Path, *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache"
+) -> tuple[Run, list[str]]:
+    """Repeat a run from its folder alone, with no cached stage; returns the new run, and a line for each number that differs.
 
     data: the data set folder, where the run was not of the embedded walkers and no folder in data/ has its fingerprint.
     The number of threads is that of the first time: sums in another order differ in the last digit.
@@ -159,41 +86,46 @@ def rerun(
     """
     import torch
 
-    from gaitlib.config import load_config
-    from gaitlib.data.protocol import Protocol
-    from gaitlib.experiment import CHAPTERS, Experiment, run_experiment
+    from gaitlib.experiment import Experiment
+    from gaitlib.notebooks import CHAPTERS, run_experiment
 
-    folder = Path(run)
-    before, facts = read_json(folder / "metrics.json"), read_json(folder / "provenance.json")
-    chapters = tuple(chapter for chapter in CHAPTERS if chapter in facts.get("stage_seconds", {}))
-    if not before or "02_training" not in chapters:
-        raise InputError(f"{folder} holds no finished run with a training to repeat; it needs metrics.json and provenance.json.")
-    name = name or f"{folder.name}-again"
-    if (Path(reports) / name).exists():
-        raise InputError(f"{Path(reports) / name} exists; give another --name.")
-    wanted = facts["data_fingerprint"]
-    known = {read_json(path).get("fingerprint"): path.parent for path in Path("data").glob("*/dataset.json")}
-    data = data or str(known.get(wanted, ""))
-    if threads := facts["hardware"].get("threads"):
+    before = Run.open(folder)
+    chapters = [chapter for chapter in CHAPTERS if chapter in before.provenance["stage_seconds"]]
+    if "02_training" not in chapters:
+        raise InputError(f"{folder} holds no training to repeat; give a run of `gaitlib run`.")
+    data = data or _known_data(before.data)
+    if threads := before.provenance.get("hardware", {}).get("threads"):
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
-    Path(cache).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rerun-", dir=cache) as fresh:
-        settings = load_config(folder / "config.yaml")
-        experiment = Experiment(settings, Path(data) if data else None, Path(fresh), Path())
-        known = facts.get("protocol")
-        if known and (changed := differences(Protocol(**known).content, experiment.protocol.content)):
+    (workspace() / cache).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rerun-", dir=workspace() / cache) as fresh:
+        experiment = Experiment(before.config, Path(data) if data else None, Stages(Path(fresh)), Path())
+        protocol = Protocol.named(before.config.protocol)
+        if changed := differences(before.protocol.content, protocol.content):
             raise InputError(
-                f"The protocol {settings.protocol} has changed since {folder} was made ({'; '.join(changed)}); change it back."
+                f"The protocol {protocol.name} has changed since {folder} was made ({'; '.join(changed)}); change it back."
             )
-        found = experiment.dataset.fingerprint
-        if found != wanted:
+        if (found := experiment.dataset.fingerprint) != before.data:
             which = data or "the embedded walkers of this version"
             raise InputError(
-                f"{folder} was made of data {wanted[:12]}, and {which} are {found[:12]}; give its folder with --data."
+                f"{folder} was made of data {before.data[:12]}, and {which} are {found[:12]}; give its folder with --data."
             )
-        again = run_experiment(str(folder / "config.yaml"), data=data, name=name, reports=reports, cache=fresh, chapters=chapters)
-    return again, differences(before, read_json(again / "metrics.json"))
+        again = run_experiment(
+            before.config, name or f"{before.name}-again", data=data, reports=reports, cache=fresh, chapters=chapters
+        )
+    made = Run(again)
+    return made, differences(before.metrics, made.metrics)
+
+
+def _known_data(fingerprint: str) -> str:
+    """The folder in data/ of the data set with a fingerprint; empty where there is none."""
+    for path in sorted((workspace() / "data").glob("*/dataset.json")):
+        try:
+            if GaitDataset.open(path.parent).fingerprint == fingerprint:
+                return str(path.parent)
+        except InputError:
+            continue
+    return ""
 
 
 def differences(before: dict, after: dict) -> list[str]:
@@ -202,20 +134,19 @@ def differences(before: dict, after: dict) -> list[str]:
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
-def circumstances(before: dict, after: dict) -> list[str]:
-    """What was not the same around two runs, from their provenance.json: code, versions, processor, threads."""
+def circumstances(before: Run, after: Run) -> list[str]:
+    """What was not the same around two runs: code, versions, processor, threads."""
     told = ("commit", "dirty", "protocol", "versions", "hardware")
-    return differences({k: before.get(k) for k in told}, {k: after.get(k) for k in told})
+    return differences(*({key: run.provenance.get(key) for key in told} for run in (before, after)))
 
 
 # ------------------------------------------------------------------------------------------------------------------- page
 
 
-def write_runs_page(reports: str | Path = "reports") -> Path:
+def write_runs_page(reports: Path) -> Path:
     """Write index.html over all runs in a folder; returns its path."""
     from gaitlib.reports.html import write_overview
 
-    reports = Path(reports)
     grids = [path.parent.name for path in sorted(reports.glob("*/grid.json"))]
     write_overview(reports / "index.html", [(run, megabytes(size(run.folder))) for run in find_runs(reports)], grids)
     return reports / "index.html"

@@ -20,7 +20,8 @@ SMALL = [
 
 def small_run(folder: Path) -> Path:
     """The run folder, folder/small/reports/small, made where it is not there; its cache is folder/small/cache."""
-    from gaitlib.experiment import run_experiment
+    from gaitlib.config import load_config
+    from gaitlib.notebooks import run_experiment
 
     folder = folder / "small"
     made = folder / "reports" / "small"
@@ -31,7 +32,7 @@ def small_run(folder: Path) -> Path:
             os.chdir(ROOT)
             try:
                 with mock.patch.dict(os.environ, OMP_NUM_THREADS="1"):  # the last digits depend on how many there are
-                    run_experiment("configs/quick.yaml", SMALL, name="small", reports=made.parent, cache=folder / "cache")
+                    run_experiment(load_config("configs/quick.yaml", SMALL), "small", reports=made.parent, cache=folder / "cache")
             finally:
                 os.chdir(before)
             (folder / "complete").touch()

@@ -140,22 +140,22 @@ def test_a_folder_that_is_no_data_set_is_not_replaced(refused, tmp_path):
 
 
 def test_a_full_disk_is_a_failure_not_bad_input(refused, tmp_path, monkeypatch):
-    import gaitlib.data.draft as module
+    import gaitlib.data.dataset as module
 
     write_dataset(tmp_path / "d", people("001"), name="old")
 
-    def full(self, rows):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "d/poses.npy")
 
-    monkeypatch.setattr(module._GrowingArray, "append", full)
-    assert "No space left on device" in refused("walkers", "--subjects", 1, "--out", "d", code=1)
+    monkeypatch.setattr(module, "_write_headers", full)
+    assert "No space left on device: 'd/poses.npy'" in refused("walkers", "--subjects", 1, "--out", "d", code=1)
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
     assert GaitDataset.open(tmp_path / "d").name == "old"
 
 
 @pytest.mark.parametrize(("error", "code"), [(RuntimeError("two\n  lines"), 1), (InputError("two\n  lines"), 2)])
 def test_every_error_is_one_line(refused, monkeypatch, error, code):
-    import gaitlib.experiment as module
+    import gaitlib.notebooks as module
 
     def fail(*_, **__):
         raise error
@@ -166,7 +166,7 @@ def test_every_error_is_one_line(refused, monkeypatch, error, code):
 
 @pytest.mark.parametrize("bad_input", [True, False])
 def test_a_notebook_that_stops_tells_whose_fault_it_was(refused, monkeypatch, bad_input):
-    import gaitlib.experiment as module
+    import gaitlib.notebooks as module
 
     def fail(*_, **__):
         raise module.StageFailed("Notebook 02_training, cell 3: out of ideas", bad_input)
@@ -366,14 +366,14 @@ def test_walks_go_out_and_come_back_repaired(call, refused, tmp_path):
 
 
 def test_ctrl_c_has_a_sentence_and_the_exit_code_of_shells(refused, monkeypatch):
-    from gaitlib import experiment
+    from gaitlib import notebooks
 
     said = ["Stopped in notebook 02_training; the same command with --resume goes on from there."]
 
     def stopped(*_, **__):
         raise KeyboardInterrupt(*said)
 
-    monkeypatch.setattr(experiment, "run_experiment", stopped)
+    monkeypatch.setattr(notebooks, "run_experiment", stopped)
     assert "the same command with --resume goes on" in refused("run", QUICK, code=130)
     said.clear()  # as Python itself raises it
     assert refused("run", QUICK, code=130) == "gaitlib: Stopped.\n"

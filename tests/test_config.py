@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gaitlib import InputError
-from gaitlib.config import TERMS, Config, config_folder, load_config, resolve
+from gaitlib.config import TERMS, Config, config_folder, load_config, override, resolve
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "configs" / "default.yaml"
@@ -108,6 +108,18 @@ def test_what_was_resolved_resolves_again(file):
     assert load_config(file(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
+def test_a_configuration_with_changes():
+    config = load_config(DEFAULT, ["seed=3"])
+    assert override(config, []) == config
+    assert override(config, ["training.people=9", "model.features=[pose]"]) == load_config(
+        DEFAULT, ["seed=3", "training.people=9", "model.features=[pose]"]
+    )
+    with pytest.raises(InputError, match=r"^--set sed=1: there is no key 'sed'"):
+        override(config, ["sed=1"])
+    with pytest.raises(InputError, match=r"^that of the run: model.window must be even"):
+        override(config, ["model.recognizer=paper", "model.window=65"], "that of the run")
+
+
 def test_a_configuration_cannot_be_changed():
     config = load_config(DEFAULT)
     with pytest.raises(ValueError, match="frozen"):
@@ -192,7 +204,7 @@ def test_a_value_that_does_not_fit_is_named(change, key):
     [
         ("training: {iterations: 7}\ntraining: {people: 3}\n", "'training' is given twice"),
         ("training: {people: 3, iterations: 7, people: 4}", "'people' is given twice"),
-        ("training: &a {iterations: *a}", "Circular reference"),
+        ("training: &a {iterations: *a}", "anchors stand within themselves"),
         ("training: {iterations: !!int many}", "invalid literal"),
     ],
 )
@@ -200,6 +212,50 @@ def test_yaml_that_would_lose_something_is_refused(file, text, words):
     with pytest.raises(InputError, match=words) as error:
         load_config(file(text))
     assert str(error.value).startswith(f"{file(text)} is not valid YAML: ")
+
+
+LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "more than 100,000 values"),
+        (MERGED, "more than 100,000 values"),
+        ("seed: " + "[" * 500, "recursion"),
+        ("seed: " + "9" * 5000, "a number has 5,000 digits"),
+        ("seed: 0x" + "f" * 5000, "a number has 5,002 digits"),
+        ("seed: 1" + ":10" * 2000, "a number has 6,001 digits"),
+        ("seed: !!bool perhaps", "perhaps"),
+        ("seed: !!timestamp soon", "not valid YAML"),
+        ("seed: !!int ''", "not valid YAML"),
+        ("seed: a\0b", "special characters"),
+        ("seed: 1" + " " * 2**20, "has 1 MB"),
+    ],
+    ids=["laughs", "merged", "deep", "decimal", "hexadecimal", "sexagesimal", "bool", "timestamp", "int", "NUL", "long"],
+)
+def test_yaml_of_strangers_is_refused_quickly(file, text, words):
+    """Anchors within each other for 31,000,000,000 values took all memory; numbers of many digits raised Python's own error."""
+    with pytest.raises(InputError, match=words) as error:
+        load_config(file(text))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+    if "&" not in text and len(text) < 10_000:
+        key, value = text.split(": ", 1)
+        with pytest.raises(InputError, match=r"^--set seed=.*: the value is not valid YAML") as error:
+            load_config(DEFAULT, [f"{key}={value}"])
+        assert len(str(error.value)) < 250
+
+
+def test_long_names_and_values_are_shortened(file):
+    for text in (f"{'x' * 5000}: 1", f"seed: {'x' * 5000}", f"training: {{iterations: [{'1,' * 5000}]}}"):
+        with pytest.raises(InputError) as error:
+            load_config(file(text))
+        assert len(str(error.value)) < 500
+    for path in ("x" * 300, "a\0b"):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_config(path)
 
 
 def test_dates_in_yaml_are_text_and_anchors_work(file):

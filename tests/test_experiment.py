@@ -1,19 +1,27 @@
 """What stages are kept by, and what a run folder is while it is made."""
 
-import json
-import threading
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
-from filelock import FileLock
 
-from gaitlib import InputError, experiment
+from gaitlib import InputError, experiment, notebooks
+from gaitlib.config import load_config
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers, walkers_index
 from gaitlib.evaluation import results
-from gaitlib.experiment import Experiment, run_experiment
+from gaitlib.experiment import Experiment
+from gaitlib.files import locked
 from gaitlib.model import checkpoint
+from gaitlib.notebooks import run_experiment
 
 
 @pytest.fixture
@@ -45,11 +53,11 @@ def make(workbook):
     ],
 )
 def test_stages_are_kept_by_what_the_protocol_says_not_by_its_name(make, monkeypatch, change, trains_anew):
-    monkeypatch.setattr(experiment, "_file_fingerprint", lambda path: "")
+    monkeypatch.setattr(experiment, "file_fingerprint", lambda path: "")
     monkeypatch.setattr(Experiment, "_weights", None)
 
     def keys(tested):
-        return tested._training_key, tested._evaluation_key
+        return tested._training_key, tested._evaluation_key("gaitlib.evaluation.ablations")
 
     before = keys(make())
     trained, evaluated = (one == other for one, other in zip(before, keys(make(**change)), strict=True))
@@ -69,6 +77,51 @@ def test_people_whom_the_checkpoint_knows_are_no_test(make, monkeypatch):
     monkeypatch.setattr(Experiment, "embeddings", lambda self: pytest.fail("it is said before anything is measured"))
     with pytest.raises(InputError, match=r"mine tests 2 people on whom this checkpoint was trained or chosen, such as 007, 008;"):
         tested.evaluate()
+    with pytest.raises(InputError, match="mine tests 2 people on whom"):
+        replace(tested, other_people=True).evaluate()
+
+
+def test_names_that_the_checkpoint_knows_from_other_data_have_to_be_said_to_be_others(make, monkeypatch):
+    """A data set that grew by a person had another fingerprint, and whom training had seen passed for unseen."""
+    tested = make()
+    facts = {"data": "of twelve", "people": {"train": ["001", "007"], "validation": ["008"]}}
+    monkeypatch.setattr(Experiment, "_loaded", (None, facts))
+    with pytest.raises(InputError, match=r"mine tests 2 people whose names are in this checkpoint's list .* --other-people"):
+        tested.evaluate()
+    assert replace(tested, other_people=True)._shared_names() == ["007", "008"]
+    monkeypatch.setattr(Experiment, "_loaded", (None, facts | {"people": {"train": ["001"], "validation": ["009"]}}))
+    assert tested._shared_names() == []
+
+
+def test_shared_names_are_counted_in_the_metrics(workbook, small_run):
+    opened = Experiment.open(checkpoint=str(small_run), other_people=True)
+    some = sorted(opened.split.test.walks.index["subject"].unique())
+    facts = opened._facts | {"data": "others", "people": {"train": some[:1], "validation": some[1:2]}}
+    asked = replace(opened, loaded=(opened.model, facts))
+    assert asked.evaluate().metrics["counts"]["names_shared_with_training"] == 2
+
+
+def test_how_many_people_are_studied_decides_what_is_kept(workbook, small_run, monkeypatch):
+    opened = Experiment.open(checkpoint=str(small_run))
+    before = opened._evaluation_key("gaitlib.evaluation.codes")
+    monkeypatch.setattr(experiment, "MOST_PEOPLE", 3)
+    assert opened._evaluation_key("gaitlib.evaluation.codes") != before
+
+
+def test_the_view_from_the_side_is_told_from_its_degrees(make, monkeypatch):
+    """Names such as 90.0 or -90 were taken for the side themselves."""
+    from gaitlib.evaluation import exchange
+
+    asked = make()
+    seen = []
+    monkeypatch.setattr(exchange, "mean_walks", lambda train, side, window: seen.append(side))
+    monkeypatch.setattr(exchange, "exchange_errors", lambda *_: None)
+    monkeypatch.setattr(Experiment, "_few_normalized", (None, None))
+    monkeypatch.setattr(Experiment, "model", SimpleNamespace(window=64))
+    for views in (["-90", "0", "36.5", "85.0"], ["0", "85.0", "180"]):
+        monkeypatch.setattr(type(asked.dataset), "views", views)
+        asked.exchange()
+    assert seen == ["85.0", "85.0"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +139,12 @@ def test_what_a_protocol_lacks_is_said_before_anything_is_made(make, workbook, m
     make(**changes)
     monkeypatch.setattr(experiment, "write_dataset", lambda *_, **__: pytest.fail("walkers are made"))
     with pytest.raises(InputError) as error:
-        run_experiment("configs/quick.yaml", ["protocol=mine"], data="" if walkers else "data/nine", cache="cache-of-nine")
+        run_experiment(
+            load_config("configs/quick.yaml", ["protocol=mine"]),
+            "quick",
+            data="" if walkers else "data/nine",
+            cache="cache-of-nine",
+        )
     assert words in str(error.value)
     assert not (workbook / "reports" / "quick").exists()
     assert not (workbook / "cache-of-nine").exists()
@@ -102,7 +160,7 @@ def test_a_run_cannot_take_the_place_of_a_file(workbook):
     (workbook / "reports" / "mine").write_text("read me")
     for resume in (False, True):
         with pytest.raises(InputError, match="reports/mine is a file; give another --name"):
-            run_experiment("configs/quick.yaml", name="mine", resume=resume)
+            run_experiment(load_config("configs/quick.yaml"), "mine", resume=resume)
 
 
 def test_measures_on_some_of_the_people_say_so(workbook, small_run, monkeypatch):
@@ -121,33 +179,102 @@ def test_measures_on_some_of_the_people_say_so(workbook, small_run, monkeypatch)
     assert results.measured_on({"people": 20}, "study_people") == "Measured on all 20 people."
 
 
-def test_a_training_is_not_deleted_while_another_run_makes_it(make):
-    mine = make()
-    folder, partial = mine._folders("training", mine._training_key)
-    partial.mkdir(parents=True)
-    (mine.cache / "locks").mkdir()
-    with FileLock(mine.cache / "locks" / f"{folder.name}.lock"):
-        deleting = threading.Thread(target=mine.forget_training)
-        deleting.start()
-        deleting.join(1.0)
-        assert deleting.is_alive()
-        assert partial.is_dir()
-    deleting.join(30)
-    assert not partial.exists()
+# ------------------------------------------------------------------------------------------------------------ the run folder
 
 
-def test_a_run_that_is_made_again_is_not_finished_meanwhile(workbook, monkeypatch):
-    """Its old pages and numbers would pass for those of the new configuration."""
-    run = workbook / "reports" / "again"
-    run.mkdir(parents=True)
-    (run / "index.html").write_text("old")
-    (run / "metrics.json").write_text(json.dumps({"rank1": {"mean": 0.5}}))
+@pytest.fixture
+def small_settings_run(workbook, small_run, small_settings, monkeypatch):
+    """Run the small configuration as reports/small, with `execute` in place of a notebook's execution."""
 
-    def interrupted(folder, *_):
+    def run(execute, **options):
+        monkeypatch.setattr(notebooks, "_execute", execute)
+        return run_experiment(load_config("configs/quick.yaml", small_settings), "small", **options)
+
+    return run
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, notebooks.StageFailed])
+def test_a_report_stays_until_the_new_one_is_complete(workbook, small_run, small_settings_run, error):
+    run = workbook / "reports" / "small"
+    shutil.copytree(small_run, run)
+    before = contents(run)
+
+    def stops(path, experiment, *_):
+        (experiment.run / "metrics.json").write_text("new")
+        raise error("stopped")
+
+    for options in ({"resume": True}, {"force": True}):
+        with pytest.raises(error):
+            small_settings_run(stops, **options)
+        assert contents(run) == before
+    assert (run.parent / ".small.new").exists() == (error is notebooks.StageFailed)  # to be looked at
+
+
+def test_what_a_first_run_reached_can_be_looked_at(workbook, small_settings_run):
+    def stops(path, experiment, trained, seen, again):
+        (experiment.run / path.name).write_text("half")
+        assert seen == workbook / "reports" / "small" / path.name
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "run_notebooks", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment("configs/quick.yaml", ["seed=5"], name="again", resume=True)
-    assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == 5
-    assert [p.name for p in run.iterdir()] == ["config.yaml"]
+        small_settings_run(stops)
+    assert sorted(contents(workbook / "reports" / "small")) == ["01_data_preparation.ipynb", "config.yaml"]
+
+
+def test_two_runs_of_one_name_do_not_meet(workbook, small_settings_run):
+    def raise_if_called(*_):
+        pytest.fail("two processes make one run")
+
+    with (
+        locked(workbook / "reports" / ".locks" / "small.lock", raise_if_called),
+        pytest.raises(InputError, match=r"Another process is making .*small; wait for it"),
+    ):
+        small_settings_run(raise_if_called, resume=True)
+
+
+def test_force_trains_anew_and_takes_nothing_from_a_run_beside_it(make):
+    """It deleted the training that another run of the same configuration was about to read."""
+    opened = make()
+    before = opened.stages.folder("training", opened._training_key)
+    before.mkdir(parents=True)
+    opened.train_anew()
+    assert before.is_dir()
+    assert opened.stages.folder("training", opened._training_key) != before
+
+
+# -------------------------------------------------------------------------------------------------------------- the kernels
+
+
+def test_folders_of_sockets_whose_process_was_killed_are_cleared(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f"gaitlib-{dead.pid}-x", f"gaitlib-{os.getpid()}-x", "gaitlib-mine-x", "else"):
+        (tmp_path / name).mkdir()
+    with notebooks._sockets() as settings:
+        made = Path(settings.KernelManager.ip).parent
+        assert made.parent == tmp_path
+    left = {f"gaitlib-{os.getpid()}-x", "gaitlib-mine-x", "else"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+
+
+def test_a_long_temporary_folder_is_no_place_for_sockets(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with notebooks._sockets() as settings:
+        assert len(settings.KernelManager.get("ip", "")) < 100
+    assert list(long.iterdir()) == []
+
+
+def test_reports_belong_into_the_clone_from_whichever_of_its_folders(workbook, monkeypatch):
+    from gaitlib.config import root, workspace
+
+    (workbook / "docs").mkdir()
+    for folder in (workbook, workbook / "docs", workbook / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert root() == workspace() == workbook

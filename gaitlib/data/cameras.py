@@ -22,11 +22,15 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
+from gaitlib.data.views import view_name
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
 #: The walking direction is averaged with a Hann window this long: one second at half its height, and blind to the
 #: one-a-second swing of hips and shoulders.
 DIRECTION_SECONDS = 2.0
+
+#: Frames a second, at most; the window of faster ones would fill the memory.
+MOST_FPS = 1000
 
 #: A frame that faces farther than this from the known heading has left and right exchanged by the tracker.
 FARTHEST_DEGREES = 120.0
@@ -61,8 +65,10 @@ def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndar
 
     joints: [T, 15, 3], missing joints NaN. heading: +1 where the person walks toward -x, -1 toward +x, 0 if unknown; it
     turns frames round that face the other way. fps: frames a second.
-    Returns float64 [T, 2], unit vectors (x, z).
+    Returns float64 [T, 2], unit vectors (x, z). Raises InputError for a frame rate above MOST_FPS, or none.
     """
+    if not 0 < fps <= MOST_FPS:
+        raise InputError(f"A walk of {fps:g} frames a second cannot be turned; correct its frame rate.")
     joints = np.asarray(joints, dtype=np.float64)[..., [0, 2]]
     across = np.nan_to_num(joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER])
     across += np.nan_to_num(joints[:, LEFT_HIP] - joints[:, RIGHT_HIP])
@@ -129,7 +135,7 @@ def pass_to_walks(
     """
     joints = np.asarray(joints, dtype=np.float64)
     if angles:
-        views = [f"{angle:03d}" for angle in angles]
+        views = [view_name(angle) for angle in angles]
         poses = project(joints, angles, heading=heading, fps=fps)
     else:
         views = [SENSOR_VIEWS[heading]]

@@ -4,35 +4,40 @@ A data set folder holds
     index.csv        one row a walk: sequence, recording, subject, condition, run, view, start, frames, fps, source
     poses.npy        float32 [frames of all walks, 15, 2], the walks end to end, pixels or any other unit, NaN = missing
     confidence.npy   float32 [frames of all walks, 15], 0..1
-    dataset.json     schema version, joint names, fingerprint, license and citation, and what was left out and why
+    dataset.json     schema version, joint names, license, citation, what was left out and why, how the files were read;
+                     fingerprint: SHA-256 of the frames (the pose of a walk, its confidence, the pose of the next) and then of
+                     index.csv, as they were written; frames_digest and index_digest: of these alone
 Image axes: x to the right, y down.
 """
 
+import csv
+import hashlib
+import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from gaitlib import InputError
-from gaitlib.data.draft import COLUMNS, Draft
+from gaitlib import InputError, files
 from gaitlib.data.views import sorted_views
-from gaitlib.skeleton import (
-    JOINTS,
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    MID_HIP,
-    NECK,
-    NUM_JOINTS,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-)
+from gaitlib.skeleton import JOINTS, LEFT_HIP, LEFT_SHOULDER, MID_HIP, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
 SCHEMA = 1
+COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
 _TEXT = dict.fromkeys(["sequence", "recording", "subject", "condition", "view", "source"], str)
 _TYPES = _TEXT | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
+
+#: The arrays, and what follows their first axis.
+_ARRAYS = {"poses.npy": (NUM_JOINTS, 2), "confidence.npy": (NUM_JOINTS,)}
+#: Bytes of the largest of them; they are mapped, not read.
+_MOST_FRAMES = 2**50
 
 #: Walks shorter than this are left out: under about half a second there is no gait to speak of.
 SHORTEST_WALK = 16
@@ -82,7 +87,7 @@ class GaitDataset:
 
     index: DataFrame with COLUMNS; row i, counted from 0, is walk i; `start` and `frames` say where its frames lie.
     poses: float32 [F, 15, 2]; confidence: float32 [F, 15]; both memory-mapped and read-only when opened from a folder.
-    info: the content of dataset.json.
+    info: the content of dataset.json. index_digest: SHA-256 of index.csv when it was opened.
     """
 
     index: pd.DataFrame
@@ -90,66 +95,63 @@ class GaitDataset:
     confidence: np.ndarray
     info: dict = field(default_factory=dict)
     folder: Path | None = None
+    index_digest: str = ""
 
     @classmethod
     def open(cls, folder: str | Path) -> "GaitDataset":
         """Open a data set folder without reading its frames.
 
-        Raises InputError where the folder is no data set, is incomplete, or was written by another version.
+        Raises InputError where the folder is no data set, is incomplete or damaged, or was written by another version.
         """
-        folder = Path(folder)
-        advice = "Prepare it again with `gaitlib prepare` or `gaitlib walkers`."
+        folder, info = Path(folder), None
         try:
-            info = json.loads((folder / "dataset.json").read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{folder} is not a data set folder: it holds no dataset.json. {advice}") from None
-        except ValueError:
-            raise InputError(f"{folder}/dataset.json cannot be read as JSON. {advice}") from None
-        if not isinstance(info, dict):
-            raise InputError(f"{folder}/dataset.json is damaged: it holds no keys and values. {advice}")
-        if info.get("schema") != SCHEMA:
-            raise InputError(
-                f"{folder} was written with data set schema {info.get('schema')!r}, this version reads {SCHEMA}. {advice}"
-            )
-        try:
-            index = pd.read_csv(folder / "index.csv", dtype=_TYPES, keep_default_na=False)
-            poses = np.load(folder / "poses.npy", mmap_mode="r")
-            confidence = np.load(folder / "confidence.npy", mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{folder} is damaged: {' '.join(str(error).split())}. {advice}") from None
-        if list(index.columns) != COLUMNS:
-            raise InputError(f"{folder} is damaged: index.csv must have the columns {', '.join(COLUMNS)}. {advice}")
-        frames = int(index["frames"].sum())
-        if poses.shape != (frames, NUM_JOINTS, 2) or confidence.shape != (frames, NUM_JOINTS):
-            raise InputError(f"{folder} is damaged: index.csv and the arrays do not fit each other. {advice}")
-        return cls(index, poses, confidence, info, folder)
+            info = files.read_json(folder / "dataset.json")
+            _check_info(info)
+            text = files.read_bytes(folder / "index.csv")
+            index = pd.read_csv(io.BytesIO(text), dtype=_TYPES, keep_default_na=False)
+            poses, confidence = (files.read_array(folder / name, memory_map=True, most=_MOST_FRAMES) for name in _ARRAYS)
+            _check_rows(index, poses, confidence)
+        except (ValueError, OverflowError, files.Unreadable) as error:
+            said = f"{folder} cannot be used: {' '.join(str(error).split()).rstrip('.')}"
+            if info is None and isinstance(error, files.Unreadable) and error.is_missing:
+                said = f"{folder} is not a data set folder: it holds no dataset.json"
+            raise InputError(f"{said}. Correct that, or prepare it again with `gaitlib prepare` or `gaitlib walkers`.") from None
+        return cls(index, poses, confidence, info, folder, hashlib.sha256(text).hexdigest())
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over frames and index, from dataset.json."""
-        return self.info.get("fingerprint", "")
+        """SHA-256 of what the folder holds: its frames, as they were written, and index.csv, as it is; "" without a folder.
+
+        Where index.csv is as it was written, this stands in dataset.json. Where dataset.json does not say how it was written, as
+        older ones do not, the frames are read.
+        """
+        written = self.info.get("index_digest", "")
+        if self.folder and not written:
+            digest = _digest_of_frames(self.folder)
+            digest.update(files.read_bytes(self.folder / "index.csv"))
+            return digest.hexdigest()
+        if written == self.index_digest:
+            return self.info.get("fingerprint", "")
+        return hashlib.sha256(f"{self.info['frames_digest']} {self.index_digest}".encode()).hexdigest()
+
+    def check_frames(self) -> None:
+        """Read all frames of the folder; InputError where they are not those that were written."""
+        written = self.info.get("frames_digest")
+        if self.folder and written and _digest_of_frames(self.folder).hexdigest() != written:
+            raise InputError(
+                f"{self.folder}: poses.npy or confidence.npy have changed since they were written; copy or prepare them again."
+            )
 
     @property
     def name(self) -> str:
+        """What the data set is called in tables and reports."""
         return self.info.get("name", "data set")
 
     @property
     def preparation(self) -> list[str]:
         """What was decided when the files were read, a clause each; empty where nothing was."""
-        from gaitlib.poses.repair import STEPS
-
-        said = []
-        if self.info.get("layouts"):
-            said.append("layout " + ", ".join(f"{name}: {count} walks read" for name, count in self.info["layouts"].items()))
-        choices = self.info.get("choices", {})
-        if choices.get("frames"):
-            said.append(f"one of several people had to be chosen in {choices['frames']} frames of {choices['walks']} walks")
-        for step, count in self.info.get("repair", {}).get("changed", {}).items():
-            said.append(f"repair {step}: {count} {STEPS[step].counts} changed")
-        for entry in self.info.get("remarks", []):
-            more = f" and {entry['walks'] - 1} more" * (entry["walks"] > 1)
-            said.append(f"{entry['remark']}: {entry['first']}{more}")
-        return said
+        of_before = (f"{key}: {json.dumps(self.info[key])}" for key in ("layouts", "choices", "repair") if self.info.get(key))
+        return self.info.get("preparation") or list(of_before)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -179,11 +181,55 @@ class GaitDataset:
                 raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
             wanted = [wanted] if np.isscalar(wanted) else list(wanted)
             keep &= self.index[column].isin(wanted).to_numpy()
-        return GaitDataset(self.index[keep].reset_index(drop=True), self.poses, self.confidence, self.info, self.folder)
+        return replace(self, index=self.index[keep].reset_index(drop=True))
 
     @property
     def views(self) -> list[str]:
+        """The distinct views, sorted by degrees, others by name."""
         return sorted_views(self.index["view"])
+
+
+# ----------------------------------------------------------------------------------------------------- what a folder holds
+
+
+def _check_info(info: dict) -> None:
+    """Raise ValueError where dataset.json lacks what is read in it, or holds something else in its place."""
+    if info.get("schema") != SCHEMA:
+        raise ValueError(f"it was written with data set schema {info.get('schema')!r}, this version reads {SCHEMA}")
+    left_out, said = info.get("left_out"), info.get("preparation", [])
+    if isinstance(left_out, list) and isinstance(said, list) and all(isinstance(entry, dict) for entry in left_out):
+        texts = [info.get("name"), info.get("fingerprint"), info.get("frames_digest", ""), info.get("index_digest", ""), *said]
+        texts += [entry.get(key) for entry in left_out for key in ("source", "reason")]
+        if all(isinstance(text, str) for text in texts):
+            return
+    raise ValueError("dataset.json lacks its name, fingerprint or left_out, or they are not as they were written")
+
+
+def _check_rows(index: pd.DataFrame, *arrays: np.ndarray) -> None:
+    """Raise ValueError where the columns are others, or where not every frame of the arrays belongs to exactly one walk."""
+    if list(index.columns) != COLUMNS:
+        raise ValueError(f"index.csv must have the columns {', '.join(COLUMNS)}")
+    for array, (name, row) in zip(arrays, _ARRAYS.items(), strict=True):
+        if array.shape != (*arrays[0].shape[:1], *row) or array.dtype != np.float32 or not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be float32 {['frames', *row]} in the order of C")
+    walks = index[["start", "frames"]].sort_values("start")
+    ends = np.append(0, np.cumsum(walks["frames"]))
+    if (walks["frames"] < 1).any() or not np.array_equal(ends, [*walks["start"], len(arrays[0])]):
+        raise ValueError("index.csv and the arrays do not fit each other: each frame must belong to exactly one walk")
+
+
+def _digest_of_frames(folder: Path):
+    """The SHA-256 of all frames in a folder, walk by walk as they lie: the pose of one, its confidence, the pose of the next."""
+    whole, digest = GaitDataset.open(folder), hashlib.sha256()
+    walks = whole.index.sort_values("start")
+    poses, confidence = np.asarray(whole.poses), np.asarray(whole.confidence)
+    for first, last in zip(walks["start"].tolist(), (walks["start"] + walks["frames"]).tolist(), strict=True):
+        digest.update(poses[first:last])
+        digest.update(confidence[first:last])
+    return digest
+
+
+# --------------------------------------------------------------------------------------------------------------- writing
 
 
 def write_dataset(
@@ -195,7 +241,6 @@ def write_dataset(
     citation: str = "",
     left_out: list[dict] | None = None,
     notes: dict | None = None,
-    draft: Draft | None = None,
 ) -> GaitDataset:
     """Write walks, as they come, into a data set folder and open it.
 
@@ -205,25 +250,87 @@ def write_dataset(
 
     walks: consumed once, never held together in memory.
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
-    notes: more entries for dataset.json (settings of a generator, say).
-    draft: one for this folder that walks may be in already, to which those that come are added.
-    Raises InputError where no walk is left, or where `folder` exists and is no data set.
+    notes: more entries for dataset.json (settings of a generator, say), which may come while walks are consumed, too.
+    Raises InputError where no walk is left, where `folder` exists and is no data set, or another process is writing it.
     """
     folder, left_out = Path(folder), [] if left_out is None else left_out
-    with draft or Draft(folder) as draft:
-        for walk in walks:
-            reason = _unfit(walk, draft.names)
-            if reason:
-                left_out.append({"source": walk.source or walk.sequence, "reason": reason})
-            else:
-                draft.append(walk)
-                draft.record()
-        if not draft.walks:
-            why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
-            raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
-        info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "license": license, "citation": citation}
-        draft.publish(info | {"left_out": left_out, **(notes or {})})
+    hidden = folder.parent / f".{folder.name}.partial"
+
+    def busy() -> None:
+        raise InputError(f"{folder} is being written by another process; wait for it, or choose another --out.")
+
+    try:
+        if files.is_taken(folder) and not (folder / "dataset.json").exists():
+            raise InputError(f"{folder} exists and is not a data set folder; choose another --out, nothing was written.")
+        hidden.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        why = f"{folder.parent} is no folder" if is_file else files.why_not(error)
+        raise InputError(f"{folder} cannot be made, because {why}; choose another --out.") from None
+    with files.locked(hidden / "lock", busy):
+        try:
+            for left in hidden.iterdir():  # by a process that was killed
+                if left.name != "lock":
+                    shutil.rmtree(left)
+            new = hidden / "data"
+            new.mkdir()
+            info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "license": license, "citation": citation}
+            info = _write_walks(new, walks, left_out) | info | {"left_out": left_out, **(notes or {})}
+            if not info["walks"]:
+                why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
+                raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
+            files.write_text(new / "dataset.json", json.dumps(info, indent=1))
+            GaitDataset.open(new)
+            files.replace_folder(new, folder)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
     return GaitDataset.open(folder)
+
+
+def _write_walks(folder: Path, walks: Iterable[Walk], left_out: list[dict]) -> dict:
+    """Write the arrays and index.csv of the walks that can be used; returns the fingerprint, its parts and the counts."""
+    digest, names, frames, text = hashlib.sha256(), set(), 0, io.StringIO()
+    row, quoted_row = (csv.writer(text, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    row.writerow(COLUMNS)
+    arrays = {folder / name: (folder / name).open("wb") for name in _ARRAYS}
+    try:
+        _write_headers(arrays, 0)
+        for walk in walks:
+            if reason := _unfit(walk, names):
+                left_out.append({"source": walk.source or walk.sequence, "reason": reason})
+                continue
+            cells = {c: getattr(walk, c, None) for c in COLUMNS}
+            cells |= {"start": frames, "frames": len(walk.pose), "fps": float(walk.fps)}
+            # a carriage return is a line end to those who read it, and csv leaves it unquoted
+            (quoted_row if "\r" in "".join(map(str, cells.values())) else row).writerow(cells.values())
+            for (path, file), values in zip(arrays.items(), (walk.pose, walk.confidence), strict=True):
+                data = np.ascontiguousarray(values, dtype="<f4").data
+                digest.update(data)
+                with files.naming(path):
+                    file.write(data)
+            frames += len(walk.pose)
+            names.add(walk.sequence)
+        _write_headers(arrays, frames)
+    finally:
+        for file in arrays.values():
+            with suppress(OSError):  # a full disk, told before
+                file.close()
+    index = text.getvalue().encode("utf-8", "backslashreplace")  # names of files may be no text
+    with files.replacing(folder / "index.csv") as part:
+        part.write_bytes(index)
+    digests = {"frames_digest": digest.hexdigest(), "index_digest": hashlib.sha256(index).hexdigest()}
+    digest.update(index)
+    return {"fingerprint": digest.hexdigest(), **digests, "walks": len(names), "frames": frames}
+
+
+def _write_headers(arrays: dict[Path, BinaryIO], frames: int) -> None:
+    """Write how the .npy files begin; numpy leaves room there, so that more frames do not make it longer."""
+    for (path, file), shape in zip(arrays.items(), _ARRAYS.values(), strict=True):
+        header = {"descr": "<f4", "fortran_order": False, "shape": (frames, *shape)}
+        with files.naming(path):
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.flush()
 
 
 def _unfit(walk: Walk, seen: set[str]) -> str:

@@ -1,17 +1,21 @@
 """Who trains, who is gallery and who is probe, read from a YAML file in configs/protocols/."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from gaitlib import InputError
-from gaitlib.config import parse_yaml
+from gaitlib.config import config_folder, read_yaml
 from gaitlib.data.dataset import GaitDataset
+from gaitlib.files import Unreadable, check_name
 
+#: Digits of the largest number of a person or run.
+_MOST_DIGITS = 18
 _KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
 
 
@@ -34,22 +38,30 @@ class Protocol:
     summary: str = ""
 
     @classmethod
+    def named(cls, name: str) -> "Protocol":
+        """The protocol NAME of configs/protocols/NAME.yaml; InputError as `load` raises it, or where it can be no file's name."""
+        return cls.load(config_folder() / "protocols" / f"{check_name(name, 'protocol')}.yaml")
+
+    @classmethod
     def load(cls, path: str | Path) -> "Protocol":
+        """The protocol in a YAML file. Raises InputError where there is none, or it lacks something or says it in another way."""
         path = Path(path)
         try:
-            content = parse_yaml(path.read_text(encoding="utf-8"))
-        except OSError:
+            content = read_yaml(path)
+        except Unreadable as error:
+            if not error.is_missing:
+                raise
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
             raise InputError(f"There is no protocol {path}; the folder has: {known}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(content, dict) or not (_KEYS - {"name", "summary"}) <= set(content) <= _KEYS:
+        if not (_KEYS - {"name", "summary"}) <= set(content) <= _KEYS:
             raise InputError(f"{path} must have exactly the keys {', '.join(sorted(_KEYS))} (name and summary may be left out).")
         content.setdefault("name", path.stem)
         if not isinstance(content["probes"], dict) or not content["probes"]:
             raise InputError(f"{path}: probes must name at least one probe set.")
         if not all(isinstance(part, dict) for part in (content["gallery"], *content["probes"].values())):
             raise InputError(f"{path}: gallery and each probe set select walks by keys, as {{condition: nm, run: 1-4}}.")
+        for name in content["probes"]:
+            check_name(name, f"{path}, probe set")
         if "mean" in content["probes"]:
             raise InputError(f"{path}: a probe set cannot be called mean, which is what the mean of all is called.")
         if content["name"] != path.stem:
@@ -76,10 +88,17 @@ class Protocol:
     def people(self, people: list[str]) -> tuple[list[str], list[str], list[str]]:
         """Who of these people trains, validates and tests.
 
-        Raises InputError where a named person is not among them, where train and test share people, or where too few are left to
-        train on.
+        Raises InputError where a named person is not among them or has two spellings, where train and test share people, or where
+        too few are left to train on.
         """
         train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
+        used = {*train, *test}
+        for one, other in _alike(people):
+            if one in used or other in used:
+                raise InputError(
+                    f"Protocol {self.name}: the data set has people {one!r} and {other!r}, who may be the same; give each "
+                    "person one spelling, or names that differ by more than case and blanks."
+                )
         if both := sorted(set(train) & set(test)):
             raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
         if len(train) < 4:
@@ -117,7 +136,7 @@ class Protocol:
                     f"{walks.index['sequence'][both].iloc[0]}, and would find themselves; choose other runs for one of the two."
                 )
         used = gallery | np.any(list(probes.values()), axis=0)
-        chosen = GaitDataset(walks.index[used].reset_index(drop=True), walks.poses, walks.confidence, walks.info, walks.folder)
+        chosen = replace(walks, index=walks.index[used].reset_index(drop=True))
         return Roles(chosen, gallery[used], {name: rows[used] for name, rows in probes.items()})
 
 
@@ -139,14 +158,30 @@ class Split:
     test: Roles
 
 
+def spelled_alike(name: str) -> str:
+    """What names that differ in case and blanks only have in common."""
+    return "".join(name.split()).casefold()
+
+
+def _alike(people: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of people whose names differ in case and blanks only."""
+    spellings, pairs = {}, []
+    for name in people:
+        first = spellings.setdefault(spelled_alike(name), name)
+        if first != name:
+            pairs.append((first, name))
+    return pairs
+
+
 def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
     """Resolve "1-74", "75-", "2-10306:2, 10307" or a list of names against the people of a data set."""
     if isinstance(wanted, list):
         chosen, known = list(dict.fromkeys(str(w) for w in wanted)), set(people)
         unknown = [w for w in chosen if w not in known]
     else:
-        numbers = {int(p): p for p in people if p.isdecimal()}
-        if alike := [p for p in people if p.isdecimal() and numbers[int(p)] != p]:
+        numbered = [p for p in people if p.isdecimal() and len(p) <= _MOST_DIGITS]
+        numbers = {int(p): p for p in numbered}
+        if alike := [p for p in numbered if numbers[int(p)] != p]:
             raise InputError(
                 f"{where}: the data set has people {alike[0]} and {numbers[int(alike[0])]}, which are the same number; "
                 "name people in a list, or rename one of the two."
@@ -155,12 +190,12 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
         for part in str(wanted).split(","):
             span, _, step = part.strip().partition(":")
             first, last = _range(span, where)
-            if step and not (step.isdigit() and int(step)):
+            if step and not (step.isdecimal() and len(step) <= _MOST_DIGITS and int(step)):
                 raise InputError(f"{where}: {part.strip()!r} is no range; write 1-99:2 for every second number.")
-            named = range(first, int(min(last, max(numbers, default=0))) + 1, int(step or 1))
-            found.update(n for n in named if n in numbers)
-            if np.isfinite(last):
-                unknown += [f"{n:03d}" for n in range(first, int(last) + 1, int(step or 1)) if n not in numbers]
+            named = range(first, (max(numbers, default=0) if last is None else last) + 1, int(step or 1))
+            found.update(n for n in numbers if n in named)
+            if last is not None:
+                unknown += islice((f"{n:03d}" for n in named if n not in numbers), 6)
         chosen = [numbers[n] for n in sorted(found)]
     if unknown or not chosen:
         lacking = f"{', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''}" if unknown else str(wanted)
@@ -168,12 +203,13 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
     return chosen
 
 
-def _range(text: str, where: str) -> tuple[int, float]:
-    match = re.fullmatch(r"(\d+)(?:(-)(\d*))?", str(text))
+def _range(text: object, where: str) -> tuple[int, int | None]:
+    """The first and the last number of "1-74" or "7"; the last of "75-" is None."""
+    match = re.fullmatch(rf"(\d{{1,{_MOST_DIGITS}}})(?:(-)(\d{{0,{_MOST_DIGITS}}}))?", str(text))
     if not match:
         raise InputError(f"{where}: {text!r} is no range; write 1-74, 75- or a list.")
     first = int(match[1])
-    return first, int(match[3]) if match[3] else np.inf if match[2] else first
+    return first, int(match[3]) if match[3] else None if match[2] else first
 
 
 def _matching(index: pd.DataFrame, wanted: dict) -> np.ndarray:
@@ -184,11 +220,12 @@ def _matching(index: pd.DataFrame, wanted: dict) -> np.ndarray:
             raise InputError(f"A protocol selects walks by condition, run or view, not by {column!r}.")
         if column == "run" and not isinstance(values, list):
             first, last = _range(values, "run")
-            keep &= index["run"].between(first, last).to_numpy()
+            keep &= index["run"].between(first, np.inf if last is None else last).to_numpy()
         else:
             values = values if isinstance(values, list) else [values]
-            if column != "run" and (other := [v for v in values if not isinstance(v, str)]):
+            if other := [v for v in values if type(v) is not (int if column == "run" else str)]:
                 # YAML reads 000 and 036 as the numbers 0 and 30, which would silently match nothing
-                raise InputError(f"A protocol's {column} {other[0]!r} is a number or the like; write it in quotes.")
+                advice = "a whole number is wanted" if column == "run" else "a text is wanted; write it in quotes"
+                raise InputError(f"A protocol's {column} cannot be {other[0]!r}: {advice}.")
             keep &= index[column].isin(values).to_numpy()
     return keep

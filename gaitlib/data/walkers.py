@@ -47,6 +47,7 @@ import pandas as pd
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
+from gaitlib.data.views import view_name
 from gaitlib.skeleton import HEAD, JOINTS, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
 
 #: Right and left of each pair of joints.
@@ -151,7 +152,7 @@ class Recording:
 def walkers_index(subjects: int, views: Sequence[int] = range(0, 181, 18)) -> pd.DataFrame:
     """Who `make_walkers` makes, without making them: columns subject, condition, run, view, recording, sequence."""
     rows = [
-        (f"{subject:03d}", condition, run, f"{view:03d}")
+        (f"{subject:03d}", condition, run, view_name(view))
         for subject in range(1, subjects + 1)
         for condition, run in RECORDINGS
         for view in views
@@ -194,7 +195,7 @@ def make_walkers(
             confidence = [np.ones(p.shape[:2]) for p in poses]
             if faults:
                 poses, confidence = _estimate(poses, view, _stream(seed, subject, 2, view), fps, variation.faults)
-            seen.append((f"{view:03d}", poses, confidence))
+            seen.append((view_name(view), poses, confidence))
         for i, recording in enumerate(recordings):
             for view, poses, confidence in seen:
                 yield Walk(

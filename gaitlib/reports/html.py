@@ -64,6 +64,7 @@ def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -
 def write_index(
     run_folder: str | Path,
     *,
+    name: str,
     metrics: dict,
     config: dict,
     provenance: dict,
@@ -72,7 +73,7 @@ def write_index(
 ) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    run_folder: the page is named after it. Files beside the page are linked relatively where they are, nothing is fetched.
+    name: of the run. Files beside the page are linked relatively where they are, nothing is fetched.
     metrics, provenance: the content of metrics.json and provenance.json. config: the fully resolved configuration.
     left_out: a list of {"source", "reason"}, walks that were not used.
     chapters: the executed notebooks, in order.
@@ -88,7 +89,7 @@ def write_index(
     players = [(c, anchor) for c in read for anchor in c.players]
     exchange = [anchor for chapter, anchor in players if chapter.players[anchor]]
     text = template("index.html.j2").render(
-        name=folder.resolve().name,
+        name=name,
         sentence=_sentence(metrics),
         people=str((provenance.get("protocol") or {}).get("summary", "")),
         rows=headline(metrics),

@@ -1,21 +1,18 @@
 """Where a result comes from: the code, the data, the configuration, the machine, and when."""
 
-import hashlib
-import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
 import gaitlib
+from gaitlib.fingerprints import fingerprint
 
 _PACKAGE = Path(gaitlib.__file__).resolve().parent
-_SOURCES = (".py", ".js", ".css", ".j2", ".mplstyle")
 
 
 def provenance(
@@ -42,46 +39,6 @@ def provenance(
         "versions": _versions(),
         "hardware": _hardware(),
     }
-
-
-def fingerprint(obj) -> str:
-    """SHA-256, as 64 hexadecimal digits, of a value of dicts, lists, strings, numbers, booleans and None.
-
-    The order of dict keys does not matter; tuples count as lists, paths and other values as the text they print as.
-    """
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def code_fingerprint(modules: Iterable[str]) -> str:
-    """SHA-256, as 64 hexadecimal digits, over the source of parts of gaitlib, the same in every checkout.
-
-    modules: subpackages, modules or files as seen from gaitlib, in any order: ["model", "training", "data/dataset.py"].
-    Raises ValueError for a part that does not exist.
-    """
-    files = {file for part in ([modules] if isinstance(modules, str) else modules) for file in _source_files(part)}
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda f: f.relative_to(_PACKAGE).as_posix()):
-        source = file.read_bytes().replace(b"\r\n", b"\n")  # git may have converted line ends
-        digest.update(f"{file.relative_to(_PACKAGE).as_posix()}\0{len(source)}\0".encode())
-        digest.update(source)
-    return digest.hexdigest()
-
-
-def _source_files(part: str) -> list[Path]:
-    part = part.removeprefix("gaitlib.")
-    stem = _PACKAGE / (part if Path(part).suffix in _SOURCES else part.replace(".", "/"))
-    if stem.is_dir():
-        return [file for file in stem.rglob("*") if file.suffix in _SOURCES and file.is_file()]
-    for file in (stem, stem.with_name(f"{stem.name}.py")):
-        if file.is_file():
-            return [file]
-    raise ValueError(f"gaitlib has no part {part!r} to take a fingerprint of.")
-
-
-def _plain(value):
-    """What JSON does not know: numpy numbers as numbers, all else as text."""
-    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _git(*arguments: str) -> str | None:

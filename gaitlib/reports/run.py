@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gaitlib import InputError
-from gaitlib.config import Config, config_folder, read_yaml, resolve
+from gaitlib.config import Config, read_yaml, resolve
 from gaitlib.data.protocol import Protocol
 from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
@@ -173,7 +173,7 @@ class Run:
     def protocol(self) -> Protocol:
         """The protocol it was made by; its file may have changed since."""
         known = self.provenance.get("protocol")
-        return Protocol(**known) if known else Protocol.load(config_folder() / "protocols" / f"{self.config.protocol}.yaml")
+        return Protocol(**known) if known else Protocol.named(self.config.protocol)
 
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:

@@ -1,5 +1,6 @@
 """Who trains, who is gallery, who is probe: on tiny tables of walks, by hand."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,24 @@ def test_names_that_are_the_same_number_are_not_chosen_by_number():
     with pytest.raises(InputError, match=r"protocol small, train: the data set has people 012 and 12, which are the same number"):
         protocol().split(data)
     assert people(protocol(train=numbered(1, 8), test=["12"]).split(data).test) == ["12"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("Ann", "ann"), ("A", "A "), ("Anna  Maria", "anna maria"), ("001", "001 ")])
+def test_people_whose_names_differ_in_case_or_blanks_are_refused(one, other):
+    """One person in train and test makes recognition look better than it is."""
+    data = dataset_of([*numbered(1, 12), "bob", one, other])
+    for train, test in (([*numbered(1, 8), one], [other]), ([*numbered(1, 8), one, other], ["bob"]), (numbered(2, 8), [one])):
+        with pytest.raises(InputError) as error:
+            protocol(train=train, test=test).split(data)
+        assert f"the data set has people {one!r} and {other!r}, who may be the same" in str(error.value)
+    assert protocol(train=numbered(2, 8), test=["bob"]).split(data)  # who takes no part does no harm
+
+
+def test_people_of_odd_numbers_hold_nothing_up():
+    """A number of many digits is a name, and nobody counts up to a large one."""
+    data = dataset_of([*numbered(1, 12), "9" * 5000, "9" * 18])
+    assert people(protocol(test="9-").split(data).test) == ["009", "010", "011", "012", "9" * 18]
+    assert people(protocol(test="9-12").split(data).test) == ["009", "010", "011", "012"]
 
 
 def test_who_is_named_twice_counts_once():
@@ -152,6 +171,16 @@ def test_walks_are_selected_by_view_too():
         ({"gallery": {"run": "first"}}, r"run: 'first' is no range"),
         ({"gallery": {"view": 90}}, r"quotes"),
         ({"gallery": {"view": ["000", 64]}}, r"quotes"),
+        ({"gallery": {"run": ["1"]}}, r"run cannot be '1': a whole number is wanted"),
+        ({"gallery": {"run": [[1]]}}, r"run cannot be \[1\]"),
+        ({"gallery": {"condition": [["nm"]]}}, r"condition cannot be \['nm'\]"),
+        ({"train": "1-999999999999999999"}, r"no 013, 014, 015, 016, 017 and more"),
+        ({"train": "999999999999999990-999999999999999999"}, r"no 999999999999999990, 999999999999999991, .* and more"),
+        ({"train": "9" * 5000}, r"is no range"),
+        ({"train": "1-" + "9" * 5000}, r"is no range"),
+        ({"train": "1-8:" + "9" * 5000}, r"is no range"),
+        ({"train": "1-8:²"}, r"is no range"),
+        ({"gallery": {"run": "1-" + "9" * 5000}}, r"is no range"),
     ],
 )
 def test_what_does_not_fit_is_an_input_error(changes, words):
@@ -186,6 +215,10 @@ def test_a_file_is_loaded(tmp_path):
         {"gallery": ["nm"]},
         {"probes": {"mean": {"run": 5}}},
         {"name": "other"},
+        {"probes": {1: {"run": 5}}},
+        {"probes": {"x" * 300: {"run": 5}}},
+        {"probes": {"a/b": {"run": 5}}},
+        {"probes": {"-rf": {"run": 5}}},
     ],
 )
 def test_a_file_with_other_keys_or_values_is_an_input_error(tmp_path, changes):
@@ -214,6 +247,21 @@ def test_a_file_that_is_no_yaml_of_keys_is_an_input_error(tmp_path, text):
 def test_a_missing_protocol_names_those_there_are():
     with pytest.raises(InputError, match=r"no protocol .*the folder has: casia-b-lt, .*kgbd-2v.*walkers"):
         Protocol.load(PROTOCOLS / "casia.yaml")
+
+
+def test_protocols_have_names():
+    assert Protocol.named("walkers") == Protocol.load(PROTOCOLS / "walkers.yaml")
+    with pytest.raises(InputError, match=r"no protocol .*casia\.yaml; the folder has"):
+        Protocol.named("casia")
+    for name in ("../protocols/walkers", "x" * 300, "a\0b", " ", "\ud800", ""):
+        with pytest.raises(InputError, match=r"^protocol: .* cannot be the name of a folder"):
+            Protocol.named(name)
+
+
+def test_a_protocol_that_may_not_be_opened_is_not_called_missing(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(InputError, match=r"pipe\.yaml cannot be read: it is no regular file"):
+        Protocol.load(tmp_path / "pipe.yaml")
 
 
 def test_the_walkers_protocol():

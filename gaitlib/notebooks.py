@@ -1,0 +1,236 @@
+"""A run: notebooks executed by papermill into reports/NAME/, with its pages."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from gaitlib import InputError, Interrupted
+from gaitlib.config import Config, root, workspace
+from gaitlib.experiment import Experiment
+from gaitlib.files import is_taken, locked, replace_folder, write_text
+from gaitlib.reports.run import Run
+from gaitlib.stages import StageFailed, Stages
+
+CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
+#: Sockets have addresses of about 107 letters at most, of which jupyter adds some.
+_LONGEST_FOLDER = 70
+
+
+def run_experiment(
+    config: Config, name: str, *, data: str | Path = "", reports: str | Path = "reports", cache: str | Path = "cache",
+    resume: bool = False, force: bool = False, chapters: Sequence[str] = CHAPTERS,
+) -> Path:  # fmt: skip
+    """The whole experiment, or some of its notebooks, into reports/NAME/ with index.html; returns that folder.
+
+    data: a data set folder; empty: the embedded walkers. reports, cache: as seen from the workspace.
+    An existing run folder is an error unless `resume` (finished stages are used again) or `force` (it trains anew). The report
+    that is there stays until the new one is complete.
+    """
+    run = workspace() / reports / name
+    if run.is_file():
+        raise InputError(f"{os.path.relpath(run)} is a file; give another --name.")
+    if is_taken(run) and not (resume or force):
+        raise InputError(
+            f"{os.path.relpath(run)} exists; give --resume to finish or refresh it, --force to replace it, or another --name."
+        )
+    experiment = Experiment(config, Path(data) if data else None, Stages(workspace() / cache), run)
+    experiment.check()
+    if force:
+        experiment.train_anew()
+    run_notebooks(experiment, chapters)
+    return run
+
+
+def run_notebooks(
+    experiment: Experiment, chapters: Sequence[str] = CHAPTERS, again: str = "with --resume goes on from there"
+) -> None:
+    """Execute notebooks with papermill and write the pages; all of it appears in the run folder when it is complete.
+
+    again: what the same command does after an interruption.
+    Raises InputError where another process makes this run, StageFailed where a notebook stops, Interrupted after Ctrl-C.
+    """
+    paths = {name: root() / "notebooks" / f"{name}.ipynb" for name in chapters}
+    if lacking := [path for path in paths.values() if not path.is_file()]:
+        raise InputError(f"The notebook {lacking[0].name} is missing from {lacking[0].parent}.")
+    start, seconds = datetime.now().astimezone(), {}
+    run = experiment.run
+    with _taking_the_place_of(run) as folder:
+        experiment = replace(experiment, run=folder)
+        seen = folder if Run(run).is_finished else run  # where a notebook that stopped can be looked at
+        experiment.keep_config()
+        for number, (name, path) in enumerate(paths.items(), 1):
+            print(f"[{number}/{len(paths)}] {name}", flush=True)
+            began = time.monotonic()
+            _execute(path, experiment, "02_training" in seconds, seen / path.name, again)
+            seconds[name] = time.monotonic() - began
+            print(f"    {seconds[name]:.0f} s", flush=True)
+        write_text(folder / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
+        _write_pages(experiment, run.name, list(seconds))
+
+
+@contextmanager
+def _taking_the_place_of(run: Path) -> Iterator[Path]:
+    """A hidden folder beside `run`, to make the run in, which takes its place when it is complete.
+
+    One that ended early takes it too, to be looked at, unless a finished run is there. No other process makes the run meanwhile.
+    """
+
+    def busy() -> None:
+        raise InputError(f"Another process is making {run}; wait for it, or give another --name.")
+
+    folder = run.parent / f".{run.name}.new"
+    with locked(run.parent / ".locks" / f"{run.name}.lock", busy):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        except BaseException as error:
+            if not Run(run).is_finished:
+                replace_folder(folder, run)
+            elif isinstance(error, KeyboardInterrupt):
+                shutil.rmtree(folder)
+            raise
+        replace_folder(folder, run)
+
+
+def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str) -> None:
+    """Execute one notebook into the run folder. trained: whether the run folder holds the checkpoint already."""
+    with _without_address_grammar():
+        import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    name = path.stem
+    taken = papermill.inspect_notebook(path)
+    parameters = {key: value for key, value in _parameters(experiment, trained).items() if key in taken}
+    stopped = f"Stopped in notebook {name}; the same command {again}."
+    try:
+        with _settled_kernels(), _sockets() as kernels:
+            papermill.execute_notebook(
+                path, experiment.run / path.name, parameters, kernel_name="python3", cwd=root(), progress_bar=False,
+                log_output=False, stdout_file=sys.stdout, config=kernels,
+            )  # fmt: skip
+    except PapermillExecutionError as error:
+        if error.ename in ("KeyboardInterrupt", "Interrupted"):
+            raise Interrupted(stopped) from None
+        said = error.evalue if error.ename in ("InputError", "Unreadable", "StageFailed") else f"{error.ename}: {error.evalue}"
+        where = f"Notebook {name}, cell {error.exec_count}"
+        raise StageFailed(f"{where}: {said} (see {seen})", error.ename in ("InputError", "Unreadable")) from None
+    except KeyboardInterrupt:  # the kernel was asked to stop too
+        raise Interrupted(stopped) from None
+    except RuntimeError as error:  # the kernel died or did not start
+        hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
+        raise StageFailed(f"Notebook {name}: {error} (see {seen}){hint}") from None
+
+
+def _parameters(experiment: Experiment, trained: bool) -> dict:
+    """What notebooks are told; each takes those it has."""
+    checkpoint = experiment.run if trained else experiment.checkpoint
+    return {
+        "config": _place(experiment.run / "config.yaml"),
+        "data": _place(experiment.data),
+        "run": _place(experiment.run),
+        "cache": _place(experiment.stages.cache),
+        "checkpoint": ",".join(_place(file) for file in str(checkpoint).split(",")) if checkpoint else "",
+        "other_people": experiment.other_people,
+    }
+
+
+def _place(path: str | Path | None) -> str:
+    """A path as seen from the root of the repository, where it is inside."""
+    if not path:
+        return ""
+    path = Path(path).resolve()
+    return os.path.relpath(path, root()) if path.is_relative_to(root()) else str(path)
+
+
+def _write_pages(experiment: Experiment, name: str, chapters: list[str]) -> None:
+    """The pages of the chapters and of the run, in which its folder is called as it will be when it is complete."""
+    from gaitlib.reports.html import notebook_html, write_index
+
+    folder = experiment.run
+    executed = [folder / f"{chapter}.ipynb" for chapter in chapters]
+    for path in executed:
+        write_text(path, path.read_text("utf-8").replace(_place(folder), _place(folder.with_name(name))))
+        notebook_html(path, path.with_suffix(".html"), f"{name}: {path.stem.partition('_')[2].replace('_', ' ')}")
+    made = Run(folder, name)
+    write_index(
+        folder, name=name, metrics=made.metrics, config=made.content, provenance=made.provenance,
+        left_out=experiment.left_out, chapters=executed,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------- the kernels
+
+
+@contextmanager
+def _without_address_grammar() -> Iterator[None]:
+    """What is imported meanwhile does not find a grammar of internet addresses, which no notebook has: it takes three seconds."""
+    absent = "rfc3987_syntax" not in sys.modules
+    if absent:
+        sys.modules["rfc3987_syntax"] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["rfc3987_syntax"]
+
+
+@contextmanager
+def _sockets() -> Iterator:
+    """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
+
+    Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
+    What the kernel logs is not shown: after Ctrl-C that is a traceback about its closed socket.
+    """
+    from traitlets.config import Config as Configuration
+
+    quiet = {"NotebookClient": {"extra_arguments": ["--log-level=CRITICAL"]}}
+    base = next((f for f in (tempfile.gettempdir(), "/tmp") if len(f) < _LONGEST_FOLDER and os.path.isdir(f)), None)
+    if sys.platform == "win32" or not base:
+        yield Configuration(quiet)
+        return
+    _clear_sockets(Path(base))
+    with tempfile.TemporaryDirectory(prefix=f"gaitlib-{os.getpid()}-", dir=base, ignore_cleanup_errors=True) as folder:
+        yield Configuration({**quiet, "KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+
+
+def _clear_sockets(base: Path) -> None:
+    """Delete what processes that were killed left behind."""
+    for folder in base.glob("gaitlib-*-*"):
+        process = folder.name.split("-")[1]
+        with suppress(OSError, ValueError):  # somebody else's
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _settled_kernels() -> Iterator[None]:
+    """Environment of the kernels that are started meanwhile, where the user has not set it.
+
+    Freed memory is kept (see training.keep_freed_memory). OpenMP threads that wait spin for some ten microseconds and then sleep:
+    spinning on, they take the processor from other programs, which on a busy machine of two cores made a training step three
+    times as long; sleeping at once, they wake too late for the second core to be of use.
+    """
+    settings = {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+        "GOMP_SPINCOUNT": "5000",
+        "GAITLIB_HEADLESS": "1",  # nobody watches: no curves while it trains
+    }
+    ours = settings.keys() - os.environ.keys()
+    os.environ.update({name: settings[name] for name in ours})
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
