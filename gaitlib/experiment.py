@@ -24,6 +24,7 @@ from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
 from gaitlib.data.walkers import make_walkers, walkers_index
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks
+from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
@@ -274,8 +275,6 @@ class Experiment:
 
         Empty where the validation people have no such walks.
         """
-        from gaitlib.evaluation.exchange import exchange_view
-
         if not self._example_windows:
             return {}
         view, other, windows = self._example_windows
@@ -421,14 +420,12 @@ class Experiment:
         folder = self.stages.made(name, self._evaluation_key(module), make)
         return json.loads((folder / f"{name}.json").read_text())
 
-    def exchange(self):
-        """Errors of exchanged views over the test people, a gaitlib.evaluation.exchange.ExchangeErrors.
+    def exchange(self) -> ExchangeErrors:
+        """Errors of exchanged views over the test people.
 
         The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
         Raises InputError where no two cameras saw the same moment.
         """
-        from gaitlib.evaluation.exchange import exchange_errors, mean_walks
-
         train, walks = self._few_normalized
         truth = walks
         if not self.data:
@@ -438,8 +435,10 @@ class Experiment:
 
     # -- the run folder
 
-    def keep_results(self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange) -> None:
-        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder; exchange may be None."""
+    def keep_results(
+        self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
+    ) -> None:
+        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
         from gaitlib.reports.excel import write_results
 
         metrics = evaluation.metrics | {

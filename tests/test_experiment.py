@@ -110,12 +110,11 @@ def test_how_many_people_are_studied_decides_what_is_kept(workbook, small_run, m
 
 def test_the_view_from_the_side_is_told_from_its_degrees(make, monkeypatch):
     """Names such as 90.0 or -90 were taken for the side themselves."""
-    from gaitlib.evaluation import exchange
 
     asked = make()
     seen = []
-    monkeypatch.setattr(exchange, "mean_walks", lambda train, side, window: seen.append(side))
-    monkeypatch.setattr(exchange, "exchange_errors", lambda *_: None)
+    monkeypatch.setattr(experiment, "mean_walks", lambda train, side, window: seen.append(side))
+    monkeypatch.setattr(experiment, "exchange_errors", lambda *_: None)
     monkeypatch.setattr(Experiment, "_few_normalized", (None, None))
     monkeypatch.setattr(Experiment, "model", SimpleNamespace(window=64))
     for views in (["-90", "0", "36.5", "85.0"], ["0", "85.0", "180"]):

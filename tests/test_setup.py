@@ -21,7 +21,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DIRECT = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
 EXTRAS = {canonicalize_name(Requirement(text).name) for extra in PROJECT["optional-dependencies"].values() for text in extra}
 #: What is imported under another name than it is installed by.
-INSTALLED_AS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow"}
+INSTALLED_AS = {
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+}
 #: What is part of a direct dependency: its own requirements name it, and no release of it could do without.
 COMES_WITH = {
     **dict.fromkeys(
