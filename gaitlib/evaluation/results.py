@@ -8,7 +8,7 @@ import pandas as pd
 
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix
+from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix, with_mean
 from gaitlib.evaluation.verification import (
     FAR,
     OPEN_FAR,
@@ -204,9 +204,3 @@ def evaluate(
     evaluation = Evaluation(metrics, matrices, hand_made, scores, embeddings)
     metrics["subjects"] = evaluation.subjects_frame().to_dict("index")
     return evaluation
-
-
-def with_mean(values: dict[str, float]) -> dict[str, float]:
-    """The values and, as "mean", the mean of those that are finite."""
-    finite = [v for v in values.values() if np.isfinite(v)]
-    return {**values, "mean": float(np.mean(finite)) if finite else float("nan")}
