@@ -275,7 +275,8 @@ def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
     people = walks["subject"].unique()
     cells = pd.MultiIndex.from_frame(walks[["condition", "run", "view"]])
     common = cells.value_counts()
-    common = common.index[common >= 0.5 * len(people)].sort_values()
+    place = {view: i for i, view in enumerate(sorted_views(walks["view"]))}
+    common = sorted(common.index[common >= 0.5 * len(people)], key=lambda cell: (*cell[:2], place[cell[2]]))
     have = set(zip(walks["subject"], cells, strict=True))
     for subject in sorted(people):
         for condition, run, view in common:
