@@ -12,11 +12,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,11 +24,10 @@ from torch.nn import functional as F
 from gaitlib.config import Config, Losses, load_config
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.protocol import Protocol, Split
-from gaitlib.data.sampling import Batch
 from gaitlib.data.walkers import make_walkers
 from gaitlib.model.autoencoder import CODE, Autoencoder, Decoder, scramble
 from gaitlib.model.losses import SHIFTS, aligned_error, cross_entropy
-from gaitlib.model.objective import loss_terms
+from gaitlib.model.objective import Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.training import keep_freed_memory, train
 
@@ -113,15 +112,13 @@ def plain_released_loss(network: Autoencoder, poses: Tensor, w: Losses) -> Tenso
     return loss
 
 
-def some_batch(config: Config, anchors: int) -> Batch:
-    """As many anchors as told, of 16 people, all with partners; x_i apart where the arm has them apart."""
+def some_windows(config: Config, anchors: int, of: Callable[..., Tensor]) -> Windows:
+    """As many anchors as told, of 16 people, all with partners; x_i apart where the arm has them apart. of: shape -> poses."""
     apart = config.training.partners == "fixed"
-    subject = np.arange(anchors) % 16
-    return Batch(
-        walk=np.arange((3 if apart else 2) * anchors), offset=np.zeros(anchors, int), mirrored=np.zeros(anchors, bool),
-        other_person=np.arange(2 * anchors, 3 * anchors) if apart else np.roll(np.arange(anchors), 1),
-        synchronous=np.ones(anchors, bool), late=np.arange(anchors) % 2 > 0, subject=subject if apart else np.tile(subject, 2),
-    )  # fmt: skip
+    anchor = torch.arange(anchors)
+    subject, other = anchor % 16, anchor + 2 * anchors if apart else anchor.roll(1)
+    x = of((3 if apart else 2) * anchors, 30, FRAMES)
+    return Windows(x, x, other, torch.ones(anchors, dtype=torch.bool), anchor % 2, subject if apart else subject.tile(2))
 
 
 def whole_step(config: Config, anchors: int):
@@ -129,13 +126,12 @@ def whole_step(config: Config, anchors: int):
     torch.manual_seed(0)
     model = GaitModel(people=PEOPLE, **config.model.model_dump())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    batch = some_batch(config, anchors)
-    x = torch.randn(len(batch.walk), 30, FRAMES)
+    windows = some_windows(config, anchors, torch.randn)
     t = config.training
     decoded = max(1, round(t.exchange_share * anchors)), max(1, round(t.frame_share * FRAMES))
 
     def step() -> None:
-        parts = loss_terms(model, x, x, batch, config.losses, *decoded)
+        parts = loss_terms(model, windows, config.losses, *decoded)
         loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
         optimizer.zero_grad()
         loss.backward()
@@ -152,12 +148,12 @@ def released_steps(config: Config):
     torch.manual_seed(0)
     model, described = (GaitModel(people=PEOPLE, **config.model.model_dump()) for _ in range(2))
     described.load_state_dict(model.state_dict())
-    batch, w = some_batch(config, BATCH), config.losses
-    subject = torch.from_numpy(batch.subject)
-    x = torch.randn(len(batch.walk), 30, FRAMES).cumsum(2) / 8
+    w = config.losses
+    windows = some_windows(config, BATCH, lambda *shape: torch.randn(shape).cumsum(2) / 8)
+    x, subject = windows.x, windows.subject
 
     def our_loss() -> Tensor:
-        parts = loss_terms(model, x, x, batch, w, BATCH, FRAMES)
+        parts = loss_terms(model, windows, w, BATCH, FRAMES)
         return sum(getattr(w, name) * part for name, part in parts.items())
 
     def autoencoder_loss() -> Tensor:
@@ -182,7 +178,6 @@ def released_steps(config: Config):
 
     parts = [(autoencoder_loss, described.autoencoder)]
     if w.identity:
-        described.recognizer.dropout = nn.Dropout(0.5)
         parts.append((recognizer_loss, described.recognizer))
     steps = [step(loss, network) for loss, network in parts]
 

@@ -48,7 +48,7 @@ class Model(_Section):
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
     end_to_end: bool
     discriminants: float = Field(ge=0)
-    window: int = Field(ge=16)
+    window: int = Field(ge=16, le=4096)
 
 
 #: The losses that have a weight.
@@ -148,6 +148,10 @@ class Config(_Section):
             raise ValueError(f"model.features must name each once, not {', '.join(self.model.features)}")
         if (decoded := round(self.training.frame_share * self.model.window)) < 3:
             raise ValueError(f"training.frame_share leaves {decoded} of {self.model.window} frames; the decoder needs 3")
+        if self.model.layout == "scrambled" and self.training.frame_share < 1:
+            raise ValueError(
+                "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames"
+            )
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
         if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):

@@ -192,7 +192,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno is not None:  # one of the system's
+            error.filename = error.filename or str(path)
         raise
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
 from gaitlib.model.discriminants import window_statistics
-from gaitlib.model.objective import Objective
+from gaitlib.model.objective import Objective, Windows
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
@@ -148,8 +148,8 @@ def set_up_fabric(precision: str) -> Fabric:
 
 
 @torch.no_grad()
-def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """An exponential moving average of weights and buffers takes one step; counters are copied.
+def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """Draw an exponential moving average of weights and buffers toward the model's by 1 - decay; counters are copied.
 
     torch's AveragedModel does the same and waits for the GPU in each step.
     """
@@ -164,32 +164,34 @@ def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> No
 class GraphedStep:
     """A step on a GPU recorded as a CUDA graph and replayed, so that launching a thousand small kernels costs no time.
 
-    step: a function of a dictionary of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights,
-    sums) it writes in place. It must not wait for the GPU. The first calls are ordinary ones.
+    On an H200 a step of `beyond` takes 5.7 instead of 34.8 ms with 512 anchors and 3.6 instead of 31.2 ms with its own 32
+    (benchmarks/RESULTS.md).
+    step: a function of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights, sums) it writes
+    in place. It must not wait for the GPU. The first calls are ordinary ones.
     """
 
     WARM_UP = 3
 
-    def __init__(self, step: Callable[[dict[str, Tensor]], None]):
+    def __init__(self, step: Callable[[Windows], None]):
         self.step, self.calls, self.graph = step, 0, None
 
-    def __call__(self, inputs: dict[str, Tensor]) -> None:
+    def __call__(self, windows: Windows) -> None:
         if self.calls < self.WARM_UP:
             aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
             aside.wait_stream(here)
             with torch.cuda.stream(aside):
-                self.step(inputs)
+                self.step(windows)
             here.wait_stream(aside)
             self.calls += 1
             return
         if self.graph is None:
-            self.inputs = {name: values.clone() for name, values in inputs.items()}
+            self.windows = Windows(*(values.clone() for values in windows))
             self.graph = torch.cuda.CUDAGraph()
             torch.cuda.empty_cache()  # the recorded step has memory of its own and uses none of the first calls'
             with torch.cuda.graph(self.graph):
-                self.step(self.inputs)
-        for name, values in inputs.items():
-            self.inputs[name].copy_(values)
+                self.step(self.windows)
+        for recorded, values in zip(self.windows, windows, strict=True):
+            recorded.copy_(values)
         self.graph.replay()
 
 
@@ -235,6 +237,166 @@ def looks_since_best(history: list[dict]) -> int:
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
+@dataclass
+class TrainingState:
+    """What a training has come to, which is all that resuming needs: what is random depends on (seed, iteration, process) alone.
+
+    model: what each step changes; kept: its moving average, which is looked at and saved, or the model itself.
+    sums: of the losses since the last look, [losses]; history: a row each look; began: seconds of time.monotonic, as if nothing
+    had interrupted it.
+    """
+
+    model: GaitModel
+    kept: GaitModel
+    optimizer: torch.optim.Optimizer
+    sums: Tensor
+    iteration: int = 0
+    history: list[dict] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def save(self, path: Path) -> None:
+        """Write all of it; whole or not at all."""
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "kept", "optimizer")}
+        seconds = time.monotonic() - self.began
+        save_state(path, {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": seconds})
+
+    def restore(self, path: Path) -> None:
+        """Go on where a training stopped, on whatever device it ran."""
+        saved = load_state(path)
+        own = [{name: group[name] for name in ("lr", "capturable")} for group in self.optimizer.param_groups]
+        for name in ("model", "kept", "optimizer"):
+            getattr(self, name).load_state_dict(saved[name])
+        for group, options in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(options)
+        self.sums.copy_(saved["sums"])
+        self.iteration, self.history, self.began = saved["iteration"], saved["history"], time.monotonic() - saved["seconds"]
+
+
+class Trainer:
+    """The batches, the network and the state of one training; a training is steps and, after some of them, looks.
+
+    folder: where it leaves model.safetensors and history.csv, and goes on from state.pt where there is one.
+    facts: plain values that are saved with the weights.
+    """
+
+    def __init__(self, config: Config, split: Split, folder: Path, facts: dict):
+        t, goes_on = config.training, (folder / STATE).exists()
+        self.config, self.folder, self.facts = config, folder, facts
+        self.fabric = set_up_fabric(t.precision)
+        device, processes = self.fabric.device, self.fabric.world_size
+        if t.shards % processes:
+            raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
+        torch.manual_seed(config.seed)
+        walks, self.held, self.roles = normalize(split.train), normalize(split.validation.walks), split.validation
+        self.sampler = BatchSampler(
+            split.train.index, walks.length, window=config.model.window, people=t.people, shards=t.shards,
+            walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
+        )  # fmt: skip
+        # how many anchors are decoded, and how many frames of each
+        anchors = t.exchange_share * self.sampler.people * t.walks_per_person
+        self.decoded = (
+            t.shards // processes * max(1, round(anchors / t.shards)),
+            max(1, round(t.frame_share * config.model.window)),
+        )
+        self.frames = torch.from_numpy(walks.frames).to(device)
+        self.start, self.length = (torch.tensor(a, device=device) for a in (walks.start, walks.length))
+
+        everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
+        model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
+        if not goes_on:
+            measure_features(model, walks)
+            fit_discriminants(model, walks, self.held)
+        if processes > 1 and device.type == "cuda":
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        objective = Objective(model, config.losses).to(device)
+        graphed = t.cuda_graph and device.type == "cuda" and processes == 1
+        rate = torch.tensor(t.learning_rate, device=device) if graphed else t.learning_rate  # where a graph finds it
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[t.optimizer](
+            objective.parameters(), lr=rate, betas=t.betas, weight_decay=t.weight_decay, fused=True, capturable=graphed
+        )
+        self.loss_names = objective.names
+        self.objective, optimizer = self.fabric.setup(objective, optimizer)
+        self.descents = {training: GraphedStep(self._descend) if graphed else self._descend for training in (True, False)}
+        kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
+        sums = torch.zeros(len(self.loss_names), device=device, dtype=next(model.parameters()).dtype)
+        self.state = TrainingState(model, kept, optimizer, sums)
+        if goes_on:
+            self.state.restore(folder / STATE)
+
+    def windows(self, iteration: int) -> Windows:
+        """This process's part of an iteration's batch, on the device, cut out of the walks, mirrored and disturbed."""
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        batch = Batch(*(_on(self.frames.device, rows) for rows in self.sampler.batch(iteration).shard(rank, processes)))
+        walk, offset = batch.walk, batch.offset
+        x = cut_windows(self.frames, self.start[walk], self.length[walk], offset, self.config.model.window)
+        x = torch.where((walk < 0)[:, None, None], 0, x)
+        mirrored = batch.mirrored.repeat(len(x) // len(batch.mirrored))[:, None, None]
+        target = torch.where(mirrored, mirror(x), x)
+        generator = torch.Generator(x.device).manual_seed(_seed(self.config.seed, iteration, 0))
+        x = disturb(target, self.config.augmentation, generator, rank, processes)
+        return Windows(x, target, batch.other_person, batch.synchronous, batch.late, batch.subject)
+
+    def learning_rate(self, iteration: int) -> float:
+        """That of an iteration (from 0)."""
+        return self.config.training.learning_rate * learning_rate_factor(iteration, self.config)
+
+    def step(self) -> None:
+        """One batch, one change of the weights."""
+        t, iteration = self.config.training, self.state.iteration
+        torch.manual_seed(_seed(self.config.seed, iteration, 1 + self.fabric.global_rank))  # of dropout; 0 is noise
+        windows = self.windows(iteration)
+        for group in self.state.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.learning_rate(iteration))
+            else:
+                group["lr"] = self.learning_rate(iteration)
+        training = not (t.stay_in_eval and iteration >= t.validate_every)
+        self.objective.train(training)
+        self.descents[training](windows)
+        self.state.iteration += 1
+
+    def _descend(self, windows: Windows) -> None:
+        """The part of a step that a GPU can record."""
+        t, state = self.config.training, self.state
+        state.optimizer.zero_grad()
+        losses = self.objective(windows, *self.decoded)
+        self.fabric.backward(losses[-1])
+        if t.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), t.gradient_clip)
+        state.optimizer.step()
+        if t.average:
+            update_average(state.kept, state.model, t.average)
+        state.sums.add_(losses.detach())
+
+    def look(self) -> dict:
+        """The next row of the history: the losses since the last look, and how well validation people are recognized.
+
+        The first process saves the weights where none before were better, and the history. Raises InputError where the loss is
+        not finite.
+        """
+        state, first = self.state, self.fabric.is_global_zero
+        since = state.iteration - (state.history[-1]["iteration"] if state.history else 0)
+        losses = (self.fabric.all_reduce(state.sums, reduce_op="mean") / since).tolist()
+        state.sums.zero_()
+        if not math.isfinite(losses[-1]):
+            raise InputError(
+                f"Training became unstable before iteration {state.iteration}: the loss is {losses[-1]}; "
+                "lower training.learning_rate."
+            )
+        row = {"iteration": state.iteration, "learning_rate": self.learning_rate(state.iteration - 1)}
+        row |= zip(self.loss_names, losses, strict=True)
+        score = validation_rank1(state.kept, self.held, self.roles, self.fabric.device) if first else 0.0
+        row["validation_rank1"] = self.fabric.broadcast(score)
+        state.history.append(row)
+        if first:
+            if row["validation_rank1"] == max(r["validation_rank1"] for r in state.history):  # of equals, what has seen more
+                kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
+                save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
+            with replacing(self.folder / "history.csv") as part:
+                pd.DataFrame(state.history).to_csv(part, index=False)
+        return row
+
+
 def train(
     config: Config,
     split: Split,
@@ -246,9 +408,9 @@ def train(
 ) -> pd.DataFrame:
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
-    A state.pt that is already there is continued; the result is then the same as without the interruption. What is random depends
-    on (seed, iteration, process) alone, so nothing has to be remembered of it. Processes that torchrun started share each batch;
-    the first of them validates and writes. Batch normalization is over all of them on GPUs, over each part by itself on CPUs.
+    A state.pt that is already there is continued; the result is then the same as without the interruption. Processes that
+    torchrun started share each batch; the first of them validates and writes. Batch normalization is over all of them on GPUs,
+    over each part by itself on CPUs.
     watch: is told of each iteration and of each look at the validation people.
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
@@ -257,155 +419,43 @@ def train(
     done and the state is saved (with several processes: at the next look).
     """
     keep_freed_memory()
-    folder = Path(folder)
-    t = config.training
-    fabric = set_up_fabric(t.precision)
-    device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
-    if t.shards % processes:
-        raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
-    if config.model.layout == "scrambled" and t.frame_share < 1:
-        raise InputError(
-            "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames."
-        )
-    torch.manual_seed(config.seed)
-    train_walks, validation_walks = normalize(split.train), normalize(split.validation.walks)
-    sampler = BatchSampler(
-        split.train.index, train_walks.length, window=config.model.window, people=t.people, shards=t.shards,
-        walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
-    )  # fmt: skip
-    decoded = (
-        t.shards // processes * max(1, round(t.exchange_share * sampler.people * t.walks_per_person / t.shards)),
-        max(1, round(t.frame_share * config.model.window)),
-    )
-    everyone = len(sampler.names) + validation_walks.index["subject"].nunique()
-    model = GaitModel(people=len(sampler.names), discriminant_people=everyone, **config.model.model_dump())
-    if not (folder / STATE).exists():
-        measure_features(model, train_walks)
-        fit_discriminants(model, train_walks, validation_walks)
-    if processes > 1 and device.type == "cuda":
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    objective = Objective(model, config.losses)
-    graphed = t.cuda_graph and device.type == "cuda" and processes == 1
-    rate = torch.tensor(t.learning_rate, device=device) if graphed else t.learning_rate  # where a graph finds it
-    optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = optimizers[t.optimizer](
-        objective.to(device).parameters(), lr=rate, betas=t.betas, weight_decay=t.weight_decay, fused=True, capturable=graphed
-    )
-    wrapped, optimizer = fabric.setup(objective, optimizer)
-    kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
-
-    first, history, best, spent = 0, [], -1.0, 0.0
-    sums = torch.zeros(len(objective.names), device=device, dtype=next(model.parameters()).dtype)  # of losses since the last look
-    if (folder / STATE).exists():
-        state = load_state(folder / STATE)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        for group in optimizer.param_groups:  # whatever the device of the training that is continued
-            group.update(lr=rate, capturable=graphed)
-        kept.load_state_dict(state["kept"])
-        first, history, best, spent = (state[k] for k in ("iteration", "history", "best", "seconds"))
-        sums = state["sums"].to(device)
-    frames = torch.from_numpy(train_walks.frames).to(device)
-    start, length = (torch.tensor(a, device=device) for a in (train_walks.start, train_walks.length))
-    began = time.monotonic() - spent
-
-    def save(iteration: int) -> None:
-        state = {
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "iteration": iteration, "history": history,
-            "best": best, "seconds": time.monotonic() - began, "kept": kept.state_dict(), "sums": sums,
-        }  # fmt: skip
-        save_state(folder / STATE, state)
-
-    rows_of_batch = [field.name for field in fields(Batch)]
-
-    def step(inputs: dict[str, Tensor]) -> None:
-        """One change of the weights; adds the losses to `sums`. inputs: x, target and the rows of a batch."""
-        optimizer.zero_grad()
-        losses = wrapped(inputs["x"], inputs["target"], {name: inputs[name] for name in rows_of_batch}, *decoded)
-        fabric.backward(losses[-1])
-        if t.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), t.gradient_clip)
-        optimizer.step()
-        if t.average:
-            follow(kept, model, t.average)
-        sums.add_(losses.detach())
-
-    steps = {training: GraphedStep(step) if graphed else step for training in (True, False)}  # in train(), in eval()
-
-    def windows(batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the encoders see and what the decoder is to give, [N, 30, T] each."""
-        x = cut_windows(frames, start[batch.walk], length[batch.walk], batch.offset, config.model.window)
-        x = torch.where((batch.walk < 0)[:, None, None], 0, x)
-        mirrored = batch.mirrored.repeat(len(x) // len(batch.mirrored))[:, None, None]
-        target = torch.where(mirrored, mirror(x), x)
-        generator = torch.Generator(device).manual_seed(_seed(config.seed, iteration, 0))
-        return disturb(target, config.augmentation, generator, rank, processes), target
-
+    folder, t = Path(folder), config.training
+    trainer = Trainer(config, split, folder, facts or {})
+    fabric, state, first = trainer.fabric, trainer.state, trainer.fabric.is_global_zero
     with (
-        _Log(folder / "logs", first) if rank == 0 else nullcontext() as log,
-        tqdm(total=t.iterations, initial=first, unit="step", disable=rank > 0 or not sys.stderr.isatty()) as bar,
+        _Log(folder / "logs", trainer.held, state.iteration) if first else nullcontext() as log,
+        tqdm(total=t.iterations, initial=state.iteration, unit="step", disable=not first or not sys.stderr.isatty()) as bar,
         interruptible() as asked,
-        watch if watch and rank == 0 else Watch() as watch,
+        watch if watch and first else Watch() as watch,
     ):
-        for iteration in range(first, t.iterations):
-            if t.patience and looks_since_best(history) >= t.patience:
-                break
-            torch.manual_seed(_seed(config.seed, iteration, 1 + rank))  # of dropout; 0 is noise
-            batch = sampler.batch(iteration).shard(rank, processes)
-            batch = Batch(**{name: _on(device, rows) for name, rows in vars(batch).items()})
-            x, target = windows(batch)
-            now = t.learning_rate * learning_rate_factor(iteration, config)
-            for group in optimizer.param_groups:
-                if graphed:
-                    group["lr"].fill_(now)
-                else:
-                    group["lr"] = now
-            training = not (t.stay_in_eval and iteration >= t.validate_every)
-            wrapped.train(training)
-            steps[training]({"x": x, "target": target, **vars(batch)})
+        while state.iteration < t.iterations and not (t.patience and looks_since_best(state.history) >= t.patience):
+            trainer.step()
             bar.update()
-
-            done = iteration + 1
-            left = (time.monotonic() - began) / done * (t.iterations - done)
+            done = state.iteration
+            left = (time.monotonic() - state.began) / done * (t.iterations - done)
             watch.step(done, t.iterations, left)
             if done % t.validate_every and done < t.iterations:
-                if processes == 1 and asked.is_set():
-                    save(done)
-                    raise _stopped(done, t.iterations)
-                continue
-            since = done - (history[-1]["iteration"] if history else 0)
-            row = {"iteration": done, "learning_rate": now}
-            row |= dict(zip(objective.names, (fabric.all_reduce(sums, reduce_op="mean") / since).tolist(), strict=True))
-            sums.zero_()
-            if not np.isfinite(row["loss"]):
-                raise InputError(
-                    f"Training became unstable before iteration {done}: the loss is {row['loss']}; lower training.learning_rate."
+                if stop := fabric.world_size == 1 and asked.is_set():
+                    state.save(folder / STATE)
+            else:
+                row = trainer.look()
+                if first:
+                    drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or done == t.iterations)
+                    log.look(row, state.kept, pictures(state.kept) if drawn else {})
+                    state.save(folder / STATE)  # last: what it counts is on the disk
+                    bar.write(
+                        f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  "
+                        f"validation rank-1 {row['validation_rank1']:.1%}  about {left / 60:.1f} min left", file=sys.stdout,
+                    )  # fmt: skip
+                    sys.stdout.flush()
+                    watch.look(pd.DataFrame(state.history), state.kept)
+                stop = fabric.all_reduce(torch.tensor(float(asked.is_set()), device=fabric.device), reduce_op="sum")
+            if stop and done < t.iterations:
+                raise Interrupted(
+                    f"Training stopped after iteration {done} of {t.iterations}; it is saved, and goes on from there."
                 )
-            score = validation_rank1(kept, validation_walks, split.validation, device) if rank == 0 else 0.0
-            row["validation_rank1"] = fabric.broadcast(score)
-            history.append(row)
-            if rank == 0:
-                log.look(row, kept, validation_walks)
-                if pictures and (len(history) % PICTURES_EVERY == 0 or done == t.iterations):
-                    log.pictures(pictures(kept), done)
-                if row["validation_rank1"] >= best:  # of equals, the one that has seen more
-                    best = row["validation_rank1"]
-                    save_weights(folder / WEIGHTS, model, kept.state_dict(), **(facts or {}), iteration=done)
-                table = pd.DataFrame(history)
-                with replacing(folder / "history.csv") as part:
-                    table.to_csv(part, index=False)
-                log.writer.flush()
-                save(done)  # last: what it counts is on the disk
-                bar.write(
-                    f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  validation rank-1 {row['validation_rank1']:.1%}"
-                    f"  about {left / 60:.1f} min left", file=sys.stdout,
-                )  # fmt: skip
-                sys.stdout.flush()
-                watch.look(table, kept)
-            if fabric.all_reduce(torch.tensor(float(asked.is_set()), device=device), reduce_op="sum") and done < t.iterations:
-                raise _stopped(done, t.iterations)
     fabric.barrier()  # nobody leaves before the first process has written
-    return pd.DataFrame(history)
+    return pd.DataFrame(state.history)
 
 
 def _seed(*numbers: int) -> int:
@@ -419,33 +469,27 @@ def _on(device: torch.device, rows: np.ndarray) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def _stopped(done: int, iterations: int) -> Interrupted:
-    return Interrupted(f"Training stopped after iteration {done} of {iterations}; it is saved, and goes on from there.")
+class _Log(Watch):
+    """TensorBoard: the numbers of each look, how the codes of some of the walks are distributed, and pictures."""
 
-
-class _Log:
-    """TensorBoard: the numbers of each look, how the codes are distributed, and pictures."""
-
-    def __init__(self, folder: Path, first: int):
+    def __init__(self, folder: Path, walks: NormalizedWalks, iteration: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=first + 1)
-
-    def __enter__(self) -> "_Log":
-        return self
+        self.writer, self.walks = SummaryWriter(str(folder), purge_step=iteration + 1), walks
 
     def __exit__(self, *_) -> None:
         self.writer.close()
 
     @torch.no_grad()
-    def look(self, row: dict, model: GaitModel, walks: NormalizedWalks) -> None:
+    def look(self, row: dict, model: GaitModel, pictures: dict) -> None:
+        """row: of the history; pictures: name -> matplotlib figure."""
+        some = np.unique(np.linspace(0, len(self.walks) - 1, HISTOGRAM_WALKS).astype(int))
+        x = opening_windows(self.walks, some, model.window).to(next(model.parameters()))
+        codes = model.eval().autoencoder.encode(x)._asdict()
         for name, value in row.items():
             self.writer.add_scalar(name, value, row["iteration"])
-        some = np.unique(np.linspace(0, len(walks) - 1, HISTOGRAM_WALKS).astype(int))
-        codes = model.eval().autoencoder.encode(opening_windows(walks, some, model.window).to(next(model.parameters())))
         for name in ("motion", "body", "view"):
-            self.writer.add_histogram(f"codes/{name}", getattr(codes, name).float(), row["iteration"])
-
-    def pictures(self, figures: dict, iteration: int) -> None:
-        for name, figure in figures.items():
-            self.writer.add_figure(name, figure, iteration)
+            self.writer.add_histogram(f"codes/{name}", codes[name].float(), row["iteration"])
+        for name, figure in pictures.items():
+            self.writer.add_figure(name, figure, row["iteration"])
+        self.writer.flush()

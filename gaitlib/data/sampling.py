@@ -1,7 +1,7 @@
 """Training batches as index arrays: people-balanced anchors, their other view, and another person in the same view."""
 
-from dataclasses import dataclass
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,7 @@ from gaitlib import InputError
 from gaitlib.data.views import sorted_views
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """B anchors x and their partners, as numbers of walks and offsets of windows in them.
 
     walk: int64 [2B], the anchors x, then their partners x_v (same person, another view); where partners are fixed [3B], also x_i
@@ -35,8 +34,8 @@ class Batch:
 
     def shard(self, rank: int, shards: int) -> "Batch":
         """The part of one of several processes: every `shards`-th row from `rank` on, of a batch drawn for so many shards."""
-        mine = {name: rows[rank::shards] for name, rows in vars(self).items()}
-        return Batch(**mine | {"other_person": mine["other_person"] // shards})
+        mine = Batch(*(rows[rank::shards] for rows in self))
+        return mine._replace(other_person=mine.other_person // shards)
 
 
 class _Groups:
@@ -77,8 +76,7 @@ class BatchSampler:
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
                  mirror: float = 0.0, shards: int = 1, partners: str = "synchronous"):  # fmt: skip
-        self.length, self.window, self.seed, self.shards = length, window, seed, shards
-        self.mirror = mirror
+        self.length, self.window, self.seed, self.shards, self.mirror = length, window, seed, shards, mirror
         self.subject, self.names = pd.factorize(index["subject"], sort=True)
         self.people, self.walks_per_person = min(people, len(self.names)), walks_per_person
         if self.people * walks_per_person % shards:
@@ -86,22 +84,20 @@ class BatchSampler:
                 f"A batch of {self.people} people x {walks_per_person} walks cannot be shared evenly by {shards} processes; "
                 "change training.people or training.walks_per_person."
             )
-        view, _ = pd.factorize(index["view"], sort=True)
-        self.view = view
-        cell = index["view"] + "/" + index["condition"]
-        self.cell, cells = pd.factorize(cell, sort=True)
+        self.view, views = pd.factorize(index["view"], sort=True)
+        cell, cells = pd.factorize(index["view"] + "/" + index["condition"], sort=True)
         self.cells = len(cells)
-        self.in_cell = _Groups(self.subject * self.cells + self.cell, len(self.names) * self.cells)
+        self.in_cell = _Groups(self.subject * self.cells + cell, len(self.names) * self.cells)
         self.of_subject = _Groups(self.subject, len(self.names))
         self.recording, recordings = pd.factorize(index["subject"] + "/" + index["recording"])
         self.of_recording = _Groups(self.recording, len(recordings))
         # the partner of an unsynchronized walk: the same person in another view
-        views = view.max() + 1
-        self.in_view = _Groups(self.subject * views + view, len(self.names) * views)
-        self.views_of_subject = self.in_view.count.reshape(len(self.names), views)
+        self.in_view = _Groups(self.subject * len(views) + self.view, len(self.names) * len(views))
+        self.views_of_subject = self.in_view.count.reshape(len(self.names), len(views))
         self.fixed = self._fixed_partners() if partners == "fixed" else None
 
     def batch(self, iteration: int) -> Batch:
+        """The batch of an iteration, for all processes."""
         rng = np.random.default_rng([self.seed, iteration])
         people = rng.choice(len(self.names), self.people, replace=False)
         repeats = -(-self.walks_per_person // self.cells)
@@ -143,7 +139,6 @@ class BatchSampler:
         if not synchronous.all():
             rest = np.flatnonzero(~synchronous)
             partner[rest] = self._other_view(anchor[rest], *(chance[rest] for chance in chances))
-
         room = np.maximum(self.length - self.window, 0)
         shared = np.where(synchronous, np.minimum(room[anchor], room[partner]), room[anchor])
         offset = (rng.random(len(anchor)) * (shared + 1)).astype(np.int64)
@@ -157,8 +152,9 @@ class BatchSampler:
         x_v = self._other_view(walks, rng.random((len(walks), views)), rng.random(len(walks)), rng.random(len(walks)))
         x_v = np.where(self.view[x_v] != self.view, x_v, -1)
         # walks by view, and within a view by person: who is drawn beyond the person's own block moves on by its size
-        cells = _Groups(self.view * len(self.names) + self.subject, views * len(self.names))
-        own, first = self.view * len(self.names) + self.subject, cells.first[self.view * len(self.names)]
+        own = self.view * len(self.names) + self.subject
+        cells = _Groups(own, views * len(self.names))
+        first = cells.first[self.view * len(self.names)]
         others = np.bincount(self.view)[self.view] - cells.count[own]
         pick = first + (rng.random(len(walks)) * others).astype(np.int64)
         pick += np.where(pick >= cells.first[own], cells.count[own], 0)

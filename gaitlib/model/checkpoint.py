@@ -1,20 +1,25 @@
 """Checkpoints: weights as safetensors that describe their own network, the state that resuming needs, and released weights."""
 
 import json
+from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
+from typing import Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gaitlib import InputError
 from gaitlib.config import Model, config_folder, load_config
-from gaitlib.files import replacing
+from gaitlib.files import MOST_ARRAY, Unreadable, is_deep, opened, replacing
 from gaitlib.model.recognizer import FEATURES, GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
+
+#: What older checkpoints do not say is as it was.
+_DEFAULTS = {name: p.default for name, p in signature(GaitModel).parameters.items() if p.default is not p.empty}
 
 #: First parts of the names in files of the released program, and where they belong; conv5-7 are there and unused.
 _RELEASED = dict.fromkeys(("motion_encoder", "body_encoder", "view_encoder", "decoder"), "autoencoder")
@@ -22,6 +27,28 @@ _RELEASED |= dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "fc", "fc_cls", 
 _UNUSED = ("conv5", "conv6", "conv7")
 #: What the released program calls pose, motion, body, view, combined and combined_all.
 _RELEASED_FEATURES = (["pose"], ["motion"], ["body"], ["view"], ["pose", "motion", "body"], ["pose", "motion", "body", "view"])
+
+
+class _Settings(Model):
+    """What GaitModel takes."""
+
+    recognizer: Literal["paper", "lean", "none"]
+    people: int = Field(ge=0)
+    discriminant_people: int = Field(ge=0)
+
+
+class _People(BaseModel):
+    train: list[str]
+    validation: list[str]
+
+
+class _Facts(BaseModel):
+    """What checkpoints say beside their weights, each where it is known."""
+
+    config: dict = {}
+    data: str = ""
+    iteration: int = 0
+    people: _People = _People(train=[], validation=[])
 
 
 def save_weights(path: Path, model: GaitModel, weights: dict[str, torch.Tensor], **facts) -> None:
@@ -35,7 +62,7 @@ def save_state(path: Path, state: dict) -> None:
     _atomically(path, lambda part: torch.save(state, part))
 
 
-def _atomically(path: Path, write) -> None:
+def _atomically(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replacing(path) as part:
@@ -45,11 +72,15 @@ def _atomically(path: Path, write) -> None:
 
 
 def find_weights(path: str | Path) -> Path:
-    """The weights file of a run folder, a checkpoint folder, or the file itself; InputError where there is none."""
+    """The weights file of a run folder, a checkpoint folder, or the file itself; InputError where there is none to be opened."""
     path = Path(path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
-        if candidate.is_file():
-            return candidate
+        try:
+            with opened(candidate, MOST_ARRAY):
+                return candidate
+        except Unreadable as error:
+            if not error.is_missing and not candidate.is_dir():
+                raise
     raise InputError(f"{path} holds no checkpoint: expected a run folder, a folder with {WEIGHTS}, or such a file.")
 
 
@@ -73,12 +104,11 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
             metadata = file.metadata() or {}
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         settings, facts = (json.loads(metadata[name]) for name in ("model", "facts"))
-        _check_settings(settings)
-        if not isinstance(facts, dict) or not isinstance(facts.get("config", {}), dict):
-            raise ValueError("its facts are no keys and values")
+        settings = _checked(_Settings, _DEFAULTS | settings).model_dump()
+        _checked(_Facts, facts)
         with torch.device("meta"):  # nothing is allocated before the shapes are known to fit
             model = GaitModel(**settings)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as a checkpoint of this program ({why}).") from None
     _check_fit(weights, model, str(path))
@@ -86,22 +116,15 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
     return model.eval(), facts
 
 
-def _check_settings(settings: dict) -> None:
-    """Raises ValueError where these are no settings of a network; what older checkpoints do not say is as it was."""
-    if not isinstance(settings, dict):
-        raise ValueError("its settings are no keys and values")
-    known = {name: p.default for name, p in signature(GaitModel).parameters.items() if name in Model.model_fields}
-    given = {name: value for name, value in settings.items() if name in known}
-    if given.get("recognizer") == "none":  # an autoencoder alone
-        del given["recognizer"]
+def _checked(shape: type[BaseModel], content: dict) -> BaseModel:
+    """The content, if it has this shape; else ValueError, which names the first value that does not fit."""
+    if is_deep(content):
+        raise ValueError("its values lie too deep within each other")
     try:
-        Model(**known | given)
+        return shape.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from None
-    people = settings["people"], settings.get("discriminant_people", 0)
-    if not all(type(count) is int and count >= 0 for count in people):
-        raise ValueError(f"people = {people[0]!r} and {people[1]!r}")
+        raise ValueError(f"{'.'.join(map(str, first['loc']))} = {first['input']!r:.60}: {first['msg']}") from None
 
 
 def settings_of(facts: dict, where: str | Path) -> dict:
@@ -117,7 +140,7 @@ def load_released(files: list[Path], features: list[str] | None = None) -> tuple
     files: state dictionaries saved with torch.save, plain or within a dictionary (as "state_dict", "model", ...), with or without
     "module." before each name; that of the autoencoder, and that of the recognizer, without which nobody is recognized.
     features: what the recognizer sees; None: told from the size of its matrix, which motion, body and view share.
-    Only tensors are read: a file that would run code is refused. Raises InputError as `load_model` does.
+    Raises InputError as `load_model` does.
     """
     named = ",".join(str(file) for file in files)
     weights: dict[str, torch.Tensor] = {}
@@ -152,20 +175,26 @@ def load_released(files: list[Path], features: list[str] | None = None) -> tuple
 
 def _tensors(file: Path) -> dict[str, torch.Tensor]:
     """The state dictionary in a file of torch.save, whatever dictionary it is wrapped in."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"There is no file {file}.") from None
-    except Exception as error:
-        raise InputError(
-            f"{file} cannot be read as weights ({type(error).__name__}): expected a state_dict() saved with torch.save, no more."
-        ) from None
+    content = _unpickled(file)
     wrappers = ("state_dict", "model_state_dict", "model", "net", "weights")
-    while isinstance(content, dict) and (wrapper := next((w for w in wrappers if isinstance(content.get(w), dict)), None)):
-        content = content[wrapper]
+    for _ in wrappers:  # it may hold itself
+        inside = [content[w] for w in wrappers if isinstance(content.get(w), dict)] if isinstance(content, dict) else []
+        content = inside[0] if inside else content
     if not isinstance(content, dict) or not content or not all(isinstance(t, torch.Tensor) for t in content.values()):
         raise InputError(f"{file} holds no state_dict(): expected a dictionary of names and tensors.")
+    # a few bytes can be expanded to a tensor of any size
+    if any(t.layout != torch.strided for t in content.values()) or sum(t.nbytes for t in content.values()) > MOST_ARRAY:
+        raise InputError(f"{file} holds tensors that no network of the released program has: sparse or beyond all size.")
     return content
+
+
+def _unpickled(path: Path):
+    """What torch.save wrote: tensors and plain values, never code. Raises Unreadable where it holds or is something else."""
+    with opened(path, MOST_ARRAY) as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise Unreadable(path, f"it is no whole file of tensors saved by torch.save ({type(error).__name__})") from None
 
 
 def _released_features(matrix: torch.Tensor, settings: dict, named: str) -> list[str]:
@@ -180,7 +209,7 @@ def _released_features(matrix: torch.Tensor, settings: dict, named: str) -> list
 
 
 def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -> None:
-    """Raises InputError for the first weight that is missing, superfluous or of another shape than the model's."""
+    """Raises InputError for the first weight that is missing, superfluous or of another shape or type than the model's."""
     expected = model.state_dict()
     for name, wanted in expected.items():
         if name not in weights:
@@ -189,6 +218,8 @@ def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -
             raise InputError(
                 f"{where} does not fit its network: {name} has shape {list(weights[name].shape)}, not {list(wanted.shape)}."
             )
+        if wanted.is_floating_point() and not weights[name].is_floating_point():
+            raise InputError(f"{where} does not fit its network: {name} holds {weights[name].dtype}, not {wanted.dtype}.")
     if surplus := [name for name in weights if name not in expected]:
         raise InputError(f"{where} does not fit its network, which has no {surplus[0]}.")
 
@@ -196,6 +227,6 @@ def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -
 def load_state(path: Path) -> dict:
     """The state for resuming; InputError where it is damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start.") from None
+        return _unpickled(path)
+    except Unreadable as error:
+        raise InputError(f"{error} Delete it to train from the start.") from None

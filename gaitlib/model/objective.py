@@ -1,41 +1,58 @@
 """What training minimizes: every loss of a batch, each window encoded once."""
 
-from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gaitlib.config import TERMS, Losses
 from gaitlib.data.preprocess import constant
-from gaitlib.data.sampling import Batch
 from gaitlib.model import losses as terms
 from gaitlib.model.autoencoder import Autoencoder, Codes
 from gaitlib.model.recognizer import GaitModel
 
 
-def loss_terms(
-    model: GaitModel, x: Tensor, target: Tensor, batch: Batch, weights: Losses, anchors: int, frames: int
-) -> dict[str, Tensor]:
+class Windows(NamedTuple):
+    """What the losses of a batch are computed from: B anchors x and their partners, N windows of T frames.
+
+    x: float [N, 30, T], N = 2B (x, then x_v) or, where partners are fixed, 3B (also x_i), as the encoders see them; target: the
+    same before noise, what the decoder is to give. other_person, late: [B]; synchronous: bool [B]; subject: [2B] or [B]; all as
+    in gaitlib.data.sampling.Batch.
+    """
+
+    x: Tensor
+    target: Tensor
+    other_person: Tensor
+    synchronous: Tensor
+    late: Tensor
+    subject: Tensor
+
+    @property
+    def has_other(self) -> Tensor:
+        """bool [B], where there is an x_i."""
+        return self.other_person != torch.arange(len(self.other_person), device=self.other_person.device)
+
+
+def loss_terms(model: GaitModel, windows: Windows, weights: Losses, anchors: int, frames: int) -> dict[str, Tensor]:
     """Every loss whose weight is not 0, not yet weighted, in the order of TERMS; those that are only logged have no gradient.
 
-    x: float32 [N, 30, T], the windows of the batch as the encoders see them; target: the same before noise, what the decoder is
-    to give; anchors, frames: how many anchors (the first ones) the decoder's terms use, and how many frames of their windows.
-    Where x_i is itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other
-    side is that of another anchor.
+    anchors, frames: how many anchors (the first ones) the decoder's terms use, and how many frames of their windows. Where x_i is
+    itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other side is that of
+    another anchor.
     """
-    batch = Batch(**{name: torch.as_tensor(rows, device=x.device) for name, rows in vars(batch).items()})
     if weights.frame_by_frame == "all":
-        batch = replace(batch, synchronous=torch.ones_like(batch.synchronous))
+        windows = windows._replace(synchronous=torch.ones_like(windows.synchronous))
     weighted, logged = term_names(weights)
-    codes = model.autoencoder.encode(x, model.sees_sequences or "body_over_time" in {*weighted, *logged})
+    codes = model.autoencoder.encode(windows.x, model.sees_sequences or "body_over_time" in {*weighted, *logged})
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
-        result = _decoded_terms(model.autoencoder, codes, target, batch, weights, anchors, frames, wanted)
-        result |= _code_terms(codes, batch, weights, wanted)
+        result = _decoded_terms(model.autoencoder, codes, windows, weights, anchors, frames, wanted)
+        result |= _code_terms(codes, windows, weights, wanted)
         if wanted & {"identity", "center", "contrastive"}:
-            named = codes if len(batch.subject) == len(x) else codes.rows(slice(0, len(batch.subject)))
-            embedding, logits = model.recognize(x[: len(batch.subject)], named)
-            result |= _identity_terms(model, embedding, logits, batch.subject, weights, wanted)
+            named = len(windows.subject)
+            known = codes if named == len(windows.x) else codes.rows(slice(0, named))
+            embedding, logits = model.recognize(windows.x[:named], known)
+            result |= _identity_terms(model, embedding, logits, windows.subject, weights, wanted)
         return result
 
     result = terms_of(set(weighted))
@@ -54,9 +71,7 @@ def term_names(weights: Losses) -> tuple[list[str], list[str]]:
 class Objective(nn.Module):
     """The model with its losses as one module, which several processes can share.
 
-    names: of the losses, the last one "loss", their weighted sum. forward: x, target, anchors and frames as in `loss_terms`,
-    batch: a Batch as a dictionary, whose tensors can be converted on the way here -> [len(names)], of which only the last one
-    has a gradient.
+    names: of the losses, the last one "loss", their weighted sum.
     """
 
     def __init__(self, model: GaitModel, weights: Losses):
@@ -66,24 +81,20 @@ class Objective(nn.Module):
         self.factors = tuple(float(getattr(weights, name)) for name in terms)
         self.names = [*terms, "loss"]
 
-    def forward(self, x: Tensor, target: Tensor, batch: dict[str, Tensor], anchors: int, frames: int) -> Tensor:
-        terms = loss_terms(self.model, x, target, Batch(**batch), self.weights, anchors, frames)
+    def forward(self, windows: Windows, anchors: int, frames: int) -> Tensor:
+        """Anchors and frames as in `loss_terms` -> [len(names)], of which only the last one has a gradient."""
+        terms = loss_terms(self.model, windows, self.weights, anchors, frames)
         values = torch.stack(list(terms.values()))
         loss = (values * constant(self.factors, values.device, values.dtype)).sum()
         return torch.cat([values.detach(), loss[None]])
 
 
-def _has_other(batch: Batch) -> Tensor:
-    """bool [B], where there is an x_i."""
-    return batch.other_person != torch.arange(len(batch.other_person), device=batch.other_person.device)
-
-
 def _decoded_terms(
-    autoencoder: Autoencoder, codes: Codes, target: Tensor, batch: Batch, weights: Losses, anchors: int, frames: int,
-    wanted: set[str],
-) -> dict[str, Tensor]:  # fmt: skip
+    autoencoder: Autoencoder, codes: Codes, windows: Windows, weights: Losses, anchors: int, frames: int, wanted: set[str]
+) -> dict[str, Tensor]:
     """The terms on decoded poses, which are all decoded at once."""
-    together, has_other = batch.synchronous[:anchors], _has_other(batch)[:anchors]
+    target = windows.target
+    together, has_other = windows.synchronous[:anchors], windows.has_other[:anchors]
     everyone, by_another = torch.ones_like(together), weights.view_code_of == "another"
     # what to decode: whose motion, body and view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
     asked: dict[str, tuple[int, int, int, int, Tensor]] = {}
@@ -94,15 +105,15 @@ def _decoded_terms(
         asked["view_exchange"] = (1, 1, 2, 0, together & has_other) if by_another else (0, 0, 1, 1, together)
     if "view_swap" in wanted:
         asked["view_swap"] = (0, 0, 2, 0, has_other)
-        if len(target) > 2 * len(batch.synchronous):  # else x_i is itself an anchor
+        if len(target) > 2 * len(windows.synchronous):  # else x_i is itself an anchor
             asked["view_swap_i"] = (2, 2, 0, 2, has_other)
     if not asked:
         return {}
 
     of_motion, of_body, of_view, of_goal, counts = zip(*asked.values(), strict=True)
     anchor = torch.arange(anchors, device=target.device)
-    side = torch.stack([anchor, anchor + len(batch.synchronous), batch.other_person[:anchors]])  # rows of x, x_v and x_i
-    frame = (target.shape[2] - frames) * batch.late[:anchors, None] + torch.arange(frames, device=target.device)
+    side = torch.stack([anchor, anchor + len(windows.synchronous), windows.other_person[:anchors]])  # rows of x, x_v and x_i
+    frame = (target.shape[2] - frames) * windows.late[:anchors, None] + torch.arange(frames, device=target.device)
 
     def rows(y: Tensor, sides: tuple[int, ...]) -> Tensor:
         """Of y, which has a row for each window, those of some sides of each anchor: [N, ...] -> [sides * anchors, ...]."""
@@ -149,17 +160,17 @@ def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts:
     return errors.view_as(counts)
 
 
-def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:
+def _code_terms(codes: Codes, windows: Windows, weights: Losses, wanted: set[str]) -> dict[str, Tensor]:
     """The terms on the codes themselves."""
-    a, v = codes.halves(len(batch.synchronous))
-    together, has_other = batch.synchronous, _has_other(batch)
+    anchors, other, together, has_other = len(windows.synchronous), windows.other_person, windows.synchronous, windows.has_other
+    a, v = codes.anchors_and_partners(anchors)
     compared: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     if "invariance_motion" in wanted:
         compared["invariance_motion"] = (a.motion, v.motion, together)
     if "invariance_body" in wanted:
         compared["invariance_body"] = (a.body, v.body, torch.ones_like(together))
     if "invariance_view" in wanted:
-        compared["invariance_view"] = (a.view, codes.view.index_select(0, batch.other_person), has_other)
+        compared["invariance_view"] = (a.view, codes.view.index_select(0, other), has_other)
     result: dict[str, Tensor] = {}
     if compared:
         errors = torch.stack([terms.squared_error(one, other) for one, other, _ in compared.values()])
@@ -170,7 +181,7 @@ def _code_terms(codes: Codes, batch: Batch, weights: Losses, wanted: set[str]) -
         result["body_over_time"] = measure(a.body_sequence) + measure(v.body_sequence)
     if "triplet" in wanted:
         every = torch.stack([codes.body, codes.view, codes.motion.max(2).values])  # [3, N, 128]
-        (x, x_v), x_i = every.split(len(batch.synchronous), 1)[:2], every.index_select(1, batch.other_person)
+        (x, x_v), x_i = every.split(anchors, 1)[:2], every.index_select(1, other)
         (body_v, view_v, motion_v), (body_i, view_i, motion_i) = x_v, x_i  # of the same person, and of the same view
         like, unlike = torch.stack([body_v, view_i, motion_v]), torch.stack([body_i, view_v, motion_i])
         if weights.triplet_distance == "code":

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, BitDropout, Codes, normalized_conv
+from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
 from gaitlib.model.discriminants import Discriminants
 
 #: Features a recognizer can see, and their rows.
@@ -35,7 +35,6 @@ class PaperRecognizer(nn.Module):
 
     The rows are those of the chosen features over time; body and view enter as sequences. width: 32 as published.
     The released program has three more convolutions, which nothing uses; they are left out.
-    Returns (embedding [B, 512], logits [B, people]).
     """
 
     def __init__(self, features: list[str], frames: int, people: int, *, width: int = 32, embedding: int = 512):
@@ -51,13 +50,14 @@ class PaperRecognizer(nn.Module):
         self.pool = nn.MaxPool2d(2, 2, padding=1)
         self.fc = nn.Linear(2 * width * (rows // 2 + 1) * (frames // 2 + 1), embedding)
         self.fc_cls = nn.Linear(embedding, people)
-        self.dropout = BitDropout(0.5)
+        self.dropout = nn.Dropout(0.5)
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter)
         self.center_loss = CenterLoss(people, embedding)
 
     def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
         rows = {"pose": x, "motion": codes.motion, "body": codes.body_sequence, "view": codes.view_sequence}
         image = torch.cat([rows[name] for name in self.features], 1)[:, None]
         pooled = self.pool(self.conv2(self.conv1(image)))
@@ -69,7 +69,7 @@ class PaperRecognizer(nn.Module):
 class LeanRecognizer(nn.Module):
     """What changes over time (pose, motion) goes through a temporal network, what does not (body, view) past it.
 
-    width: channels of the first layer; the others have half as many again. Returns (embedding [B, E], logits [B, people]).
+    width: channels of the first layer; the others have half as many again.
     The embedding is what comes before the batch normalization that feeds the classifier (Luo et al., "Bag of tricks and a strong
     baseline for deep person re-identification", CVPRW 2019).
     """
@@ -94,6 +94,7 @@ class LeanRecognizer(nn.Module):
         self.fc_cls = nn.Linear(embedding, people, bias=False)
 
     def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+        """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
         known = {"pose": x, "motion": codes.motion, "body": codes.body, "view": codes.view}
         dynamic, parts = [], []
         for name in self.features:

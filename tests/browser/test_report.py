@@ -69,7 +69,7 @@ def test_hostile_and_long_names_do_not_break_a_page(visit, tmp_path):
     metrics = {"rank1": shares, "ci95": {key: [0.4, 0.6] for key in shares}, "counts": {"probes": dict.fromkeys(names, 7)}}
     facts = {name: name for name in names}
     write_index(
-        tmp_path, metrics=metrics, config=facts, provenance={"protocol": {"summary": " ".join(names)}, **facts},
+        tmp_path, name=tmp_path.name, metrics=metrics, config=facts, provenance={"protocol": {"summary": " ".join(names)}, **facts},
         left_out=[{"source": name, "reason": name} for name in names], chapters=[],
     )  # fmt: skip
     page = visit(tmp_path / "index.html", viewport={"width": 400, "height": 900})

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from gaitlib.model.autoencoder import (
     POSE_FEATURES,
     Autoencoder,
-    BitDropout,
     Decoder,
     features_conv,
     pose_features,
@@ -105,23 +104,6 @@ def test_decoder_dropout_is_as_large_as_told_and_only_in_training():
     assert torch.equal(still(*codes), still(*codes))
 
 
-@pytest.mark.parametrize("p", [0.2, 0.5])
-def test_dropout_drops_as_much_as_told_each_element_by_itself(p):
-    torch.manual_seed(0)
-    x = torch.ones(1001, 999, requires_grad=True)  # not a multiple of four, as many as are drawn at once
-    y = BitDropout(p).train()(x)
-    dropped = (y == 0).double()
-    sigma = (p * (1 - p) / x.numel()) ** 0.5
-    assert abs(dropped.mean().item() - p) < 4 * sigma
-    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=1e-4, atol=0)
-    flat = (dropped - p).flatten()
-    for lag in (1, 2, 3, 4, 8, 999):  # what two elements have in common, in standard deviations of chance
-        assert abs((flat[lag:] * flat[:-lag]).mean().item()) < 4 * p * (1 - p) / x.numel() ** 0.5, lag
-    (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(gradient, y)  # of ones
-    assert torch.equal(BitDropout(p).eval()(x), x)
-
-
 @pytest.mark.parametrize("network", PUBLISHED)
 def test_published_parameter_names_and_shapes(network):
     with torch.device("meta"):
@@ -143,7 +125,7 @@ def test_code_shapes(encoder, frames):
     assert model(x).shape == x.shape
     assert [c.shape[0] for c in codes.rows(torch.tensor([2, 0]))] == [2] * 5
     assert torch.equal(codes.rows(torch.tensor([2, 0])).body[1], codes.body[0])
-    first, second = codes.halves(1)
+    first, second = codes.anchors_and_partners(1)
     assert torch.equal(first.motion, codes.motion[:1])
     assert torch.equal(second.view_sequence, codes.view_sequence[1:2])
 
@@ -160,7 +142,7 @@ def test_a_network_can_be_trained_after_it_was_looked_at():
 def test_the_lean_encoders_give_sequences_where_asked():
     lean, paper = Autoencoder("lean", width=12).eval(), Autoencoder("paper").eval()
     x = torch.randn(3, 30, 20)
-    for codes in (lean.encode(x), lean.encode(x).rows(torch.tensor([0])), *lean.encode(x).halves(1)):
+    for codes in (lean.encode(x), lean.encode(x).rows(torch.tensor([0])), *lean.encode(x).anchors_and_partners(1)):
         assert codes.body_sequence is codes.view_sequence is None
     for ours, asked in zip(lean.encode(x)[:3], lean.encode(x, sequences=True)[:3], strict=True):
         assert torch.equal(ours, asked)

@@ -84,7 +84,15 @@ def test_a_missing_or_surplus_weight_is_named(checkpoint):
         {"model": json.dumps({"window": 64})},
         {"facts": "[1]"},
         {"facts": json.dumps({"config": 3})},
+        {"facts": json.dumps({"people": 3})},
+        {"facts": json.dumps({"people": {"train": 1, "validation": ["7"]}})},
+        {"facts": json.dumps({"data": 3})},
+        {"facts": "[" * 10**5},
+        {"facts": '{"config":' * 100 + "{}" + "}" * 100},
+        {"model": json.dumps({"people": 3, "window": 10**7})},
+        {"model": json.dumps({"people": 3, "encoder_width": 10**400})},
     ],
+    ids=lambda metadata: str(metadata)[:40],
 )
 def test_descriptions_of_other_programs_are_refused(checkpoint, metadata):
     rewrite(checkpoint, **metadata)
@@ -123,9 +131,22 @@ def test_pickles_are_refused_and_not_run(tmp_path):
     with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
         load_model(weights)
     torch.save({"model": Bomb(trap)}, state)
-    with pytest.raises(InputError, match=r"state\.pt is damaged"):
+    with pytest.raises(InputError, match=r"state\.pt cannot be read"):
         load_state(state)
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.pt"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="it is no regular file"):
+        (load_state if name == "state.pt" else load_model)(tmp_path / name)
+
+
+def test_weights_that_are_no_floats_are_refused(checkpoint):
+    rewrite(checkpoint, lambda w: w.update({"recognizer.fc.bias": torch.zeros(8, dtype=torch.int64)}))
+    with pytest.raises(InputError, match=r"recognizer\.fc\.bias holds torch\.int64"):
+        load_model(checkpoint)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 64])
@@ -134,7 +155,7 @@ def test_other_files_are_refused(tmp_path, content):
     with pytest.raises(InputError, match="cannot be read"):
         load_model(tmp_path)
     (tmp_path / "state.pt").write_bytes(content)
-    with pytest.raises(InputError, match="delete it"):
+    with pytest.raises(InputError, match="Delete it to train from the start"):
         load_state(tmp_path / "state.pt")
 
 

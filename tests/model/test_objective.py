@@ -4,13 +4,11 @@ Each window is encoded and decoded by itself and each of the sixty time shifts i
 value and in its gradient to all parameters, in 64 bits.
 """
 
-import numpy as np
 import pytest
 import torch
 
 from gaitlib.config import TERMS, load_config
-from gaitlib.data.sampling import Batch
-from gaitlib.model.objective import loss_terms
+from gaitlib.model.objective import Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
 
 FRAMES, PAIRS, PEOPLE = 36, 3, 4
@@ -21,20 +19,12 @@ LATE = (True, False, True)
 EVERYBODY = {"synchronous": (True, True, True), "other": (2, 0, 1)}
 
 
-def batch_of(arm, synchronous=(True, False, True), other=(1, 0, 2)):
+def windows_of(arm, x, target, synchronous=(True, False, True), other=(1, 0, 2)):
     """In `as_released` x_i are windows of their own and only the anchors are named."""
-    subject = [2, 0, 3]
+    subject = [2, 0, 3, 2, 0, 3]
     if arm == "as_released":
-        return Batch(
-            walk=np.arange(3 * PAIRS), offset=np.zeros(3 * PAIRS, int), mirrored=np.zeros(PAIRS, bool),
-            other_person=np.arange(2 * PAIRS, 3 * PAIRS), synchronous=np.zeros(PAIRS, bool),
-            late=np.array(LATE), subject=np.array(subject),
-        )  # fmt: skip
-    return Batch(
-        walk=np.arange(2 * PAIRS), offset=np.zeros(2 * PAIRS, int), mirrored=np.zeros(PAIRS, bool),
-        other_person=np.array(other), synchronous=np.array(synchronous),
-        late=np.array(LATE), subject=np.array(subject * 2),
-    )  # fmt: skip
+        synchronous, other, subject = (False,) * PAIRS, range(2 * PAIRS, 3 * PAIRS), subject[:PAIRS]
+    return Windows(x, target, *map(torch.tensor, (list(other), synchronous, LATE, subject)))
 
 
 # -- the method, slowly; one window is [30, T], a code sequence [128, T], a code [128]
@@ -118,19 +108,20 @@ def contrastive(embeddings, subject, temperature):
     return mean(rows)
 
 
-def slow_terms(model, x, target, batch, losses, decoded, frames):
+def slow_terms(model, windows, losses, decoded, frames):
     scrambled = model.settings["layout"] == "scrambled"
-    codes = [model.autoencoder.encode(window[None]).rows(slice(0, 1)) for window in x]
+    x, target = windows.x, windows.target
+    other, synchronous, late, subject = (numbers.tolist() for numbers in windows[2:])
+    codes = [model.autoencoder.encode(window[None]) for window in x]
     m, b, v = ([c[part][0] for c in codes] for part in range(3))
     sequence = [c.body_sequence[0] for c in codes]
     anchors = range(PAIRS)
-    other = batch.other_person
-    together = [k for k in anchors if batch.synchronous[k] or losses.frame_by_frame == "all"]
+    together = [k for k in anchors if synchronous[k] or losses.frame_by_frame == "all"]
     with_other = [k for k in anchors if other[k] != k]
 
     def part(y, k):
         """The frames of anchor k or of a partner of it that are decoded."""
-        return y[:, FRAMES - frames :] if batch.late[k % PAIRS] else y[:, :frames]
+        return y[:, FRAMES - frames :] if late[k % PAIRS] else y[:, :frames]
 
     def decode(motion, body, view):
         return model.autoencoder.decode(part(m[motion], motion)[None], b[body][None], v[view][None])[0]
@@ -179,7 +170,6 @@ def slow_terms(model, x, target, batch, losses, decoded, frames):
         + mean([triplet(v[k], v[other[k]], v[PAIRS + k], scalar) for k in with_other])
         + mean([triplet(pooled[k], pooled[PAIRS + k], pooled[other[k]]) for k in with_other])
     )
-    subject = batch.subject
     seen = [model(window[None])[1:] for window in x[: len(subject)]]
     embeddings = [embedding[0] for embedding, _ in seen]
     result["identity"] = mean(
@@ -241,28 +231,28 @@ def test_every_term_is_that_of_the_method(arm, changes, masks, decoded, frames):
         x = x.clone()
         x[-1] = 0  # a partner that does not exist
     target = x + 0.05 * torch.randn_like(x)
-    batch = batch_of(arm, **masks)
-    ours = loss_terms(model, x, target, batch, losses, decoded, frames)
+    windows = windows_of(arm, x, target, **masks)
+    ours = loss_terms(model, windows, losses, decoded, frames)
     assert set(ours) == {name for name in TERMS if getattr(losses, name)} | set(losses.logged)
-    assert_same(model, ours, slow_terms(model, x, target, batch, losses, decoded, frames))
+    assert_same(model, ours, slow_terms(model, windows, losses, decoded, frames))
 
 
 @pytest.mark.parametrize("shift", ["window", "batch"])
 @pytest.mark.parametrize("error", ["aligned", "frame"])
 def test_where_nobody_counts_a_term_is_zero_and_so_is_its_gradient(shift, error):
     losses, model, x = setting("as_published", f"losses.time_shift={shift}", f"losses.reconstruction_error={error}")
-    batch = batch_of("as_published", **NONE)
-    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)
+    windows = windows_of("as_published", x, x, **NONE)
+    ours = loss_terms(model, windows, losses, PAIRS, FRAMES)
     for name in ("view_exchange", "view_swap", "invariance_motion", "invariance_view", "triplet", "cycle"):
         assert ours[name].item() == 0, name
-    assert_same(model, ours, slow_terms(model, x, x, batch, losses, PAIRS, FRAMES))
+    assert_same(model, ours, slow_terms(model, windows, losses, PAIRS, FRAMES))
 
 
 def test_each_side_of_the_view_swap_counts_half():
     """Where the anchors are each other's x_i, what is counted once is the published half of x and half of x_i."""
     losses, model, x = setting("as_published")
-    batch = batch_of("as_published", other=(1, 0, 2))
-    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)["view_swap"]
+    windows = windows_of("as_published", x, x)
+    ours = loss_terms(model, windows, losses, PAIRS, FRAMES)["view_swap"]
     c = model.autoencoder.encode(x)
     both = []
     for k, i in ((0, 1), (1, 0)):
@@ -274,10 +264,10 @@ def test_each_side_of_the_view_swap_counts_half():
 
 def test_what_is_only_logged_has_no_gradient_and_no_effect_on_the_others():
     losses, model, x = setting("as_released")
-    batch = batch_of("as_released")
-    ours = loss_terms(model, x, x, batch, losses, PAIRS, FRAMES)
+    windows = windows_of("as_released", x, x)
+    ours = loss_terms(model, windows, losses, PAIRS, FRAMES)
     assert not ours.pop("cycle").requires_grad
-    silent = loss_terms(model, x, x, batch, losses.model_copy(update={"logged": []}), PAIRS, FRAMES)
+    silent = loss_terms(model, windows, losses.model_copy(update={"logged": []}), PAIRS, FRAMES)
     assert_same(model, ours, silent)
     assert ours.keys() == silent.keys()
 

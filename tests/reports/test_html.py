@@ -124,7 +124,7 @@ def index_of(write_notebook, tmp_path):
             "left_out": [],
             "chapters": [write_notebook(CHAPTER), write_notebook(CHAPTER, "02_training")],
         }
-        write_index(tmp_path, **(given | changes))
+        write_index(tmp_path, name=tmp_path.name, **(given | changes))
         text = (tmp_path / "index.html").read_text("utf-8")
         page = Page(text)
         check_stands_alone(page)
