@@ -23,7 +23,7 @@ from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
 from gaitlib.data.walkers import make_walkers, walkers_index
-from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks
 from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
@@ -371,8 +371,6 @@ class Experiment:
     @cached_property
     def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What the codes say of these walks, each encoded once."""
-        from gaitlib.evaluation.codes import code_features
-
         stride = self.config.evaluation.stride
         return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
 

@@ -158,11 +158,16 @@ class Split:
     test: Roles
 
 
+def spelled_alike(name: str) -> str:
+    """What names that differ in case and blanks only have in common."""
+    return "".join(name.split()).casefold()
+
+
 def _alike(people: Iterable[str]) -> list[tuple[str, str]]:
     """Pairs of people whose names differ in case and blanks only."""
     spellings, pairs = {}, []
     for name in people:
-        first = spellings.setdefault("".join(name.split()).casefold(), name)
+        first = spellings.setdefault(spelled_alike(name), name)
         if first != name:
             pairs.append((first, name))
     return pairs

@@ -17,8 +17,7 @@ from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.preprocess import NormalizedWalks, normalize
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings, embed_walks
-from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
-from gaitlib.evaluation.results import with_mean
+from gaitlib.evaluation.ranking import RankMatrix, rank_matrix, with_mean
 from gaitlib.model.discriminants import LARGEST, fisher
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
@@ -176,18 +175,18 @@ def ablations(
 
 
 def ablation_table(rows: list[Ablation], *, repeats: int = 2000, seed: int = 0) -> list[dict]:
-    """What metrics.json keeps of each row: cross-view and same-view rank-1 of each probe set, the interval of the mean, and what
-    the change costs against the first row, for the same people ("difference", [difference, low, high])."""
-    result = []
-    for row in rows:
-        result.append(
-            {
-                "kind": row.kind,
-                "name": row.name,
-                "rank1": with_mean({name: m.mean() for name, m in row.matrices.items()}),
-                "rank1_same_view": with_mean({name: m.same_view_mean() for name, m in row.matrices.items()}),
-                "ci95": rank_intervals(row.matrices, repeats=repeats, seed=seed)["mean"],
-                "difference": paired_differences(row.matrices, rows[0].matrices, repeats=repeats, seed=seed)["mean"],
-            }
-        )
-    return result
+    """What metrics.json keeps of each row: rank-1 of each probe set across views and in the same view, the interval of the mean.
+
+    "difference": what the change costs against the first row, for the same people, [difference, low, high].
+    """
+    return [
+        {
+            "kind": row.kind,
+            "name": row.name,
+            "rank1": with_mean({name: m.mean() for name, m in row.matrices.items()}),
+            "rank1_same_view": with_mean({name: m.same_view_mean() for name, m in row.matrices.items()}),
+            "ci95": rank_intervals(row.matrices, repeats=repeats, seed=seed)["mean"],
+            "difference": paired_differences(row.matrices, rows[0].matrices, repeats=repeats, seed=seed)["mean"],
+        }
+        for row in rows
+    ]

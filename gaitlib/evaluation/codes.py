@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 
 from gaitlib.data.preprocess import NormalizedWalks, opening_windows
 from gaitlib.evaluation.bootstrap import draw_people, interval
-from gaitlib.evaluation.embedding import sums_over_windows
 from gaitlib.model.recognizer import GaitModel
 
 #: What a classifier should find in each code, where there is anything to say.
@@ -60,27 +59,6 @@ def scorecard(
         *invariance(found, test.index, **draws),
         *cycle_consistency(model, test, **draws),
     ]
-
-
-@torch.no_grad()
-def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:
-    """What each code says of each walk, the mean over its windows: float32 [N, D] each.
-
-    pose and motion, which change over time, are given by their mean and standard deviation over it (D = 60, 256), body and view
-    as they are (D = 128). stride: frames between windows.
-    """
-
-    def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
-        codes = model.autoencoder.encode(x)
-        return {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
-
-    total, count = sums_over_windows(of_windows, model, walks, stride)
-    return {name: (value / count).float().cpu().numpy() for name, value in total.items()}
-
-
-def _course(x: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation over time: [B, C, T] -> [B, 2 C]."""
-    return torch.cat([x.mean(2), x.std(2, correction=0)], 1)
 
 
 def readouts(

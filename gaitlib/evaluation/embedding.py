@@ -1,4 +1,4 @@
-"""Each walk encoded once: the mean embedding of its windows, and the hand-made baseline."""
+"""Each walk encoded once: the mean of its windows, of the embedding or of each code; and the hand-made baseline."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,12 +54,32 @@ def embed_walks(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, m
     stride: frames between windows. Returns float32 [N, E].
     """
     model = model.to(device).eval()
-    total, _ = sums_over_windows(lambda x: {"embedding": model.embed(x, mirrored)}, model, walks, stride)
+    total, _ = _sums_over_windows(lambda x: {"embedding": model.embed(x, mirrored)}, model, walks, stride)
     return Embeddings(torch.nn.functional.normalize(total["embedding"]).float().cpu().numpy(), walks.index)
 
 
+def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:
+    """What each code says of each walk, the mean over its windows: float32 [N, D] each.
+
+    pose and motion, which change over time, are given by their mean and standard deviation over it (D = 60, 256), body and view
+    as they are (D = 128). stride: frames between windows.
+    """
+
+    def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        codes = model.autoencoder.encode(x)
+        return {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
+
+    total, count = _sums_over_windows(of_windows, model, walks, stride)
+    return {name: (value / count).float().cpu().numpy() for name, value in total.items()}
+
+
+def _course(x: torch.Tensor) -> torch.Tensor:
+    """Mean and standard deviation over time: [B, C, T] -> [B, 2 C]."""
+    return torch.cat([x.mean(2), x.std(2, correction=0)], 1)
+
+
 @torch.no_grad()
-def sums_over_windows(
+def _sums_over_windows(
     describe: Callable[[torch.Tensor], dict[str, torch.Tensor]], model: GaitModel, walks: NormalizedWalks, stride: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """What describes the windows of each walk, added up, and how many windows it has: name -> [N, D], and int64 [N, 1].

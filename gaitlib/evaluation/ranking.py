@@ -91,6 +91,11 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
+def with_mean(values: dict[str, float]) -> dict[str, float]:
+    """Values of probe sets and, as "mean", the mean of those that are finite."""
+    return {**values, "mean": _mean(np.array(list(values.values())))}
+
+
 def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int | tuple[int, ...]) -> np.ndarray:
     """Mean of the kept, finite cells along an axis or several; NaN where there is none."""
     keep = keep & np.isfinite(values)

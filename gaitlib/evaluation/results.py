@@ -8,7 +8,7 @@ import pandas as pd
 
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix
+from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix, with_mean
 from gaitlib.evaluation.verification import Scores, cross_view_scores, open_set_metrics, verification_metrics
 
 #: Pairs of walks are scored for so many people at most, spread evenly; their number grows with the square.
@@ -77,9 +77,3 @@ def evaluate(
     hardest_first = each.assign(mean=each.mean(axis=1)).sort_values("mean", kind="stable")
     metrics["subjects"] = hardest_first.to_dict("index")
     return Evaluation(metrics, matrices, hand_made, scores, embeddings)
-
-
-def with_mean(values: dict[str, float]) -> dict[str, float]:
-    """The values and, as "mean", the mean of those that are finite."""
-    finite = [v for v in values.values() if np.isfinite(v)]
-    return {**values, "mean": float(np.mean(finite)) if finite else float("nan")}

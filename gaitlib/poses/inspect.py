@@ -4,7 +4,6 @@ The frames are read once, in chunks of walks, from the memory-mapped arrays; of 
 Distances are in torso lengths (the walk's mean from neck to mid-hip).
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ import pandas as pd
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.protocol import Protocol
+from gaitlib.data.protocol import Protocol, spelled_alike
 from gaitlib.data.views import sorted_views
-from gaitlib.files import read_bytes
 from gaitlib.poses.repair import flip_edges
 from gaitlib.skeleton import JOINTS, LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, RIGHT_HIP, RIGHT_SHOULDER
 
@@ -32,7 +30,7 @@ SAME_POSE = 0.001
 
 #: Kind of finding -> what was found, as a plural, and what to do about it.
 KINDS = {
-    "changed": ("Data that is not as it was written", "Prepare it again, or find out who changed what."),
+    "changed": ("Frames that are not those that were written", "Do not trust them before you know who changed them."),
     "left out": ("Left out when the data set was prepared", "Repair these files, or report that they were left out."),
     "absent": ("Walks that most people have and these have not", "Find their files, or report that they lack."),
     "short": ("Walks shorter than a window of {window} frames", "They are looped; check that they are whole."),
@@ -120,29 +118,23 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     """Look at every walk, and for what does not fit between walks.
 
     window: frames of a window; shorter walks are listed. protocol: if given, who lacks in it is listed too.
-    Whether the files hold what was written is looked at too, unless the data set is a selection.
+    Whether the frames in its folder are those that were written is looked at too, also for a selection.
     Raises InputError for a data set without walks.
     """
     if not len(dataset):
         raise InputError(f"{dataset.name} holds no walks; there is nothing to inspect.")
     index = dataset.index.drop(columns="start").reset_index(drop=True)
-    content, parts = hashlib.sha256(), []
-    for rows in _chunks(dataset.index["frames"].to_numpy()):
-        parts.append(_measure(dataset, rows))
-        for start, frames in dataset.index[["start", "frames"]].to_numpy()[rows]:  # as they were written: walk by walk
-            content.update(dataset.poses[start : start + frames])
-            content.update(dataset.confidence[start : start + frames])
+    parts = [_measure(dataset, rows) for rows in _chunks(dataset.index["frames"].to_numpy())]
     measures, lost, digests = zip(*parts, strict=True)
     walks, lost = pd.concat([index, pd.concat(measures, ignore_index=True)], axis=1), np.concatenate(lost)
     walks["looped"], walks["copied"], copies = _copies(np.concatenate(digests), index["frames"].to_numpy())
     walks["looped"] -= walks["frozen"]
 
     findings = [("left out", entry["source"], "", entry["reason"]) for entry in dataset.info.get("left_out", [])]
-    if dataset.folder and len(dataset) == dataset.info.get("walks"):
-        content.update(read_bytes(dataset.folder / "index.csv"))
-        if content.hexdigest() != dataset.fingerprint:
-            said = "the fingerprint in dataset.json is not that of the frames and of index.csv"
-            findings.append(("changed", dataset.name, str(dataset.folder), said))
+    try:
+        dataset.check_frames()
+    except InputError as error:
+        findings.append(("changed", dataset.name, "", str(error).rstrip(".")))
     findings += [*_of_walks(walks, lost, window), *_copied(walks, copies), *_of_names(walks)]
     if protocol is not None:
         findings += _of_protocol(dataset, protocol)
@@ -283,7 +275,8 @@ def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
     people = walks["subject"].unique()
     cells = pd.MultiIndex.from_frame(walks[["condition", "run", "view"]])
     common = cells.value_counts()
-    common = common.index[common >= 0.5 * len(people)].sort_values()
+    place = {view: i for i, view in enumerate(sorted_views(walks["view"]))}
+    common = sorted(common.index[common >= 0.5 * len(people)], key=lambda cell: (*cell[:2], place[cell[2]]))
     have = set(zip(walks["subject"], cells, strict=True))
     for subject in sorted(people):
         for condition, run, view in common:
@@ -291,18 +284,13 @@ def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
                 yield "absent", f"{subject}-{condition}-{run:02d}-{view}", "", "most people have this walk"
     for column in ("subject", "condition", "view"):
         names = pd.Series(sorted(walks[column].unique()))
-        for _, same in names.groupby(names.map(_plain)):
+        plain = names.map(spelled_alike)
+        for _, same in names.groupby(plain.where(~plain.str.isdecimal(), plain.str.lstrip("0"))):
             if len(same) > 1:
                 yield "alike", " ".join(repr(name) if re.search(r"\s", name) else name for name in same), "", f"{column} names"
     recordings = walks.groupby("subject")["recording"].nunique()
     for subject in recordings.index[recordings == 1]:
         yield "one recording", subject, "", walks.loc[walks["subject"] == subject, "recording"].iat[0]
-
-
-def _plain(name: str) -> str:
-    """What names that differ only in case, blanks or leading zeros have in common."""
-    name = "".join(name.split()).casefold()
-    return name.lstrip("0") if name.isdecimal() else name
 
 
 def _of_protocol(dataset: GaitDataset, protocol: Protocol) -> Iterator[tuple]:

@@ -36,7 +36,8 @@ def prepare(
     notes = {"format": format, "cameras": options.get("cameras", "sensor")}
 
     def noting() -> Iterator[Walk]:  # the counts are complete when the last walk has been taken
-        yield from repairs.stream(progress(found), changed)
+        for walk in progress(found):
+            yield repairs.apply(walk, changed)
         if known.find:
             notes.update(tally.notes())
         if repair:

@@ -16,7 +16,7 @@ finds 95 % and takes none. Put `flips` before `spikes`: exchanged joints jump to
 import difflib
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -190,7 +190,10 @@ def _without(pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 class _Step(NamedTuple):
-    """function: (pose, confidence, value) -> Repaired. value: where none is given. most: the largest. counts: what it counts."""
+    """function: (pose, confidence, value) -> Repaired. value: where none is given. most: the largest. counts: what it counts.
+
+    in_frames: the value is a whole number of them.
+    """
 
     function: Callable[[np.ndarray, np.ndarray, float], Repaired]
     value: float
@@ -221,41 +224,29 @@ class Repair:
         """
         steps = []
         for part in filter(None, (p.strip() for p in text.split(","))):
-            name, equals, value = (p.strip() for p in part.partition("="))
+            name, equals, given = (p.strip() for p in part.partition("="))
             if name not in STEPS:
                 near = difflib.get_close_matches(name, STEPS, 1, 0)[0]
                 raise InputError(f"There is no repair {name!r}; did you mean {near}? The steps are {', '.join(STEPS)}.")
-            steps.append((name, _value(name, value) if equals else float(STEPS[name].value)))
+            step = STEPS[name]
+            try:
+                value = float(given if equals else step.value)
+            except ValueError:
+                value = math.nan
+            if not 0 < value <= step.most or (step.in_frames and value % 1):
+                kind = "a whole number of frames from 1" if step.in_frames else "a number above 0"
+                example = f"for example {name}={step.value:g}"
+                raise InputError(f"Repair {name}={given}: the value is {kind} to {step.most:g}, {example}.")
+            steps.append((name, value))
         return cls(tuple(steps))
 
     def __str__(self) -> str:
         return ",".join(f"{name}={value:g}" for name, value in self.steps)
 
-    def apply(self, walk: Walk) -> tuple[Walk, dict[str, int]]:
-        """The repaired walk and what each step changed, {step: count}; a step that is given twice is counted together."""
+    def apply(self, walk: Walk, changed: dict[str, int]) -> Walk:
+        """The repaired walk; what each step changed is added to `changed`, {step: count}."""
         pose, sure = walk.pose, walk.confidence
-        counts = dict.fromkeys((name for name, _ in self.steps), 0)
         for name, value in self.steps:
-            pose, sure, changed = STEPS[name].function(pose, sure, value)
-            counts[name] += changed
-        return (replace(walk, pose=pose, confidence=sure) if self.steps else walk), counts
-
-    def stream(self, walks: Iterable[Walk], counts: dict[str, int]) -> Iterator[Walk]:
-        """Repair walks as they come; what was changed is added to `counts`, {step: count}."""
-        for walk in walks:
-            repaired, changed = self.apply(walk)
-            for name, count in changed.items():
-                counts[name] = counts.get(name, 0) + count
-            yield repaired
-
-
-def _value(name: str, text: str) -> float:
-    step = STEPS[name]
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= step.most or (step.in_frames and value % 1):
-        kind = "a whole number of frames from 1" if step.in_frames else "a number above 0"
-        raise InputError(f"Repair {name}={text}: the value is {kind} to {step.most:g}, for example {name}={step.value:g}.")
-    return value
+            pose, sure, count = STEPS[name].function(pose, sure, value)
+            changed[name] = changed.get(name, 0) + count
+        return replace(walk, pose=pose, confidence=sure) if self.steps else walk

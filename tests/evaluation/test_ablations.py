@@ -24,7 +24,7 @@ from gaitlib.evaluation.ablations import (
     shuffled_frames,
     without_body_shape,
 )
-from gaitlib.evaluation.codes import code_features
+from gaitlib.evaluation.embedding import code_features
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import BONES, MID_HIP
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from gaitlib.data.dataset import write_dataset
-from gaitlib.data.preprocess import NormalizedWalks, normalize
+from gaitlib.data.preprocess import normalize
 from gaitlib.data.walkers import make_walkers
-from gaitlib.evaluation import embedding
-from gaitlib.evaluation.codes import WANTED, code_features, cycle_consistency, invariance, readouts
+from gaitlib.evaluation.codes import WANTED, cycle_consistency, invariance, readouts
 from gaitlib.model.autoencoder import Codes
 from gaitlib.model.recognizer import GaitModel
 
@@ -116,19 +115,3 @@ def test_a_cycle_that_loses_nothing_and_one_that_loses_all(tmp_path):
     torch.manual_seed(0)
     model.autoencoder.decode = lambda motion, body, view: decode(*(y[torch.randperm(len(y))] for y in (motion, body, view)))
     assert [m.value for m in cycle_consistency(model, walks, repeats=20)] == pytest.approx([1, 1, 1], abs=0.25)
-
-
-def test_code_features_are_means_over_windows(monkeypatch):
-    monkeypatch.setattr(embedding, "WINDOWS", 5)
-    torch.manual_seed(0)
-    model, length = GaitModel(people=4).eval(), np.array([150, 20])
-    rows = np.random.default_rng(0).normal(size=(170, 15, 2)).astype(np.float32)
-    walks = NormalizedWalks(rows, np.array([0, 150]), length, pd.DataFrame(index=range(2)), np.zeros(15, np.int64))
-    found = code_features(model, walks, stride=16)
-    starts = [0, 16, 32, 48, 64, 80, 150 - model.window]
-    x = torch.stack([torch.from_numpy(rows[s : s + model.window].reshape(-1, 30).T.copy()) for s in starts])
-    with torch.no_grad():
-        codes = model.autoencoder.encode(x)
-    motion, pose = (torch.cat([y.mean(2), y.std(2, correction=0)], 1) for y in (codes.motion, x))
-    for name, wanted in (("body", codes.body), ("view", codes.view), ("motion", motion), ("pose", pose)):
-        np.testing.assert_allclose(found[name][0], wanted.mean(0), atol=1e-5)

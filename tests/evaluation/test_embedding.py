@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, mirror
 from gaitlib.evaluation import embedding
-from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, embed_walks, pose_statistics
+from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks, pose_statistics
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, LEFT_WRIST, NUM_JOINTS, RIGHT_ANKLE, RIGHT_WRIST
 
@@ -65,6 +65,22 @@ def test_mirrored_embeddings_do_not_tell_left_from_right(model):
     np.testing.assert_allclose(*same, atol=1e-5)
     other = [embed_walks(model, w, mirrored=False).values for w in (walks, turned)]
     assert np.abs(other[0] - other[1]).max() > 1e-3
+
+
+def test_code_features_are_means_over_windows(monkeypatch):
+    monkeypatch.setattr(embedding, "WINDOWS", 5)
+    torch.manual_seed(0)
+    model, length = GaitModel(people=4).eval(), np.array([150, 20])
+    rows = np.random.default_rng(0).normal(size=(170, 15, 2)).astype(np.float32)
+    walks = NormalizedWalks(rows, np.array([0, 150]), length, pd.DataFrame(index=range(2)), np.zeros(15, np.int64))
+    found = code_features(model, walks, stride=16)
+    starts = [0, 16, 32, 48, 64, 80, 150 - model.window]
+    x = torch.stack([torch.from_numpy(rows[s : s + model.window].reshape(-1, 30).T.copy()) for s in starts])
+    with torch.no_grad():
+        codes = model.autoencoder.encode(x)
+    motion, pose = (torch.cat([y.mean(2), y.std(2, correction=0)], 1) for y in (codes.motion, x))
+    for name, wanted in (("body", codes.body), ("view", codes.view), ("motion", motion), ("pose", pose)):
+        np.testing.assert_allclose(found[name][0], wanted.mean(0), atol=1e-5)
 
 
 def test_mirror():

@@ -158,22 +158,22 @@ def test_intervals_of_verification_hold_the_exact_values_and_agree_with_a_loop()
 def test_open_set_identification_against_loops(monkeypatch):
     monkeypatch.setattr("gaitlib.evaluation.verification.ENROLLMENTS", 5)
     embeddings = separated(people=9)
-    index, values = embeddings.index, embeddings.values.astype(float)
-    gallery = (index["run"] < 2).to_numpy()
+    values = embeddings.values.astype(float)
+    subject, view = (embeddings.index[column].tolist() for column in ("subject", "view"))
+    gallery = (embeddings.index["run"] < 2).to_numpy()
+    distances = np.linalg.norm(values[:, None] - values, axis=2).tolist()
     rng = np.random.default_rng(1)
-    people = sorted(index["subject"].unique())
+    people = sorted(set(subject))
     wanted = []
     for _ in range(5):
         enrolled = {people[i] for i in rng.permutation(9)[:4]}
         known, strangers = [], []
         for p in np.flatnonzero(~gallery):
             candidates = [
-                (np.linalg.norm(values[p] - values[g]), index["subject"][g])
-                for g in np.flatnonzero(gallery)
-                if index["subject"][g] in enrolled and index["view"][g] != index["view"][p]
+                (distances[p][g], subject[g]) for g in np.flatnonzero(gallery) if subject[g] in enrolled and view[g] != view[p]
             ]
             distance, who = min(candidates)
-            (known if index["subject"][p] in enrolled else strangers).append((distance, who == index["subject"][p]))
+            (known if subject[p] in enrolled else strangers).append((distance, who == subject[p]))
         for far in (0.1, 0.01):
             thresholds = [t for t, _ in known + strangers if np.mean([d <= t for d, _ in strangers]) <= far]
             threshold = max(thresholds, default=-1)

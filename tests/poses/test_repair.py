@@ -132,7 +132,7 @@ def test_repair_brings_walkers_nearer_to_the_truth(twins):
     wrong = undone = broken = 0
     before, after = [], []
     for walk, true in twins:
-        repaired, _ = Repair.parse("flips").apply(walk)
+        repaired = Repair.parse("flips").apply(walk, {})
         was_wrong, was_right = exchanged(walk, true)
         is_wrong, is_right = exchanged(repaired, true)
         wrong, undone, broken = (
@@ -149,30 +149,35 @@ def test_repair_brings_walkers_nearer_to_the_truth(twins):
 def test_steps_are_applied_in_their_order_and_counted(twins):
     walk = twins[1][0]
     given = walk.pose.copy()
-    masked, counts = Repair.parse("confidence=0.5").apply(walk)
+    masked = Repair.parse("confidence=0.5").apply(walk, counts := {})
     lost = int((present(given) & (walk.confidence < np.float32(0.5))).sum())
     assert counts == {"confidence": lost}
-    filled, counts = Repair.parse("confidence=0.5, gaps=100").apply(walk)
+    filled = Repair.parse("confidence=0.5, gaps=100").apply(walk, counts := {})
     assert counts["gaps"] > 0
     assert (~present(filled.pose)).sum() == (~present(masked.pose)).sum() - counts["gaps"]
-    np.testing.assert_array_equal(Repair.parse("gaps=100,confidence=0.5").apply(walk)[0].pose[walk.confidence < 0.5], np.nan)
+    other = Repair.parse("gaps=100,confidence=0.5").apply(walk, {})
+    np.testing.assert_array_equal(other.pose[walk.confidence < 0.5], np.nan)
     np.testing.assert_array_equal(walk.pose, given)
     assert isinstance(filled, Walk)
     assert filled.sequence == walk.sequence
 
 
-def test_a_stream_adds_up_what_was_changed(twins):
-    chosen = Repair.parse("flips,spikes,gaps")
-    counts = {}
-    walks = list(chosen.stream((walk for walk, _ in twins), counts))
-    assert len(walks) == len(twins)
-    assert counts == {name: sum(chosen.apply(walk)[1][name] for walk, _ in twins) for name in ("flips", "spikes", "gaps")}
+def test_what_was_changed_adds_up(twins):
+    """Over walks, and over steps that are given twice."""
+    walk, counts, twice = twins[1][0], {}, {}
+    found = Repair.parse("gaps,spikes").apply(walk, counts)
+    Repair.parse("spikes").apply(found, once := {})
+    Repair.parse("gaps,spikes,spikes").apply(walk, twice)
+    assert twice == {"gaps": counts["gaps"], "spikes": counts["spikes"] + once["spikes"]}
+    Repair.parse("gaps,spikes").apply(walk, counts)
+    assert counts["gaps"] == 2 * twice["gaps"] > 0
 
 
 def test_by_default_nothing_is_changed(twins):
     walk = twins[0][0]
     assert Repair.parse("") == Repair()
-    assert Repair().apply(walk) == (walk, {})
+    assert Repair().apply(walk, changed := {}) is walk
+    assert changed == {}
 
 
 def test_text_and_back():
