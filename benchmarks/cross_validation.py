@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.config import config_folder, load_config
+from gaitlib.config import load_config
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.preprocess import normalize
 from gaitlib.data.protocol import Protocol
@@ -36,7 +36,7 @@ def main() -> None:
         print("No data set was given; see --help.")
         return
     config = load_config(options.config, options.changes)
-    protocol = Protocol.load(config_folder() / "protocols" / f"{config.protocol}.yaml")
+    protocol = Protocol.named(config.protocol)
     dataset = GaitDataset.open(options.data)
     split = protocol.split(dataset)
     people = sorted({*split.train.index["subject"], *split.validation.walks.index["subject"]})

@@ -132,7 +132,7 @@ class GaitDataset:
             return digest.hexdigest()
         if written == self.index_digest:
             return self.info.get("fingerprint", "")
-        return hashlib.sha256(f"{self.info['frames_digest']} {self.index_digest}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.info.get('frames_digest')} {self.index_digest}".encode()).hexdigest()
 
     def check_frames(self) -> None:
         """Read all frames of the folder; InputError where they are not those that were written."""
@@ -150,8 +150,10 @@ class GaitDataset:
     @property
     def preparation(self) -> list[str]:
         """What was decided when the files were read, a clause each; empty where nothing was."""
-        of_before = (f"{key}: {json.dumps(self.info[key])}" for key in ("layouts", "choices", "repair") if self.info.get(key))
-        return self.info.get("preparation") or list(of_before)
+        if "preparation" in self.info:
+            return self.info["preparation"]
+        kept = ("layouts", "choices", "repair", "remarks")  # by versions that wrote no clauses
+        return [f"{key}: {json.dumps(self.info[key])}" for key in kept if self.info.get(key)]
 
     def __len__(self) -> int:
         return len(self.index)
