@@ -9,10 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from scipy import stats
@@ -20,14 +18,12 @@ from scipy import stats
 from gaitlib import InputError
 from gaitlib.display import figures
 from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
-from gaitlib.evaluation.ranking import RankMatrix, pooled
-from gaitlib.evaluation.results import with_mean
+from gaitlib.evaluation.ranking import RankMatrix, pooled, with_mean
 from gaitlib.files import check_name, read_json
 from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import template, write_page
 from gaitlib.reports.run import Run, flat
 from gaitlib.reports.tables import ENDS, UNIT, Table, frame_of
-from gaitlib.rounding import with_interval
 
 _UNKNOWN = [math.nan] * 3
 _OTHERS = {"rank1_same_view": "same-view rank-1", "map": "mAP", "eer": "EER"}
@@ -390,13 +386,14 @@ def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Fi
     if not measured:
         return []
     if len(varied) == 1 and len(axes[varied[0]]) > 2 and all(_is_number(label) for label in axes[varied[0]]):
-        rows = sorted([float(s.labels[varied[0]]), *s.mean()] for s in measured)
-        return [lines_over_axis(varied[0], pd.DataFrame(rows, columns=["value", "rank1", "low", "high"]))]
+        rows = [[float(s.labels[varied[0]]), *s.mean()] for s in measured]
+        return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), varied[0])]
     if len(varied) == 2:
-        table = pd.DataFrame(math.nan, index=axes[varied[0]], columns=axes[varied[1]])
+        down, across = (pd.Index(axes[axis], name=axis) for axis in varied)
+        table = pd.DataFrame(math.nan, down, across)
         for s in measured:
             table.loc[s.labels[varied[0]], s.labels[varied[1]]] = s.mean()[0]
-        return [heat_map(*varied, table)]
+        return [figures.rank1_heat_map(table)]
     return []
 
 
@@ -405,30 +402,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def lines_over_axis(axis: str, means: pd.DataFrame) -> Figure:
-    """Mean rank-1 over an axis of numbers with its intervals. means: columns value, and rank1, low, high as shares."""
-    with mpl.style.context(figures.STYLE):
-        fig = Figure(figsize=(8, 4))
-        ax = fig.add_subplot()
-        ends = np.abs(means[["low", "high"]].sub(means["rank1"], axis=0).fillna(0).to_numpy().T)
-        ax.errorbar(means["value"], 100 * means["rank1"], 100 * ends, marker="o", capsize=4, ecolor=figures.INK, elinewidth=1.3)
-        ax.set_xlabel(axis)
-        ax.set_ylabel("rank-1 (%), whiskers: 95 % interval")
-        ax.grid(axis="y")
-    said = "; ".join(f"{m.value:g}: {with_interval(m.rank1, m.low, m.high, unit=' %')}" for m in means.itertuples())
-    return figures.alt(fig, f"Mean rank-1 over {axis}: {said}.")
-
-
-def heat_map(down: str, across: str, means: pd.DataFrame) -> Figure:
-    """Mean rank-1 over two axes, colored from the lowest to the highest. means: shares, NaN where there is none."""
-    with mpl.style.context(figures.STYLE):
-        fig = Figure(figsize=(max(5, 1.3 * means.shape[1] + 2.5), max(2.5, 0.6 * len(means) + 1.6)))
-        ax = sns.heatmap(
-            100 * means, ax=fig.add_subplot(), annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "rank-1 (%)"}
-        )
-        ax.set_xlabel(across)
-        ax.set_ylabel(down)
-    said = "; ".join(f"{row}, {column}: {with_interval(share, unit=' %')}" for (row, column), share in means.stack().items())
-    return figures.alt(fig, f"Mean rank-1 over seeds, {down} down, {across} across: {said}.")

@@ -249,8 +249,8 @@ def test_a_difference_has_an_interval_over_the_people_of_the_seeds_in_common(gri
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
-        ({"training.people": ["2", "4", "16"]}, "Mean rank-1 over training.people: 2: 20.0 %; 4: 30.0 %; 16: 40.0 %."),
-        ({"a<b>": ["x", "y"], "b": ["1", "2"]}, "a&lt;b&gt; down, b across: x, 1: 20.0 %; x, 2: 30.0 %; y, 1: 40.0 %"),
+        ({"training.people": ["2", "4", "16"]}, "2: 20.0 %; 4: 30.0 %; 16: 40.0 %."),
+        ({"a<b>": ["x", "y"], "b": ["1", "2"]}, "b 1: 20.0 %; a&lt;b&gt; x, b 2: 30.0 %; a&lt;b&gt; y, b 1: 40.0 %"),
         ({"arm": ["x", "y", "z"]}, ""),
     ],
 )

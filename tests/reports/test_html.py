@@ -351,6 +351,10 @@ def test_pictures_that_were_attached_are_shown(page_of):
     assert page_of(picture)[1].all("img") == [{"src": f"data:image/png;base64,{PNG}", "alt": "walk"}]
 
 
+#: As a run writes it: what was not measured is null.
+MEASURED = METRICS | {"eer": {}}
+
+
 @pytest.fixture
 def overview(tmp_path):
     """overview({name: {file: content}}, grids) is the page over these runs."""
@@ -374,7 +378,7 @@ def test_the_page_over_all_runs_lists_them_by_protocol_the_best_first(overview):
     page = overview(
         {
             "worse": facts | {"config.yaml": config, "metrics.json": {"rank1": {"mean": 0.5}}},
-            "grid one/better": facts | {"config.yaml": config, "metrics.json": METRICS},
+            "grid one/better": facts | {"config.yaml": config, "metrics.json": MEASURED},
             "unmeasured": {"config.yaml": config, "metrics.json": {"rank1": {"mean": None}}},
             "other": {"config.yaml": {"protocol": "casia-b"}},
         },
@@ -383,7 +387,7 @@ def test_the_page_over_all_runs_lists_them_by_protocol_the_best_first(overview):
     assert [attrs["id"] for attrs in page.all("h2")] == ["protocol-1", "protocol-2", "grids"]
     links = [attrs["href"] for attrs in page.all("a") if not attrs["href"].startswith("#")]
     assert links == ["grid%20one/better/index.html", "worse/index.html", "grid%20one/index.html"]
-    assert "grid one/better 67.1 % 60.0 % to 70.0 % – 7 100 2026-01-02 03:04 1.0 MB worse 50.0 %" in page.text
+    assert "grid one/better 67.1 % [60.0, 70.0] – 7 100 2026-01-02 03:04 1.0 MB worse 50.0 %" in page.text
     assert "unmeasured, not finished – –" in page.text
 
 
@@ -395,9 +399,9 @@ def test_the_page_over_all_runs_lists_them_by_protocol_the_best_first(overview):
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_read_is_listed_with_the_reason(overview, damage):
-    whole = {"config.yaml": {"protocol": "walkers"}, "metrics.json": METRICS, "index.html": ""}
+    whole = {"config.yaml": {"protocol": "walkers"}, "metrics.json": MEASURED, "index.html": ""}
     page = overview({"<b>damaged": whole | damage, "whole": whole})
-    assert page.text.count("Not readable") == 2
+    assert page.text.count("Unreadable") == 2
     assert f"<b>damaged/{next(iter(damage))} " in page.text
     assert "whole 67.1 %" in page.text
 
