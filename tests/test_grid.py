@@ -479,7 +479,7 @@ def test_runs_are_listed_and_cleaned(fabricated, monkeypatch, capsys):
     page = (base / "reports" / "index.html").read_text()
     for name in ("torn", "list", "odd"):
         assert re.search(rf"{name} +reports/{name}/\S+ (cannot be read|is not valid YAML|must hold)", out), out
-        assert re.search(rf"{name}</th>\s*<td class=\"words\">reports/{name}/", page)
+        assert re.search(rf"{name}</th>\s*<td class=\"words( long)?\">reports/{name}/", page)
 
     for name in ("training-0123456789abcdef", "training-0123456789abcdee.partial", "ablations-0123456789abcdef", "mine"):
         (base / "cache" / name).mkdir(parents=True)
