@@ -82,8 +82,8 @@ def other_schema():
         (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a checkpoint"),
         (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
         (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "nothing holds no checkpoint"),
-        (["evaluate", "--checkpoint", "autoencoder.pt,recognizer.pt"], "There is no file autoencoder.pt"),
-        (["embed", "a.pth", "nowhere", "--out", "o.npz"], "There is no file a.pth"),
+        (["evaluate", "--checkpoint", "autoencoder.pt,recognizer.pt"], "autoencoder.pt cannot be read: there is no such file"),
+        (["embed", "a.pth", "nowhere", "--out", "o.npz"], "a.pth cannot be read: there is no such file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(refused, tmp_path, arguments, words):
