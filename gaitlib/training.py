@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted, progress
-from gaitlib.config import Augmentation, Config
+from gaitlib.config import Augmentation, Config, Training
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
@@ -51,11 +51,8 @@ def keep_freed_memory() -> None:
     Otherwise every training step pays again for the page faults of all its buffers, which can more than double its time on a
     CPU. Does nothing on systems without glibc.
     """
-    if sys.platform == "linux":
-        try:
-            mallopt = ctypes.CDLL("libc.so.6").mallopt
-        except (OSError, AttributeError):
-            return
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(-4, 0)  # M_MMAP_MAX: no buffer is mapped by itself
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
         mallopt(-2, 2**28)  # M_TOP_PAD
@@ -120,15 +117,15 @@ def validation_rank1(model: GaitModel, walks: NormalizedWalks, roles: Roles, dev
     return float(np.mean(scores))
 
 
-def learning_rate_factor(iteration: int, config: Config) -> float:
-    """What the learning rate is multiplied with at an iteration (from 0)."""
-    t = config.training
+def learning_rate(iteration: int, t: Training) -> float:
+    """That of an iteration (from 0)."""
     if iteration < t.warmup:
-        return (iteration + 1) / t.warmup
-    if t.schedule == "step":
-        return 0.5 ** (iteration // t.step_every)
-    done = (iteration - t.warmup) / max(t.iterations - t.warmup, 1)
-    return 0.5 * (1 + math.cos(math.pi * done))
+        factor = (iteration + 1) / t.warmup
+    elif t.schedule == "step":
+        factor = 0.5 ** (iteration // t.step_every)
+    else:
+        factor = 0.5 * (1 + math.cos(math.pi * (iteration - t.warmup) / max(t.iterations - t.warmup, 1)))
+    return t.learning_rate * factor
 
 
 def set_up_fabric(precision: str) -> Fabric:
@@ -312,12 +309,8 @@ class Trainer:
             split.train.index, walks.length, window=config.model.window, people=t.people, shards=t.shards,
             walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
         )  # fmt: skip
-        # how many anchors are decoded, and how many frames of each
-        anchors = t.exchange_share * self.sampler.people * t.walks_per_person
-        self.decoded = (
-            t.shards // processes * max(1, round(anchors / t.shards)),
-            max(1, round(t.frame_share * config.model.window)),
-        )
+        share = max(1, round(t.exchange_share * self.sampler.people * t.walks_per_person / t.shards))
+        self.anchors_decoded, self.frames_decoded = t.shards // processes * share, round(t.frame_share * config.model.window)
         self.frames = torch.from_numpy(walks.frames).to(device)
         self.start, self.length = (torch.tensor(a, device=device) for a in (walks.start, walks.length))
 
@@ -356,10 +349,6 @@ class Trainer:
         x = disturb(target, self.config.augmentation, generator, rank, processes)
         return Windows(x, target, batch.other_person, batch.synchronous, batch.late, batch.subject)
 
-    def learning_rate(self, iteration: int) -> float:
-        """That of an iteration (from 0)."""
-        return self.config.training.learning_rate * learning_rate_factor(iteration, self.config)
-
     def step(self) -> None:
         """One batch, one change of the weights."""
         t, iteration = self.config.training, self.state.iteration
@@ -367,9 +356,9 @@ class Trainer:
         windows = self.windows(iteration)
         for group in self.state.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(self.learning_rate(iteration))
+                group["lr"].fill_(learning_rate(iteration, t))
             else:
-                group["lr"] = self.learning_rate(iteration)
+                group["lr"] = learning_rate(iteration, t)
         training = not (t.stay_in_eval and iteration >= t.validate_every)
         self.objective.train(training)
         self.descents[training](windows)
@@ -379,7 +368,7 @@ class Trainer:
         """The part of a step that a GPU can record."""
         t, state = self.config.training, self.state
         state.optimizer.zero_grad()
-        losses = self.objective(windows, *self.decoded)
+        losses = self.objective(windows, self.anchors_decoded, self.frames_decoded)
         self.fabric.backward(losses[-1])
         if t.gradient_clip:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), t.gradient_clip)
@@ -403,7 +392,7 @@ class Trainer:
                 f"Training became unstable before iteration {state.iteration}: the loss is {losses[-1]}; "
                 "lower training.learning_rate."
             )
-        row = {"iteration": state.iteration, "learning_rate": self.learning_rate(state.iteration - 1)}
+        row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
         score = validation_rank1(state.kept, self.held, self.roles, self.fabric.device) if first else 0.0
         row["validation_rank1"] = self.fabric.broadcast(score)

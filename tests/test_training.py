@@ -24,7 +24,7 @@ from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.discriminants import Discriminants, window_statistics
 from gaitlib.model.objective import Objective, Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import Watch, disturb, learning_rate_factor, train, update_average
+from gaitlib.training import Watch, disturb, learning_rate, train, update_average
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -199,14 +199,14 @@ def test_windows_are_disturbed_one_by_one():
 
 
 def test_learning_rate():
-    cosine = config("training.iterations=100", "training.warmup=10")
-    factors = [learning_rate_factor(i, cosine) for i in range(100)]
-    np.testing.assert_allclose(factors[:11], [*np.arange(1, 11) / 10, 1])
-    assert (np.diff(factors[10:]) < 0).all()
-    assert factors[55] == pytest.approx(0.5)
-    assert 0 < factors[99] < 0.001
-    step = config("training.schedule=step", "training.warmup=0", "training.step_every=30")
-    assert [learning_rate_factor(i, step) for i in (0, 29, 30, 60)] == [1, 1, 0.5, 0.25]
+    cosine = config("training.iterations=100", "training.warmup=10", "training.learning_rate=1").training
+    rates = [learning_rate(i, cosine) for i in range(100)]
+    np.testing.assert_allclose(rates[:11], [*np.arange(1, 11) / 10, 1])
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[55] == pytest.approx(0.5)
+    assert 0 < rates[99] < 0.001
+    step = config("training.schedule=step", "training.warmup=0", "training.step_every=30", "training.learning_rate=0.2").training
+    assert [learning_rate(i, step) for i in (0, 29, 30, 60)] == [0.2, 0.2, 0.1, 0.05]
 
 
 def test_the_moving_average_by_hand():
