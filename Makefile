@@ -54,18 +54,20 @@ clean:
 	find gaitlib tests notebooks benchmarks -depth \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 # Torch goes first: with no torch installed, a looser range takes a build with gigabytes of CUDA packages.
-$(INSTALLED): pyproject.toml constraints.txt
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "gaitlib needs Python 3.11 or\
 	 newer and '$(PYTHON)' is not that; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) $(TORCH)
-	$(INSTALL) -c constraints.txt -e .
-	@touch $@
+	$(INSTALL) -c constraints.txt -e ".$(1)"
+	@touch $(INSTALLED) $@
+endef
 
-$(INSTALLED_DEV): $(INSTALLED)
-	$(INSTALL) -c constraints.txt -e ".[dev]"
-	@touch $@
+$(INSTALLED): pyproject.toml constraints.txt
+	$(call install,)
 
-$(INSTALLED_APP): $(INSTALLED)
-	$(INSTALL) -c constraints.txt -e ".[app]"
-	@touch $@
+$(INSTALLED_DEV): pyproject.toml constraints.txt
+	$(call install,[dev])
+
+$(INSTALLED_APP): pyproject.toml constraints.txt
+	$(call install,[app])

@@ -105,7 +105,7 @@ def lab(browser, tmp_path_factory):
             return None
 
     try:
-        until(answers, 60, "JupyterLab answers")
+        until(answers, 120, "JupyterLab answers")
         yield found
     finally:
         try:
@@ -187,7 +187,7 @@ def opened(lab, context, small_run):
         def finished():
             return page.evaluate(ERRORS) or all(re.search(r"\[\d+\]", prompt) for prompt in page.evaluate(PROMPTS))
 
-        until(finished, 120, "all cells have run", pause)
+        until(finished, 300, "all cells have run", pause)
         assert page.evaluate(ERRORS) == []
         assert len(page.evaluate(PROMPTS)) == len([c for c in notebook.cells if c.cell_type == "code"])
         return page
