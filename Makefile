@@ -9,7 +9,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Python compiles a module when it is first imported; of what is installed most never is, and compiling it all takes a minute.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-compile
 
 # A stamp is written last, so that an environment whose installation was interrupted does not count as made.
 INSTALLED := $(VENV)/.installed
@@ -31,8 +32,7 @@ report: $(INSTALLED)
 	$(BIN)/gaitlib run configs/quick.yaml --name quick --resume
 
 test: $(INSTALLED_DEV)
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export GAITLIB_SMALL_RUN="$${GAITLIB_SMALL_RUN:-$$folder}" && \
-	  $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser && $(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
@@ -54,18 +54,20 @@ clean:
 	find gaitlib tests notebooks benchmarks -depth \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 # Torch goes first: with no torch installed, a looser range takes a build with gigabytes of CUDA packages.
-$(INSTALLED): pyproject.toml constraints.txt
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "gaitlib needs Python 3.11 or\
 	 newer and '$(PYTHON)' is not that; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install $(TORCH)
-	$(PIP) install -c constraints.txt -e .
-	@touch $@
+	$(INSTALL) $(TORCH)
+	$(INSTALL) -c constraints.txt -e ".$(1)"
+	@touch $(INSTALLED) $@
+endef
 
-$(INSTALLED_DEV): $(INSTALLED)
-	$(PIP) install -c constraints.txt -e ".[dev]"
-	@touch $@
+$(INSTALLED): pyproject.toml constraints.txt
+	$(call install,)
 
-$(INSTALLED_APP): $(INSTALLED)
-	$(PIP) install -c constraints.txt -e ".[app]"
-	@touch $@
+$(INSTALLED_DEV): pyproject.toml constraints.txt
+	$(call install,[dev])
+
+$(INSTALLED_APP): pyproject.toml constraints.txt
+	$(call install,[app])

@@ -1,7 +1,7 @@
 """What tests share: a small run of all four notebooks, and a working folder with its cache.
 
-`make test` runs the tests of the browser by themselves, after all others, which share the cores (pytest-xdist); the small run is
-then kept between the two in the folder that the environment variable GAITLIB_SMALL_RUN names.
+The small run is made once, by the first test that asks for it, or lies in the folder that the environment variable
+GAITLIB_SMALL_RUN names.
 """
 
 import os
@@ -15,6 +15,19 @@ from tests import small_run as small
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch starts: threads that spin are slow beside other work
+
+TESTS = Path(__file__).parent
+#: Where several processes share the tests, a file is one process's, and the last is waited for: those that take longest begin.
+LONGEST = (
+    "browser/test_lab.py", "notebooks/test_run.py", "notebooks/test_casia_b.py", "browser/test_report.py", "test_grid.py",
+    "test_interruptions.py", "test_cli.py", "browser/test_player.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    assert all((TESTS / name).is_file() for name in LONGEST)
+    order = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """One small run of all four notebooks, a few iterations on 44 walkers: a real report with its cache, which many tests look at.
 
-python tests/small_run.py FOLDER makes it there. `make test` looks for it in the folder that the environment variable
+python tests/small_run.py FOLDER makes it there; the tests look for it in the folder that the environment variable
 GAITLIB_SMALL_RUN names.
 """
 

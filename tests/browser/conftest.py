@@ -9,6 +9,7 @@ import pytest
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--proxy-server=127.0.0.1:9",  # where nobody listens; this machine itself is asked directly
 ]  # fmt: skip
 
 

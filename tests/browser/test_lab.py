@@ -105,7 +105,7 @@ def lab(browser, tmp_path_factory):
             return None
 
     try:
-        until(answers, 60, "JupyterLab answers")
+        until(answers, 120, "JupyterLab answers")
         yield found
     finally:
         try:
@@ -121,24 +121,30 @@ def lab(browser, tmp_path_factory):
             server.wait(10)
 
 
+@pytest.fixture(scope="module")
+def context(browser):
+    """One for all notebooks: JupyterLab itself is loaded once."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def opened(lab, browser, small_run):
+def opened(lab, context, small_run):
     """opened(chapter, **parameters) runs all cells of a notebook and gives the page.
 
     wait: until all cells have run without an error, as they should; the parameters are those of the notebook.
     """
     outside, trouble = [], []
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
 
-    def local(address):
+    def note(address):
         parts = urlsplit(address)
-        return parts.scheme in ("data", "blob", "about") or parts.hostname == "127.0.0.1"
+        if parts.scheme not in ("data", "blob", "about") and parts.hostname != "127.0.0.1":
+            outside.append(address)
 
-    def cut(route):
-        outside.append(route.request.url)
-        route.abort()
-
-    context.route(lambda url: not local(url), cut)
+    def complain(message):
+        if message.type == "error":
+            trouble.append(f"{message.text} {message.location['url']}")
 
     def open_notebook(chapter, wait=True, **parameters):
         notebook = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", as_version=4)
@@ -156,8 +162,9 @@ def opened(lab, browser, small_run):
             page.wait_for_timeout(1000 * seconds)
 
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-        page.on("websocket", lambda socket: None if local(socket.url) else outside.append(socket.url))
+        page.on("console", complain)
+        page.on("request", lambda request: note(request.url))
+        page.on("websocket", lambda socket: note(socket.url))
         page.goto(f"{lab.address}/lab/tree/{chapter}.ipynb?token={lab.token}&reset")
         steady = []
 
@@ -180,7 +187,7 @@ def opened(lab, browser, small_run):
         def finished():
             return page.evaluate(ERRORS) or all(re.search(r"\[\d+\]", prompt) for prompt in page.evaluate(PROMPTS))
 
-        until(finished, 120, "all cells have run", pause)
+        until(finished, 300, "all cells have run", pause)
         assert page.evaluate(ERRORS) == []
         assert len(page.evaluate(PROMPTS)) == len([c for c in notebook.cells if c.cell_type == "code"])
         return page
@@ -188,7 +195,8 @@ def opened(lab, browser, small_run):
     try:
         yield open_notebook
     finally:
-        context.close()
+        for page in context.pages:
+            page.close()
     assert outside == []
     assert trouble == []
 
