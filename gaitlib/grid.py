@@ -72,6 +72,7 @@ class Point:
 
     @property
     def fingerprint(self) -> str:
+        """Of its configuration, as provenance.json has it."""
         return fingerprint(self.config.model_dump(mode="json"))
 
 
