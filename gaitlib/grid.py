@@ -73,6 +73,7 @@ class Point:
 
     @property
     def fingerprint(self) -> str:
+        """Of its configuration, as provenance.json has it."""
         return fingerprint(self.config.model_dump(mode="json"))
 
 
@@ -237,8 +238,9 @@ def status(folder: Path, name: str, config: str, *, running: bool = False) -> St
     iteration = f"{stands.iteration}/{stands.iterations}" if stands.iteration else ""
     found = Status(name, WAITING, stands.chapter, iteration, stands.validation)
     if running:
-        since = max(time.time() - (stands.began or 0), 0)
-        return replace(found, state=RUNNING, seconds=since, left=stands.seconds_left) if stands.began else found
+        if not stands.began:
+            return found
+        return replace(found, state=RUNNING, seconds=max(time.time() - stands.began, 0), left=stands.seconds_left)
     if stands.error:
         return replace(found, state=STOPPED if stands.stopped else FAILED, error=stands.error)
     return replace(found, state=STOPPED, error="It was killed.") if stands.began else found
@@ -306,7 +308,7 @@ def _run_in_a_process(base: str, folder: str, name: str) -> None:
                 process.kill()
             time.sleep(LOOK_EVERY)
     code = process.returncode
-    if code and not (progress.read(run) or progress.Progress()).error:  # it could not say so itself
+    if code and (stands := progress.read(run)) and not stands.error:  # it could not say so itself
         said = f"killed by signal {-code}; when that was not you, memory may have run out"
         if code > 0:
             said = f"ended with exit code {code}; {logs / name}.log may say why"

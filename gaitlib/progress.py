@@ -57,9 +57,10 @@ def begin(run: Path) -> None:
 
 
 def report(run: Path, **changes: object) -> None:
-    """Change some facts of Progress; where that cannot be written, the run is worth more than the news of it."""
-    with suppress(OSError):
-        write_text(file_of(run), (read(run) or Progress()).model_copy(update=changes).model_dump_json())
+    """Change some facts of a run that is not complete; where they cannot be written, it is worth more than the news of it."""
+    if stands := read(run):
+        with suppress(OSError):
+            write_text(file_of(run), stands.model_copy(update=changes).model_dump_json())
 
 
 def fail(run: Path, error: BaseException) -> None:

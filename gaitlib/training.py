@@ -237,13 +237,13 @@ class Report(Watch):
         self._run, self._told = run, 0.0
 
     def step(self, done: int, iterations: int, left: float) -> None:
-        """See Watch."""
+        """Twice a second at most."""
         if time.monotonic() - self._told >= self.PAUSE:
             self._told = time.monotonic()
             progress.report(self._run, iteration=done, iterations=iterations, seconds_left=left)
 
     def look(self, history: pd.DataFrame, model: GaitModel) -> None:
-        """See Watch."""
+        """Each time."""
         now = history.iloc[-1]
         progress.report(self._run, iteration=int(now["iteration"]), validation=float(now["validation_rank1"]))
 

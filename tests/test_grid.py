@@ -329,6 +329,23 @@ def test_a_process_that_ends_without_a_word_failed(clone, instead, code, said):
     assert said in (clone / "reports/g/index.html").read_text()
 
 
+def test_a_process_that_fails_after_all_is_written_is_done(clone, instead):
+    write_grid(clone / "g.yaml", GRID)
+    instead("""
+import json
+point = json.loads((run.parent / "grid.json").read_text())["points"][run.name]
+(run / "config.yaml").write_text("{}")
+facts = {"config_fingerprint": point["fingerprint"], "stage_seconds": {"02": 3.0}, "commit": None, "hardware": {"threads": 1}}
+(run / "provenance.json").write_text(json.dumps(facts))
+(run / "metrics.json").write_text("{}")
+(run / "index.html").touch()
+(run / "progress.json").unlink()
+os.kill(os.getpid(), 11)
+""")
+    _, points = run_grid("g.yaml", workers=2)
+    assert [(point.state, point.seconds) for point in points] == [("done", 3.0)] * 3
+
+
 #: A point that hears when its parent stops or dies, and says so.
 GOOD = """
 progress = run.parent / "logs" / f"{run.name}.progress.json"

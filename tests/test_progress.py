@@ -23,6 +23,7 @@ def test_a_run_is_asked_for_begins_and_is_complete(tmp_path):
     found = progress.read(run)
     assert (found.began > 0, found.chapter, found.iteration) == (True, "1/4 data preparation", 3)
     progress.finish(run)
+    progress.fail(run, KeyboardInterrupt())  # too late
     assert progress.read(run) is None
     assert list(progress.file_of(run).parent.iterdir()) == []
 
