@@ -27,6 +27,7 @@ MOST_ARRAY = 8 * 2**30
 #: Levels of lists and dictionaries within each other; nothing of ours has ten.
 DEEPEST = 50
 _MISSING = "there is no such file"
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # of Unix and of Windows
 _LONGEST_NAME = 100
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[\s.-]|[\s.]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
@@ -71,7 +72,7 @@ def opened(path: str | Path, most: int = MOST_TEXT) -> Iterator[BinaryIO]:
 def _opened(path: str | Path, most: int) -> tuple[int, int]:
     """The handle of a file, open for reading, and its bytes; Unreadable as `opened` raises it."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, _READ_ONLY)
     except (OSError, ValueError) as error:  # ValueError: a path with NUL
         raise Unreadable(path, "it is a folder" if os.path.isdir(path) else why_not(error)) from None
     facts = os.fstat(handle)
@@ -90,14 +91,14 @@ def read_bytes(path: str | Path, most: int = MOST_TEXT) -> bytes:
     """The content of a file; Unreadable as `opened` raises it."""
     handle, size = _opened(path, most)
     try:
-        pieces = [os.read(handle, size + 1)]  # without a file object, which takes twice as long for the small files of frames
-        while pieces[-1] and sum(map(len, pieces)) < size:
-            pieces.append(os.read(handle, size))
+        content = os.read(handle, size + 1)  # without a file object, which takes twice as long for the small files of frames
+        while len(content) < size and (more := os.read(handle, size)):
+            content += more
     except OSError as error:
         raise Unreadable(path, why_not(error)) from None
     finally:
         os.close(handle)
-    return b"".join(pieces)
+    return content
 
 
 def read_text(path: str | Path, most: int = MOST_TEXT) -> str:

@@ -1,5 +1,7 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -29,6 +31,17 @@ SPEED_FRAMES = 10
 IMPOSSIBLE = 1e3
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The detections in which somebody is seen: frame, size, person [D], center [2, D], keypoints [D, K, 2]."""
+
+    frame: np.ndarray
+    center: np.ndarray
+    size: np.ndarray
+    person: np.ndarray
+    keypoints: np.ndarray
+
+
 def follow(found: Detections) -> tuple[np.ndarray, int]:
     """The detections of one person: the track whose sum of size times confidence over its frames is the largest.
 
@@ -50,10 +63,11 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
         rows = rows[_largest(frame[rows], evidence[rows])]
     if len(rows) < len(frame):
         center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
-    before = _certain_links(frame, center, size, person)
+    seen = _Seen(frame, center, size, person, found.keypoints[rows] if len(rows) < len(found.frame) else found.keypoints)
+    before = _certain_links(seen)
     if np.count_nonzero(before < 0) <= 1:
         return rows, choices
-    track = _tracks(before, frame, center, size, person, found.keypoints[rows])
+    track = _tracks(seen, before)
     return rows[track == np.bincount(track, weights=evidence).argmax()], choices
 
 
@@ -93,34 +107,38 @@ def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     return np.sort(order[rank < MOST_PEOPLE])
 
 
-def _certain_links(frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _certain_links(seen: _Seen) -> np.ndarray:
     """For each detection the one in the frame before that is certainly the same person, -1 where there is none.
 
     It is near, about as large and of the same number, and nobody else is in reach of either.
     """
-    first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
-    count = last - first  # everybody in the frame before, for each
-    b = np.repeat(np.arange(len(frame)), count)
-    a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
+    frame, center, size = seen.frame, seen.center, seen.size
+    if (frame[1:] != frame[:-1]).all():  # one a frame: quicker
+        a = np.flatnonzero(frame[1:] == frame[:-1] + 1)
+        b = a + 1
+    else:
+        first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
+        count = last - first  # everybody in the frame before, for each
+        b = np.repeat(np.arange(len(frame)), count)
+        a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
     x, y = center[:, b] - center[:, a]
     step = np.hypot(x, y) / np.maximum(size[a], size[b])
     reach = step <= LONGEST_STEP + CERTAIN_STEP
     alone = (np.bincount(a[reach], minlength=len(frame)) == 1)[a] & (np.bincount(b[reach], minlength=len(frame)) == 1)[b]
-    sure = (step <= CERTAIN_STEP) & alone & (person[a] == person[b])
+    sure = (step <= CERTAIN_STEP) & alone & (seen.person[a] == seen.person[b])
     sure &= np.minimum(size[a], size[b]) >= SMALLEST * np.maximum(size[a], size[b])
     before = np.full(len(frame), -1)
     before[b[sure]] = a[sure]
     return before
 
 
-def _tracks(
-    before: np.ndarray, frame: np.ndarray, center: np.ndarray, size: np.ndarray, person: np.ndarray, keypoints: np.ndarray
-) -> np.ndarray:
+def _tracks(seen: _Seen, before: np.ndarray) -> np.ndarray:
     """The track of each detection, int64 [D]: pieces of certain links, joined in the order in which they begin.
 
     In each frame in which pieces begin, they go on with the tracks that have ended: first by the number of a tracker, then by
     the assignment that costs least. Who is left begins a track.
     """
+    frame = seen.frame
     piece = np.where(before < 0, np.arange(len(frame)), before)
     for _ in range(len(frame).bit_length()):  # twice as far back each time
         piece = piece[piece]
@@ -134,38 +152,49 @@ def _tracks(
         now = frame[group[0]]
         joined = {}
         for d in group.tolist():
-            t = number_of.get(int(person[d]), -1) if person[d] >= 0 else -1
+            t = number_of.get(int(seen.person[d]), -1)
             if t >= 0 and frame[tracks[t][-1]] < now and t not in joined.values():
                 joined[d] = t
-        ended = [t for t, rows in enumerate(tracks) if 0 < now - frame[rows[-1]] <= LONGEST_GAP and t not in joined.values()]
         free = [d for d in group.tolist() if d not in joined]
-        if ended and free:
-            cost = np.array([[_cost(tracks[t], d, frame, center, size, keypoints) for d in free] for t in ended])
+        gaps = [(t, now - frame[rows[-1]]) for t, rows in enumerate(tracks) if t not in joined.values()]
+        ended = [t for t, gap in gaps if 0 < gap <= LONGEST_GAP]
+        if free and ended:
+            cost = _cost(seen, [tracks[t] for t in ended], free)
             for i, j in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[i, j] < IMPOSSIBLE:
                     joined[free[j]] = ended[i]
         for d in group.tolist():
             if d not in joined:
                 joined[d] = len(tracks)
-                tracks.append(np.empty(0, dtype=int))
-            tracks[joined[d]] = np.concatenate([tracks[joined[d]], rows_of[d]])
-            if person[d] >= 0:
-                number_of[int(person[d])] = joined[d]
+                tracks.append(rows_of[d])
+            else:
+                tracks[joined[d]] = np.concatenate([tracks[joined[d]], rows_of[d]])
+            if seen.person[d] >= 0:
+                number_of[int(seen.person[d])] = joined[d]
     track = np.empty(len(frame), dtype=int)
     for t, rows in enumerate(tracks):
         track[rows] = t
     return track
 
 
-def _cost(rows: np.ndarray, d: int, frame: np.ndarray, center: np.ndarray, size: np.ndarray, keypoints: np.ndarray) -> float:
-    """How unlikely it is that the track `rows` goes on with detection d; IMPOSSIBLE where it is too far off."""
-    first, last = rows[-SPEED_FRAMES - 1 :][0], rows[-1]
-    gap = frame[d] - frame[last]
-    # a track that is still short says little about the speed
-    speed = (center[:, last] - center[:, first]) / max(frame[last] - frame[first], SPEED_FRAMES)
-    x, y = center[:, d] - center[:, last] - gap * speed
-    largest = max(size[last], size[d])
-    step, share = np.hypot(x, y) / largest, min(size[last], size[d]) / largest
-    if step > LONGEST_STEP + STEP_A_FRAME * (gap - 1) or (share < SMALLEST and not _as_large(keypoints[last], keypoints[d])):
-        return IMPOSSIBLE
-    return float(step + SIZE_COST * (1 - share))
+def _cost(seen: _Seen, tracks: list[np.ndarray], free: list[int]) -> np.ndarray:
+    """How unlikely it is that each track goes on with each detection, [tracks, free]; IMPOSSIBLE where it is too far off."""
+    last = np.array([rows[-1] for rows in tracks])
+    gap = seen.frame[free[0]] - seen.frame[last]
+    there = seen.center[:, last] + gap * np.array([_speed(seen, rows[-SPEED_FRAMES - 1 :]) for rows in tracks]).T
+    largest = np.maximum.outer(seen.size[last], seen.size[free])
+    share = np.minimum.outer(seen.size[last], seen.size[free]) / largest
+    step = np.hypot(*(seen.center[:, None, free] - there[:, :, None])) / largest
+    near = step <= (LONGEST_STEP + STEP_A_FRAME * (gap - 1))[:, None]
+    for i, j in np.argwhere(near & (share < SMALLEST)):
+        near[i, j] = _as_large(seen.keypoints[last[i]], seen.keypoints[free[j]])
+    return np.where(near, step + SIZE_COST * (1 - share), IMPOSSIBLE)
+
+
+def _speed(seen: _Seen, rows: np.ndarray) -> np.ndarray:
+    """The way [2] that a track moves in a frame: the median, since the center jumps where less of the body is seen."""
+    steps = len(rows) - 1
+    if not steps:
+        return np.zeros(2)
+    each = np.sort(np.diff(seen.center[:, rows]) / np.diff(seen.frame[rows]), axis=1)
+    return each[:, steps // 2] * (steps / SPEED_FRAMES)  # few steps say little

@@ -18,6 +18,7 @@ from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 _LARGEST_SOURCE = 2**31
 #: Names that programs give to all their results; the folder says which walk it is.
 _RESULT_NAMES = ("alphapose-results", "results", "predictions", "keypoints", "result_keypoints")
+_MAY_NAME_A_WALK = re.compile(r"[-/\\]")
 _DASHED = re.compile(r"[A-Za-z0-9]+-[A-Za-z]+-\d{1,3}-\d{3}(?!\d)")
 #: Keys in which AlphaPose's entries differ.
 _ALPHAPOSE_KEYS = ("box", "idx")
@@ -93,6 +94,8 @@ def _walks_in(file: Path, most: int) -> dict[str, _People]:
     people, images = _people(read_json(file, most))
     if not people:
         raise Unusable("nobody was found in any frame")
+    if not _MAY_NAME_A_WALK.search(" ".join(images)):
+        return {"": (people, images)}
     walk_of = {image: _walk_of(image) for image in images}
     walks: dict[str, _People] = {walk: ([], []) for walk in walk_of.values()}
     for image in images:

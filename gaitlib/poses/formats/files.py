@@ -19,6 +19,7 @@ _LONGEST_NUMBER = 19
 _LONGEST_JUMP = 50
 _DEEPEST = 12
 _NUMBER = re.compile(r"(\d+)")
+_LAST = re.compile(r"(?:.*\D)?(\d+)\D*", re.DOTALL)
 
 
 def check_source(source: Path) -> None:
@@ -143,9 +144,18 @@ def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _changing(names: list[str]) -> list[str]:
     """The last number in each name, or rather the last that is not the same in all where all have as many; without long ones."""
-    each = [_NUMBER.findall(name) for name in names]
-    if len(set(map(len, each))) == 1:
-        numbers = next((column for column in reversed(list(zip(*each, strict=True))) if len(set(column)) > 1), each[0][-1:])
-    else:
-        numbers = [n[-1] for n in each if n]
+    found = _LAST.fullmatch(names[0])
+    numbers = numbers_between(names, names[0][: found.start(1)], names[0][found.end(1) :]) if found else []
+    if not numbers:
+        each = [_NUMBER.findall(name) for name in names]
+        if len(set(map(len, each))) == 1:
+            numbers = next((column for column in reversed(list(zip(*each, strict=True))) if len(set(column)) > 1), ())
+        else:
+            numbers = [n[-1] for n in each if n]
     return [n for n in numbers if len(n) < _LONGEST_NUMBER]
+
+
+def numbers_between(names: list[str], start: str, stop: str) -> list[str]:
+    """What lies between `start` and `stop` in each name where that is a number in all of them, else nothing; soon, for many."""
+    numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
+    return numbers if len(numbers) == len(names) and all(numbers) and "".join(numbers).isdecimal() else []

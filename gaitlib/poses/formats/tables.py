@@ -26,8 +26,8 @@ LABELS = ("subject", "condition", "run", "view")
 POSITIONS = tuple(f"{joint}_{axis}" for joint in JOINTS for axis in "xy")
 CONFIDENCES = tuple(f"{joint}_confidence" for joint in JOINTS)
 
-#: From the cells of a row to the path of its walk, and subject, condition, run and view where the table has them.
-_WalkOf = Callable[[list[str]], tuple[str, tuple[str, ...]]]
+#: From a row to the path of its walk, and subject, condition, run and view where the table has them.
+_WalkOf = Callable[[str], tuple[str, tuple[str, ...]]]
 #: From a table to the walk of a row, how many rows names of columns take, and what it was recognized by; raises Unusable where
 #: it is a table of another kind.
 _Look = Callable[[Path], tuple[_WalkOf, int, str]]
@@ -93,7 +93,7 @@ def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
     def rows() -> Iterator[tuple[int, tuple, str]]:
         for number, line in enumerate(_lines(path)):
             if number >= header:
-                yield number, walk_of(line.split(",")), line
+                yield number, walk_of(line), line
 
     last = {walk: number for number, walk, _ in rows()}
     held: dict[tuple, list[str]] = {}
@@ -155,7 +155,8 @@ def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
     at = _our_columns(path)
     columns = [at[name] for name in (("path",) if "path" in at else LABELS)]
 
-    def walk_of(cells: list[str]) -> tuple[str, tuple[str, ...]]:
+    def walk_of(row: str) -> tuple[str, tuple[str, ...]]:
+        cells = row.split(",", max(columns) + 1)
         found = [cells[c].strip() if c < len(cells) else "" for c in columns]
         if len(found) == 1:
             return found[0], ()
@@ -205,9 +206,9 @@ def _look_gaitgraph(path: Path) -> tuple[_WalkOf, int, str]:
     return _walk_of_image, header, why
 
 
-def _walk_of_image(cells: list[str]) -> tuple[str, tuple[str, ...]]:
+def _walk_of_image(row: str) -> tuple[str, tuple[str, ...]]:
     """The walk of the image in the first cell: "./a/001-nm-01-090/7.jpg" -> "a/001-nm-01-090"."""
-    folder, _, name = cells[0].strip().replace("\\", "/").rpartition("/")
+    folder, _, name = row.partition(",")[0].strip().replace("\\", "/").rpartition("/")
     if not folder:
         flat = _FLAT.fullmatch(name)
         return (flat[1] if flat else name.partition(".")[0]), ()
