@@ -760,13 +760,15 @@ def rank1_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None
 def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None, title: str | None = None) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and validation_rank1 (share 0..1, NaN where it was
-        not measured; the column may be absent). Columns that are not numbers are left out.
+    history: columns iteration, one column for each part of the loss, and validation_rank1 or validation_rank1_same_view (share
+        0..1, NaN where it was not measured; the column may be absent). Columns that are not numbers are left out.
     """
     fig, (above, below) = _pair(axes, (8, 5.6), rows=2, columns=1)
     if axes is None:
         below.sharex(above)
-    parts = [c for c in history.select_dtypes("number") if c not in ("iteration", "validation_rank1")]
+    score = next((c for c in history if c.startswith("validation_rank1")), "validation_rank1")
+    measured = score.replace("_", " ").replace("rank1", "rank-1")
+    parts = [c for c in history.select_dtypes("number") if c not in ("iteration", score)]
     colors = sns.color_palette("colorblind", max(len(parts), 1))
     styles = ("-", "--", "-.", ":")
     for k, part in enumerate(parts):
@@ -782,17 +784,17 @@ def training_curves(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     above.tick_params(axis="x", labelbottom=axes is not None)
-    rank1 = history[["iteration", "validation_rank1"]].dropna() if "validation_rank1" in history else pd.DataFrame()
+    rank1 = history[["iteration", score]].dropna() if score in history else pd.DataFrame()
     text = f"Training ran for {int(history['iteration'].max()):,} iterations"
     if len(rank1):
-        best = rank1.loc[rank1["validation_rank1"][::-1].idxmax()]  # of equals the later, as is kept
-        below.plot(rank1["iteration"], 100 * rank1["validation_rank1"], marker="o", ms=4, color=BLUE)
-        below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
-        best_text = f"{percent(best['validation_rank1'])} % at iteration {int(best['iteration']):,}"
+        best = rank1.loc[rank1[score][::-1].idxmax()]  # of equals the later, as is kept
+        below.plot(rank1["iteration"], 100 * rank1[score], marker="o", ms=4, color=BLUE)
+        below.plot(best["iteration"], 100 * best[score], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
+        best_text = f"{percent(best[score])} % at iteration {int(best['iteration']):,}"
         below.set_title(f"best (ringed): {best_text}", fontsize=10.5, weight="normal", pad=6)
-        text = f"Validation rank-1 is best with {best_text}"
+        text = f"{measured.capitalize()} is best with {best_text}"
     below.set_ylim(0, 103)
-    below.set_ylabel("validation rank-1 (%)")
+    below.set_ylabel(f"{measured} (%)")
     below.set_xlabel("iteration")
     below.grid(axis="y")
     text = _title(above, title or text)
@@ -818,7 +820,7 @@ def validation_curves(histories: Mapping[str, pd.DataFrame], *, ax: Axes | None 
     ax.set_ylim(0, 103)
     ax.grid(axis="y")
     ax.legend(loc="lower right")
-    text = _title(ax, title or "The learned embedding alone, on the validation people")
+    text = _title(ax, title or "Rank-1 of the validation people")
     return alt(fig, f"{text}. Best: " + ", ".join(f"{name} {share:.1f} %" for name, share in best.items()) + ".")
 
 
