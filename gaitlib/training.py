@@ -37,7 +37,7 @@ from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
 #: What a look measures: cross-view rank-1 or, where no probe has a gallery in another view, that of the same view.
-SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "same-view validation rank-1"}
+SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "validation rank-1 in the same view"}
 #: Pictures are drawn every so many looks, which take longer than the look itself.
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
@@ -395,7 +395,7 @@ class Trainer:
     def finish(self) -> str:
         """Fit the discriminants of the weights that are kept anew, on training and validation people together.
 
-        None of the latter has to be judged any more. Done again after an interruption, it gives the same file. Returns a sentence
+        None of the latter has to be judged any more. Done again after an interruption, it gives the same weights. Returns a sentence
         that says so; an empty one where the model has no discriminants.
         """
         if not self.state.model.discriminants:
