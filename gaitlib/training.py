@@ -393,10 +393,9 @@ class Trainer:
         return row
 
     def finish(self) -> str:
-        """Fit the discriminants of the weights that are kept anew, on training and validation people together.
+        """Fit the discriminants of the kept weights anew, now on validation people too; returns a sentence that says so, if any.
 
-        None of the latter has to be judged any more. Done again after an interruption, it gives the same weights. Returns a sentence
-        that says so; an empty one where the model has no discriminants.
+        Done again after an interruption, it gives the same weights.
         """
         if not self.state.model.discriminants:
             return ""
