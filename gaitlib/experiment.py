@@ -185,12 +185,12 @@ class Experiment:
         watch: a gaitlib.training.Watch, which is told what a training does where one is needed; by default a grid is, where it is
             one of its points.
         """
-        from gaitlib.training import Report, train
+        from gaitlib.training import train
 
         if self.checkpoint:
             return self._converted or self.checkpoint
         if not watch and (point := progress.point()):
-            watch = Report(point)
+            watch = progress.Report(point)
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
 
         def make(folder: Path) -> None:

@@ -8,10 +8,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_json, write_text
+from gaitlib.training import Watch, score_column
 
 #: The environment variable that tells a process, and those that it starts, of which point they are.
 POINT = "GAITLIB_POINT"
@@ -83,3 +85,23 @@ def read(run: Path) -> Progress | None:
         return None if error.is_missing else Progress()
     except ValidationError:
         return Progress()
+
+
+class Report(Watch):
+    """Writes how far the training of a grid's point is, so that the grid can show it."""
+
+    PAUSE = 0.5  # seconds
+
+    def __init__(self, run: Path):
+        self._run, self._told = run, 0.0
+
+    def step(self, done: int, iterations: int, left: float) -> None:
+        """Twice a second at most."""
+        if time.monotonic() - self._told >= self.PAUSE:
+            self._told = time.monotonic()
+            report(self._run, iteration=done, iterations=iterations, seconds_left=left)
+
+    def look(self, history: pd.DataFrame, model) -> None:
+        """Each time."""
+        now = history.iloc[-1]
+        report(self._run, iteration=int(now["iteration"]), validation=float(now[score_column(history)]))

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,24 +19,25 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted, progress
+from gaitlib import InputError, Interrupted
 from gaitlib.config import Augmentation, Config, Training
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
-from gaitlib.evaluation.embedding import Embeddings, embed_walks
+from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
-from gaitlib.model.checkpoint import STATE, WEIGHTS, load_state, save_state, save_weights
+from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, save_state, save_weights
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.objective import Objective, Windows
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
+#: What a look measures: cross-view rank-1 or, where no probe has a gallery in another view, that of the same view.
+SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "validation rank-1 in the same view"}
 #: Pictures are drawn every so many looks, which take longer than the look itself.
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
@@ -84,10 +85,7 @@ def measure_features(model: GaitModel, walks: NormalizedWalks) -> None:
 
 @torch.no_grad()
 def fit_discriminants(model: GaitModel, *parts: NormalizedWalks) -> None:
-    """Fit the model's discriminants, where it has them, on windows of all these walks.
-
-    The people who choose the checkpoint can be among them, because the discriminants take no part in the choice.
-    """
+    """Fit the model's discriminants, where it has them, on windows of all these walks."""
     if not model.discriminants:
         return
     grids = [window_grid(walks.length, model.window, model.window // 4) for walks in parts]
@@ -104,17 +102,21 @@ def fit_discriminants(model: GaitModel, *parts: NormalizedWalks) -> None:
     model.discriminants.fit(torch.cat(statistics), pd.factorize(np.concatenate(subject), sort=True)[0])
 
 
-def validation_rank1(model: GaitModel, walks: NormalizedWalks, roles: Roles, device) -> float:
-    """Cross-view rank-1 on the held-out training people, the mean over the probe sets, one pass of each walk.
+def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: torch.device) -> dict[str, float]:
+    """One of SCORES: rank-1 of the held-out training people, a share, the mean over the probe sets that have it.
 
-    The learned embedding ranks alone: the discriminants beside it do not change, and would hide what training does.
+    The whole embedding ranks, as it does afterwards, but of one pass of each walk without its mirror image.
     """
     found = embed_walks(model, walks, stride=model.window, mirrored=False, device=device)
-    learned = F.normalize(torch.from_numpy(found.values[:, : model.settings["embedding"]])).numpy()
-    embeddings = Embeddings(learned, found.index)
-    matrices = [rank_matrix(embeddings, roles.gallery, rows, name) for name, rows in roles.probes.items()]
-    scores = [m.mean() if np.isfinite(m.mean()) else m.same_view_mean() for m in matrices]
-    return float(np.mean(scores))
+    matrices = [rank_matrix(found, roles.gallery, rows, name) for name, rows in roles.probes.items()]
+    cross, same = ([m.mean() for m in matrices], [m.same_view_mean() for m in matrices])
+    scores = zip(SCORES, (cross, same), strict=True)
+    return next({name: float(np.nanmean(shares))} for name, shares in scores if np.isfinite(shares).any())
+
+
+def score_column(columns: Iterable[str]) -> str:
+    """Which of SCORES a history has, or a row of it."""
+    return next(name for name in SCORES if name in columns)
 
 
 def learning_rate(iteration: int, t: Training) -> float:
@@ -228,29 +230,9 @@ class Watch:
         """After each look at the validation people, with the history so far and the model that is kept."""
 
 
-class Report(Watch):
-    """Writes how far the training of a grid's point is, so that the grid can show it."""
-
-    PAUSE = 0.5  # seconds
-
-    def __init__(self, run: Path):
-        self._run, self._told = run, 0.0
-
-    def step(self, done: int, iterations: int, left: float) -> None:
-        """Twice a second at most."""
-        if time.monotonic() - self._told >= self.PAUSE:
-            self._told = time.monotonic()
-            progress.report(self._run, iteration=done, iterations=iterations, seconds_left=left)
-
-    def look(self, history: pd.DataFrame, model: GaitModel) -> None:
-        """Each time."""
-        now = history.iloc[-1]
-        progress.report(self._run, iteration=int(now["iteration"]), validation=float(now["validation_rank1"]))
-
-
 def looks_since_best(history: list[dict]) -> int:
     """How many looks at the validation people came after the best one; of equals, the first is the best."""
-    scores = [row["validation_rank1"] for row in history]
+    scores = [row[score_column(row)] for row in history]
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
@@ -270,6 +252,10 @@ class TrainingState:
     iteration: int = 0
     history: list[dict] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+
+    def left(self, iterations: int) -> float:
+        """Seconds until so many iterations are done, from the mean so far."""
+        return (time.monotonic() - self.began) / self.iteration * (iterations - self.iteration)
 
     def save(self, path: Path) -> None:
         """Write all of it; whole or not at all."""
@@ -304,21 +290,21 @@ class Trainer:
         if t.shards % processes:
             raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
         torch.manual_seed(config.seed)
-        walks, self.held, self.roles = normalize(split.train), normalize(split.validation.walks), split.validation
+        self.walks, self.held, self.roles = normalize(split.train), normalize(split.validation.walks), split.validation
         self.sampler = BatchSampler(
-            split.train.index, walks.length, window=config.model.window, people=t.people, shards=t.shards,
+            split.train.index, self.walks.length, window=config.model.window, people=t.people, shards=t.shards,
             walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
         )  # fmt: skip
         share = max(1, round(t.exchange_share * self.sampler.people * t.walks_per_person / t.shards))
         self.anchors_decoded, self.frames_decoded = t.shards // processes * share, round(t.frame_share * config.model.window)
-        self.frames = torch.from_numpy(walks.frames).to(device)
-        self.start, self.length = (torch.tensor(a, device=device) for a in (walks.start, walks.length))
+        self.frames = torch.from_numpy(self.walks.frames).to(device)
+        self.start, self.length = (torch.tensor(a, device=device) for a in (self.walks.start, self.walks.length))
 
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
         if not goes_on:
-            measure_features(model, walks)
-            fit_discriminants(model, walks, self.held)
+            measure_features(model, self.walks)
+            fit_discriminants(model, self.walks)
         if processes > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         objective = Objective(model, config.losses).to(device)
@@ -394,16 +380,30 @@ class Trainer:
             )
         row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
-        score = validation_rank1(state.kept, self.held, self.roles, self.fabric.device) if first else 0.0
-        row["validation_rank1"] = self.fabric.broadcast(score)
+        score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
+        row |= self.fabric.broadcast(score)
         state.history.append(row)
         if first:
-            if row["validation_rank1"] == max(r["validation_rank1"] for r in state.history):  # of equals, what has seen more
+            name = score_column(row)
+            if row[name] == max(earlier[name] for earlier in state.history):  # of equals, what has seen more
                 kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
                 save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
             with replacing(self.folder / "history.csv") as part:
                 pd.DataFrame(state.history).to_csv(part, index=False)
         return row
+
+    def finish(self) -> str:
+        """Fit the discriminants of the kept weights anew, now on validation people too; returns a sentence that says so, if any.
+
+        Done again after an interruption, it gives the same weights.
+        """
+        if not self.state.model.discriminants:
+            return ""
+        path, people = self.folder / WEIGHTS, self.state.model.settings["discriminant_people"]
+        model, facts = load_model(path)
+        fit_discriminants(model, self.walks, self.held)
+        save_weights(path, model, model.state_dict(), **facts)
+        return f"the discriminants of the kept checkpoint are fitted anew, on all {people} training and validation people"
 
 
 def train(
@@ -417,13 +417,15 @@ def train(
 ) -> pd.DataFrame:
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
+    The best is that whose whole embedding, of which the discriminants are fitted without the validation people, recognizes them
+    best; in the end the discriminants of it are fitted anew, on training and validation people together.
     A state.pt that is already there is continued; the result is then the same as without the interruption. Processes that
     torchrun started share each batch; the first of them validates and writes. Batch normalization is over all of them on GPUs,
     over each part by itself on CPUs.
     watch: is told of each iteration and of each look at the validation people.
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
-    Returns the history: iteration, learning_rate, each loss term, loss, validation_rank1.
+    Returns the history: iteration, learning_rate, each loss term, loss, and one of SCORES.
     Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
     done and the state is saved (with several processes: at the next look).
     """
@@ -440,29 +442,28 @@ def train(
         while state.iteration < t.iterations and not (t.patience and looks_since_best(state.history) >= t.patience):
             trainer.step()
             bar.update()
-            done = state.iteration
-            left = (time.monotonic() - state.began) / done * (t.iterations - done)
-            watch.step(done, t.iterations, left)
-            if done % t.validate_every and done < t.iterations:
-                if stop := fabric.world_size == 1 and asked.is_set():
-                    state.save(folder / STATE)
+            done, left = f"iteration {state.iteration}", state.left(t.iterations)
+            watch.step(state.iteration, t.iterations, left)
+            if state.iteration % t.validate_every and state.iteration < t.iterations:
+                stop = fabric.world_size == 1 and asked.is_set()
             else:
                 row = trainer.look()
                 if first:
-                    drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or done == t.iterations)
+                    drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or state.iteration == t.iterations)
                     log.look(row, state.kept, pictures(state.kept) if drawn else {})
                     state.save(folder / STATE)  # last: what it counts is on the disk
-                    bar.write(
-                        f"iteration {done}/{t.iterations}  loss {row['loss']:.3f}  "
-                        f"validation rank-1 {row['validation_rank1']:.1%}  about {left / 60:.1f} min left", file=sys.stdout,
-                    )  # fmt: skip
+                    score = f"{SCORES[name := score_column(row)]} {row[name]:.1%}"
+                    said = f"{done}/{t.iterations}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
+                    bar.write(said, file=sys.stdout)
                     sys.stdout.flush()
                     watch.look(pd.DataFrame(state.history), state.kept)
                 stop = fabric.all_reduce(torch.tensor(float(asked.is_set()), device=fabric.device), reduce_op="sum")
-            if stop and done < t.iterations:
-                raise Interrupted(
-                    f"Training stopped after iteration {done} of {t.iterations}; it is saved, and goes on from there."
-                )
+            if stop and state.iteration < t.iterations:
+                if first:
+                    state.save(folder / STATE)
+                raise Interrupted(f"Training stopped after {done} of {t.iterations}; it is saved, and goes on from there.")
+        if first and (said := trainer.finish()):
+            bar.write(said, file=sys.stdout)
     fabric.barrier()  # nobody leaves before the first process has written
     return pd.DataFrame(state.history)
 

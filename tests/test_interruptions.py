@@ -159,7 +159,7 @@ def test_a_second_ctrl_c_stops_at_once(split, tmp_path, monkeypatch):
 
 def test_training_ends_where_validation_no_longer_improves(split, tmp_path, monkeypatch):
     scores = iter([0.3, 0.6, 0.6, 0.5, 0.9])
-    monkeypatch.setattr(training, "validation_rank1", lambda *_: next(scores))
+    monkeypatch.setattr(training, "validate", lambda *_: {"validation_rank1": next(scores)})
     settings = config("training.iterations=12", "training.validate_every=2", "training.patience=2")
     history = train(settings, split, tmp_path)
     assert history["validation_rank1"].tolist() == [0.3, 0.6, 0.6, 0.5]

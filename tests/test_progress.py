@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from gaitlib import InputError, Interrupted, progress
-from gaitlib.progress import Progress
+from gaitlib.progress import Progress, Report
 from gaitlib.stages import StageFailed
-from gaitlib.training import Report
 
 
 def test_a_run_is_asked_for_begins_and_is_complete(tmp_path):

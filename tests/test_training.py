@@ -1,11 +1,13 @@
 """The loop: its loss terms, the same result after an interruption, and that it learns."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional as F
 
@@ -24,12 +26,13 @@ from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.discriminants import Discriminants, window_statistics
 from gaitlib.model.objective import Objective, Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import Watch, disturb, learning_rate, train, update_average
+from gaitlib.training import Watch, disturb, fit_discriminants, learning_rate, looks_since_best, train, update_average
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
     "training.people=4", "training.walks_per_person=2", "training.iterations=6", "training.validate_every=2",
     "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.joint_dropout=0.05",
+    "model.discriminants=0",
 ]  # fmt: skip
 OFF = dict.fromkeys(TERMS, 0.0)
 
@@ -269,13 +272,13 @@ def test_noise_is_new_in_every_step_and_has_no_numbers_in_common_with_dropout(sp
     assert len({seed for pair in seeds for seed in pair}) == 8
 
 
-@pytest.mark.parametrize(("average", "looks"), [(0.9, 1), (0.0, 2)])
-def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks):
+@pytest.mark.parametrize(("average", "looks", "discriminants"), [(0.9, 1, 2), (0.0, 2, 0)])
+def test_resuming_is_as_if_nothing_had_happened(split, tmp_path, average, looks, discriminants):
     def stop(table):
         if len(table) == looks:
             raise Stopped
 
-    settings = config(f"training.average={average}")
+    settings = config(f"training.average={average}", f"model.discriminants={discriminants}")
     whole = train(settings, split, tmp_path / "whole")
     with pytest.raises(Stopped):
         train(settings, split, tmp_path / "parts", watch=looking(stop))
@@ -434,16 +437,18 @@ def test_the_history_sums_up_the_weighted_terms(split, tmp_path):
     np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
 
 
-def test_the_best_checkpoint_is_kept(split, tmp_path, monkeypatch):
+@pytest.mark.parametrize("column", training.SCORES)
+def test_the_best_checkpoint_is_kept(split, tmp_path, monkeypatch, column):
     scores, kept = iter([0.3, 0.7, 0.7, 0.5]), []
 
     def scored(model, *_):
         kept.append({k: v.clone() for k, v in model.state_dict().items()})
-        return next(scores)
+        return {column: next(scores)}
 
-    monkeypatch.setattr(training, "validation_rank1", scored)
-    history = train(config("training.iterations=4", "training.validate_every=1"), split, tmp_path, facts={"data": "x"})
-    assert history["validation_rank1"].tolist() == [0.3, 0.7, 0.7, 0.5]
+    monkeypatch.setattr(training, "validate", scored)
+    settings = config("training.iterations=4", "training.validate_every=1")
+    history = train(settings, split, tmp_path, facts={"data": "x"})
+    assert history[column].tolist() == [0.3, 0.7, 0.7, 0.5]
     model, facts = load_model(tmp_path)
     assert facts == {"data": "x", "iteration": 3}  # the later of equals
     assert same(model.state_dict(), kept[2])
@@ -466,19 +471,32 @@ def test_an_unstable_training_stops_and_keeps_what_there_was(split, tmp_path, mo
     assert all(torch.isfinite(v).all() for v in load_model(tmp_path)[0].state_dict().values())
 
 
-def test_validation_ranks_by_the_learned_embedding_alone(split):
+def test_validation_ranks_by_the_whole_embedding(split):
     torch.manual_seed(0)
-    settings = config("model.discriminants=2.0", "model.features=[body]")
-    model = GaitModel(people=4, **settings.model.model_dump()).eval()
+    model = GaitModel(people=4, **config("model.discriminants=2.0", "model.features=[body]").model.model_dump())
     walks = normalize(split.validation.walks)
     scores = []
-    for spread in (0.0, 5.0):
-        model.discriminants.projection.normal_(0, 1 + spread)
-        model.discriminants.center.normal_(0, 1 + spread)
-        scores.append(training.validation_rank1(model, walks, split.validation, "cpu"))
-    plain = GaitModel(people=4, **settings.model.model_dump() | {"discriminants": 0.0})
-    plain.load_state_dict({name: w for name, w in model.state_dict().items() if not name.startswith("discriminants.")})
-    assert scores == [training.validation_rank1(plain, walks, split.validation, "cpu")] * 2
+    for _ in range(2):
+        found = embed_walks(model, walks, stride=24, mirrored=False)
+        by_hand = rank_matrix(found, split.validation.gallery, split.validation.probes["NM"], "NM").mean()
+        scores.append(training.validate(model, walks, split.validation, "cpu"))
+        assert scores[-1] == {"validation_rank1": by_hand}
+        fit_discriminants(model, walks)
+    assert scores[0] != scores[1]
+
+
+def test_where_there_is_one_view_what_is_measured_is_called_so(split, tmp_path, capsys):
+    one = split.validation.walks
+    one = roles(one.select(sequence=one.index["sequence"][one.index["view"] == "036"].tolist()))
+    settings = config("training.iterations=2", "training.validate_every=1")
+    history = train(settings, Split(split.train, one, one), tmp_path)
+    assert "validation_rank1" not in history
+    assert history["validation_rank1_same_view"].between(0, 1).all()
+    assert capsys.readouterr().out.count("  validation rank-1 in the same view ") == 2
+    assert looks_since_best(history.to_dict("records")) in (0, 1)
+    logged = EventAccumulator(str(tmp_path / "logs")).Reload().Tags()["scalars"]
+    assert "validation_rank1_same_view" in logged
+    assert "validation_rank1" not in logged
 
 
 def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
@@ -491,7 +509,7 @@ def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
             return batch
 
     monkeypatch.setattr(training, "BatchSampler", Spy)
-    settings = config("training.iterations=4", "training.validate_every=1")
+    settings = config("training.iterations=4", "training.validate_every=2", "model.discriminants=2")
     train(settings, split, tmp_path / "one")
     assert set(drawn) == set(split.train.index["subject"])
     assert not set(drawn) & set(split.validation.walks.index["subject"])
@@ -500,18 +518,13 @@ def test_validation_people_do_not_train(split, tmp_path, monkeypatch):
     others = dataclasses.replace(split.validation, walks=GaitDataset(held.index, noise, held.confidence, held.info))
     train(settings, Split(split.train, others, others), tmp_path / "two")
     a, b = (load_state(tmp_path / name / "state.pt")["model"] for name in ("one", "two"))
-    fitted = {name for name in a if name.startswith("discriminants.")}  # which the choice does not see
-    assert not torch.equal(a["discriminants.projection"], b["discriminants.projection"])
-    # what else validation people look like changes nothing but the choice
-    assert same(*({name: w for name, w in weights.items() if name not in fitted} for weights in (a, b)))
+    assert same(a, b)
 
 
-def test_discriminants_are_fitted_on_all_who_are_not_tested(split, tmp_path):
-    settings = config("training.iterations=1", "training.validate_every=1")
-    train(settings, split, tmp_path)
-    fitted = load_model(tmp_path)[0].discriminants
+def fitted_by_hand(*parts):
+    """Discriminants of all windows of these walks, a quarter of a window apart."""
     statistics, subject = [], []
-    for walks in (split.train, split.validation.walks):
+    for walks in parts:
         normalized = normalize(walks)
         for walk in range(len(walks)):
             frames = normalized.frames[normalized.start[walk] :][: normalized.length[walk]]
@@ -520,11 +533,47 @@ def test_discriminants_are_fitted_on_all_who_are_not_tested(split, tmp_path):
                 window = torch.from_numpy(frames[first : first + 24].reshape(24, 30).T.copy())
                 statistics.append(window_statistics(window[None]))
                 subject.append(int(walks.index["subject"][walk]))
-    by_hand = Discriminants(6)
-    by_hand.fit(torch.cat(statistics), np.array(subject) - min(subject))
-    assert fitted.size == 5
-    for name, wanted in by_hand.state_dict().items():
-        torch.testing.assert_close(getattr(fitted, name), wanted, msg=name)
+    discriminants = Discriminants(6)
+    discriminants.fit(torch.cat(statistics), np.array(subject) - min(subject))
+    return discriminants
+
+
+def test_discriminants_see_the_validation_people_only_when_these_have_chosen(split, tmp_path, capsys):
+    looks, watch = [], Watch()
+    watch.look = lambda history, model: looks.append(copy.deepcopy(model.discriminants))
+    train(config("training.iterations=2", "training.validate_every=1", "model.discriminants=2"), split, tmp_path, watch=watch)
+    chosen, final = fitted_by_hand(split.train), fitted_by_hand(split.train, split.validation.walks)
+    assert final.size == 5
+    for fitted, wanted in [(looks[0], chosen), (looks[1], chosen), (load_model(tmp_path)[0].discriminants, final)]:
+        for name in ("center", "scale"):
+            torch.testing.assert_close(getattr(fitted, name), getattr(wanted, name))
+        x = torch.randn(4, 30, 24, generator=torch.Generator().manual_seed(0)).cumsum(2) / 5
+        torch.testing.assert_close(fitted(x), wanted(x), rtol=1e-3, atol=1e-3)
+    said = "the discriminants of the kept checkpoint are fitted anew, on all 6 training and validation people"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize("at", ["fit_discriminants", "save_weights"])
+def test_interrupted_while_the_discriminants_are_fitted_anew_it_ends_the_same(split, tmp_path, monkeypatch, at):
+    settings = config("training.iterations=2", "training.validate_every=2", "model.discriminants=2")
+    train(settings, split, tmp_path / "whole")
+    original, calls = getattr(training, at), []
+
+    def second_call_is_the_last(*arguments, **more):
+        original(*arguments, **more)
+        calls.append(1)
+        if len(calls) == 2:  # the first is at the start, or at the look
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, at, second_call_is_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, split, tmp_path / "parts")
+    history = train(settings, split, tmp_path / "parts")
+    assert history["iteration"].tolist() == [2]
+    (whole, facts), (parts, same_facts) = (load_model(tmp_path / name) for name in ("whole", "parts"))
+    assert same(whole.state_dict(), parts.state_dict())
+    assert (whole.settings, facts) == (parts.settings, same_facts)
 
 
 def test_it_learns_four_people(split, tmp_path):

@@ -15,7 +15,7 @@ from gaitlib import Interrupted
 from gaitlib.display import figures
 from gaitlib.display.player import SkeletonPlayer, around, panel
 from gaitlib.evaluation.exchange import torso_error
-from gaitlib.training import Watch
+from gaitlib.training import SCORES, Watch, score_column
 
 #: Seconds between changes of the progress bar: each is a message to the browser.
 PAUSE = 0.3
@@ -67,6 +67,7 @@ class TrainingPanel(Watch, widgets.VBox):
         self.bar.bar_style = "" if error is None else "warning"
 
     def step(self, done: int, iterations: int, left: float) -> None:
+        """Move the bar, at most every PAUSE seconds."""
         if not self._told:
             display(self)
         elif done < iterations and time.monotonic() - self._told < PAUSE:
@@ -77,8 +78,10 @@ class TrainingPanel(Watch, widgets.VBox):
             self.text.value = f"iteration {done:,} of {iterations:,}, about {tqdm.format_interval(left)} left{self._score}"
 
     def look(self, history: pd.DataFrame, model) -> None:
+        """Draw the curves and the walk anew."""
         self.bar.value = int(history["iteration"].iloc[-1])  # which `step` may have left out
-        self._score = f" · validation rank-1 {history['validation_rank1'].iloc[-1]:.1%}"
+        name = score_column(history)
+        self._score = f" · {SCORES[name]} {history[name].iloc[-1]:.1%}"
         self.curves.value = figures.embedded(figures.training_curves(history.drop(columns="learning_rate")))
         poses = self._example(model)
         if not poses:

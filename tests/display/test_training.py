@@ -79,6 +79,14 @@ def test_a_training_that_ends_early_is_done_too(displayed):
     assert panel.text.value == "iteration 10 of 30, done · validation rank-1 10.0%"
 
 
+def test_rank1_in_the_same_view_is_called_so(displayed):
+    panel = TrainingPanel(lambda model: {})
+    with panel:
+        panel.step(1, 2, 1.0)
+        panel.look(history(1).rename(columns={"validation_rank1": "validation_rank1_same_view"}), None)
+    assert panel.text.value.endswith("done · validation rank-1 in the same view 10.0%")
+
+
 def test_stop_is_a_ctrl_c_while_training_runs_and_nothing_otherwise(displayed, poses, monkeypatch):
     interrupts = []
     monkeypatch.setattr("_thread.interrupt_main", lambda: interrupts.append(panel.button.disabled))

@@ -10,18 +10,20 @@ from matplotlib.ticker import LogFormatter
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
 from gaitlib.rounding import percent
+from gaitlib.training import SCORES
 
 
 @drawing.styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and validation_rank1 (share 0..1, NaN where it was
-        not measured; the column may be absent). Columns that are not numbers are left out.
+    history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
+        it was not measured; the column may be absent). Columns that are not numbers are left out.
     """
     fig = Figure(figsize=(8, 5.6))
     above, below = fig.subplots(2, 1, sharex=True)
-    parts = [c for c in history.select_dtypes("number") if c not in ("iteration", "validation_rank1")]
+    score = next((name for name in SCORES if name in history), "validation_rank1")
+    parts = [c for c in history.select_dtypes("number") if c not in ("iteration", score)]
     for k, (part, color) in enumerate(zip(parts, sns.color_palette("colorblind", max(len(parts), 1)), strict=False)):
         known = history[history[part] > 0]
         above.plot(known["iteration"], known[part], color=color, ls=DASHES[k % 4], lw=1.7, label=drawing.spoken(part))
@@ -33,15 +35,15 @@ def training_curves(history: pd.DataFrame) -> Figure:
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     text = f"Training ran for {int(history['iteration'].max()):,} iterations"
-    measured = history.dropna(subset="validation_rank1") if "validation_rank1" in history else history[:0]
+    measured = history.dropna(subset=score) if score in history else history[:0]
     if len(measured):
-        best = measured.loc[measured["validation_rank1"][::-1].idxmax()]  # of equals the later, as is kept
-        below.plot(measured["iteration"], 100 * measured["validation_rank1"], marker="o", ms=4, color=BLUE)
-        below.plot(best["iteration"], 100 * best["validation_rank1"], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
-        best_text = f"{percent(best['validation_rank1'])} % at iteration {int(best['iteration']):,}"
+        best = measured.loc[measured[score][::-1].idxmax()]  # of equals the later, as is kept
+        below.plot(measured["iteration"], 100 * measured[score], marker="o", ms=4, color=BLUE)
+        below.plot(best["iteration"], 100 * best[score], "o", ms=10, mfc="none", mec=ORANGE, mew=2)
+        best_text = f"{percent(best[score])} % at iteration {int(best['iteration']):,}"
         drawing.subtitle(below, f"best (ringed): {best_text}")
-        text = f"Validation rank-1 is best with {best_text}"
-    below.set(ylim=(0, 103), ylabel="validation rank-1 (%)", xlabel="iteration")
+        text = f"{SCORES[score].capitalize()} is best with {best_text}"
+    below.set(ylim=(0, 103), ylabel=f"{SCORES[score]} (%)", xlabel="iteration")
     below.grid(axis="y")
     last = history.iloc[-1]
     losses = ", ".join(f"{drawing.spoken(part)} {last[part]:.3g}" for part in parts)
