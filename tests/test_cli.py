@@ -196,7 +196,7 @@ def test_formats_are_listed_with_their_layout(call):
     assert (code, err) == (0, "")
     for form in FORMATS.values():
         assert f"{form.name}: {form.summary}" in out
-        assert all(line.strip() in out for line in form.layout.splitlines())
+        assert all(line.strip() in out for line in form.files.splitlines())
 
 
 def test_the_version(call):
