@@ -148,16 +148,16 @@ class Config(_Section):
             raise ValueError(f"model.features must name each once, not {', '.join(self.model.features)}")
         if (decoded := round(self.training.frame_share * self.model.window)) < 3:
             raise ValueError(f"training.frame_share leaves {decoded} of {self.model.window} frames; the decoder needs 3")
-        if self.model.layout == "scrambled" and self.training.frame_share < 1:
-            raise ValueError(
-                "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames"
-            )
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
         if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):
             raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
         if self.model.decoder == "gated" and self.model.layout == "scrambled":
             raise ValueError("model.decoder must be paper where model.layout is scrambled: what stands still are then no poses")
+        if self.model.layout == "scrambled" and self.training.frame_share < 1:
+            raise ValueError(
+                "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames"
+            )
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):
