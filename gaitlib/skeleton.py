@@ -57,9 +57,9 @@ class Layout:
 
 
 #: The keypoint that is each of our joints, counted from 0; a+b is the midpoint of two. The head is the nose, that of KINECT the
-#: middle of the head. BODY_25 and BODY_25B, OpenPose's default and its experimental model, have equally many keypoints, and nothing
-#: in the files says which. The neck of BODY_25 and COCO18 is by definition the middle of the shoulders, so the "upper neck" of
-#: BODY_25B, which lies at the base of the skull, is not used for it.
+#: middle of the head. BODY_25 and BODY_25B, OpenPose's default and its experimental model, have equally many keypoints, and
+#: nothing in the files says which. The neck of BODY_25 and COCO18 is by definition the middle of the shoulders, so the "upper
+#: neck" of BODY_25B, which lies at the base of the skull, is not used for it.
 _TABLE = """
 layout          COCO17  COCO18  BODY_25  BODY_25B  HALPE26  MEDIAPIPE33  KINECT
 keypoints       17      18      25       25        26       33           20
