@@ -35,8 +35,6 @@ MOST_FPS = 1000
 #: A frame that faces farther than this from the known heading has left and right exchanged by the tracker.
 FARTHEST_DEGREES = 120.0
 
-SENSOR_VIEWS = {1: "leftward", -1: "rightward"}
-
 
 def parse_cameras(cameras: str) -> tuple[int, ...]:
     """The angles of "first:last:step" in whole degrees, `last` included where a step lands on it; () for "sensor".
@@ -117,15 +115,7 @@ def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fp
 
 
 def pass_to_walks(
-    joints: np.ndarray,
-    angles: Sequence[int],
-    *,
-    heading: int,
-    subject: int,
-    run: int,
-    start_frame: int,
-    fps: float,
-    source: str,
+    joints: np.ndarray, angles: Sequence[int], *, heading: int, subject: int, run: int, start_frame: int, fps: float, source: str
 ) -> Iterator[Walk]:
     """One pass of a person by a sensor as walks, one a camera.
 
@@ -138,7 +128,7 @@ def pass_to_walks(
         views = [view_name(angle) for angle in angles]
         poses = project(joints, angles, heading=heading, fps=fps)
     else:
-        views = [SENSOR_VIEWS[heading]]
+        views = ["leftward" if heading > 0 else "rightward"]
         poses = np.stack([joints[..., 0], -joints[..., 1]], axis=-1).astype(np.float32)[None]
     for view, pose in zip(views, poses, strict=True):
         yield Walk(

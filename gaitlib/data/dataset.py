@@ -31,8 +31,7 @@ from gaitlib.skeleton import JOINTS, LEFT_HIP, LEFT_SHOULDER, MID_HIP, NECK, NUM
 
 SCHEMA = 1
 COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
-_TEXT = dict.fromkeys(["sequence", "recording", "subject", "condition", "view", "source"], str)
-_TYPES = _TEXT | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
+_TYPES = dict.fromkeys(COLUMNS, str) | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
 
 #: The arrays, and what follows their first axis.
 _ARRAYS = {"poses.npy": (NUM_JOINTS, 2), "confidence.npy": (NUM_JOINTS,)}
@@ -191,9 +190,6 @@ class GaitDataset:
         return sorted_views(self.index["view"])
 
 
-# ----------------------------------------------------------------------------------------------------- what a folder holds
-
-
 def _check_info(info: dict) -> None:
     """Raise ValueError where dataset.json lacks what is read in it, or holds something else in its place."""
     if info.get("schema") != SCHEMA:
@@ -231,19 +227,10 @@ def _digest_of_frames(folder: Path):
     return digest
 
 
-# --------------------------------------------------------------------------------------------------------------- writing
-
-
 def write_dataset(
-    folder: str | Path,
-    walks: Iterable[Walk],
-    *,
-    name: str,
-    license: str = "",
-    citation: str = "",
-    left_out: list[dict] | None = None,
-    notes: dict | None = None,
-) -> GaitDataset:
+    folder: str | Path, walks: Iterable[Walk], *, name: str, license: str = "", citation: str = "",
+    left_out: list[dict] | None = None, notes: dict | None = None,
+) -> GaitDataset:  # fmt: skip
     """Write walks, as they come, into a data set folder and open it.
 
     The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without

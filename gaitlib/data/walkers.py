@@ -41,6 +41,7 @@ limps, turns, hurries or changes shoes; and a network has to undo only those fau
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,9 @@ SHOULDERS, ELBOWS, WRISTS, HIPS, KNEES, ANKLES = (
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 )
 
-#: The ten recordings of a person, as in CASIA-B.
+#: The ten recordings of a person and their views, as in CASIA-B.
 RECORDINGS = tuple([("nm", r) for r in range(1, 7)] + [("bg", r) for r in (1, 2)] + [("cl", r) for r in (1, 2)])
+VIEWS = range(0, 181, 18)
 BAG = np.array([float(c == "bg") for c, _ in RECORDINGS])
 COAT = np.array([float(c == "cl") for c, _ in RECORDINGS])
 
@@ -149,29 +151,19 @@ class Recording:
     stature: float
 
 
-def walkers_index(subjects: int, views: Sequence[int] = range(0, 181, 18)) -> pd.DataFrame:
+def walkers_index(subjects: int) -> pd.DataFrame:
     """Who `make_walkers` makes, without making them: columns subject, condition, run, view, recording, sequence."""
-    rows = [
-        (f"{subject:03d}", condition, run, view_name(view))
-        for subject in range(1, subjects + 1)
-        for condition, run in RECORDINGS
-        for view in views
-    ]
+    people, views = (f"{subject:03d}" for subject in range(1, subjects + 1)), map(view_name, VIEWS)
+    rows = [(subject, *recording, view) for subject, recording, view in product(people, RECORDINGS, views)]
     index = pd.DataFrame(rows, columns=["subject", "condition", "run", "view"])
     recording = index["subject"] + "-" + index["condition"] + "-" + index["run"].map("{:02d}".format)
     return index.assign(recording=recording, sequence=recording + "-" + index["view"])
 
 
 def make_walkers(
-    subjects: int,
-    seed: int,
-    *,
-    views: Sequence[int] = range(0, 181, 18),
-    fps: float = 25.0,
-    faults: bool = True,
-    first_subject: int = 1,
+    subjects: int, seed: int, *, views: Sequence[int] = VIEWS, fps: float = 25.0, faults: bool = True, first_subject: int = 1,
     variation: Variation = Variation(),
-) -> Iterator[Walk]:
+) -> Iterator[Walk]:  # fmt: skip
     """Walks of `subjects` persons, numbered from `first_subject`: 10 recordings, each in all `views`.
 
     A person depends on seed and number alone: number 17 is the same among 20 and among 124, and in any choice of views.
@@ -210,13 +202,7 @@ def make_walkers(
                 )
 
 
-def perform(
-    subject: int,
-    seed: int,
-    *,
-    fps: float = 25.0,
-    variation: Variation = Variation(),
-) -> list[Recording]:
+def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation = Variation()) -> list[Recording]:
     """The ten recordings of a person in three dimensions, in the order of RECORDINGS."""
     person, repetition = _stream(seed, subject, 0), _stream(seed, subject, 1)
     man = person.integers(2)
@@ -266,9 +252,6 @@ def see(joints: np.ndarray, view: float) -> np.ndarray:
     x = CENTER[0] + FOCAL * right / depth
     y = CENTER[1] - FOCAL * (joints[..., 2] - HEIGHT) / depth
     return np.stack([x, y], axis=-1)
-
-
-# ---------------------------------------------------------------------------------------------------- persons
 
 
 def _stream(seed: int, subject: int, *purpose: int) -> np.random.Generator:
@@ -361,9 +344,6 @@ def _dress(coefficients: np.ndarray, posture: dict, cadence: np.ndarray, manner:
     return np.stack([outward, 0.018 * carrying - 0.008 * coat[:, None]], axis=-1)
 
 
-# ---------------------------------------------------------------------------------------------------- kinematics
-
-
 def _turn(axis: int, degrees: np.ndarray) -> np.ndarray:
     """Rotation matrices about a world axis: [...] -> [..., 3, 3]."""
     a = np.radians(degrees)
@@ -444,9 +424,6 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     for points in (joints, soles):
         points[:] = (points + root) @ turn.swapaxes(-1, -2)
         points[..., 1] += path[1][:, None, None]
-
-
-# ---------------------------------------------------------------------------------------------------- pose estimator
 
 
 def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.ndarray:

@@ -152,9 +152,6 @@ def _another_person(index: pd.DataFrame) -> np.ndarray:
     return other
 
 
-# ------------------------------------------------------------------------------------------------------------- the mean walk
-
-
 def fourier(phase: np.ndarray) -> np.ndarray:
     """1, cos k phase, sin k phase for k = 1..MEAN_WALK_HARMONICS: phase [...] in radians -> [..., SERIES]."""
     angles = phase[..., None] * np.arange(1, MEAN_WALK_HARMONICS + 1)
