@@ -3,7 +3,9 @@
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import accumulate
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -320,7 +322,4 @@ def _merge(base: dict, changes: dict, where: str) -> None:
             near = difflib.get_close_matches(key[:100], known, 1, 0)[0]
             raise InputError(f"{where}: there is no key {_short(key)!r} in the configuration; the nearest is {near!r}.")
         *parents, last = key.split(".")
-        place = base
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
+        reduce(getitem, parents, base)[last] = value

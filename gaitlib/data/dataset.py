@@ -160,13 +160,8 @@ class GaitDataset:
     def __getitem__(self, i: int) -> Walk:
         row = self.index.iloc[i]
         frames = slice(int(row["start"]), int(row["start"] + row["frames"]))
-        return Walk(
-            pose=self.poses[frames],
-            confidence=self.confidence[frames],
-            **{k: row[k] for k in ("subject", "condition", "view", "recording", "source")},
-            fps=float(row["fps"]),
-            run=int(row["run"]),
-        )
+        texts = {k: row[k] for k in ("subject", "condition", "view", "recording", "source")}
+        return Walk(self.poses[frames], self.confidence[frames], fps=float(row["fps"]), run=int(row["run"]), **texts)
 
     def __iter__(self) -> Iterator[Walk]:
         return (self[i] for i in range(len(self)))

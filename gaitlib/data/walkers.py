@@ -191,15 +191,9 @@ def make_walkers(
         for i, recording in enumerate(recordings):
             for view, poses, confidence in seen:
                 yield Walk(
-                    pose=poses[i].astype(np.float32),
-                    confidence=confidence[i].astype(np.float32),
-                    fps=float(fps),
-                    subject=f"{subject:03d}",
-                    condition=recording.condition,
-                    run=recording.run,
-                    view=view,
-                    source=f"walkers seed {seed}",
-                )
+                    poses[i].astype(np.float32), confidence[i].astype(np.float32), fps=float(fps), subject=f"{subject:03d}",
+                    condition=recording.condition, run=recording.run, view=view, source=f"walkers seed {seed}",
+                )  # fmt: skip
 
 
 def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation = Variation()) -> list[Recording]:
