@@ -5,10 +5,9 @@ the sensor, millimeters. Because x grows to the *left*, the image (x, -y) of the
 Kinect shows it to its player: who walks toward -x walks to the left of that image with the right side toward the
 sensor. Virtual cameras are not mirrored.
 
-A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of
-the image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu,
-Tan and Tan, "A framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition",
-ICPR 2006).
+A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of the
+image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu, Tan and Tan, "A
+framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition", ICPR 2006).
 
 Read virtual views of a Kinect as half synthetic. It sees the near side of a person only and turns shoulders and hips
 toward itself: in the Kinect Gait Biometry Dataset by 45 degrees on average, while the legs swing along the true path.

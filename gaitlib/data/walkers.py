@@ -1,11 +1,10 @@
 """People who walk, with no download and no license: a kinematic model of many persons, seen by eleven cameras.
 
-A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series
-over the gait cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is
-its own, and what a bag or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and
-what stands does not slide, so the speed, the bob and the sway of the pelvis follow from the angles. Cameras see the
-performance, and a pose estimator reports it with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in
-11 synchronous views.
+A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series over the gait
+cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is its own, and what a bag
+or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and what stands does not slide, so the
+speed, the bob and the sway of the pelvis follow from the angles. Cameras see the performance, and a pose estimator reports it
+with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in 11 synchronous views.
 
 Axes and units. World: right-handed, meters, x the way the person walks, y to the person's left, z up, ground at z = 0,
 origin in the middle of the path. Angles: degrees. Gait cycle: 0..1, from initial contact to the next of the same
@@ -138,8 +137,7 @@ class Recording:
     """What truly happened in one performance.
 
     joints: float64 [T, 15, 3], meters. soles: float64 [T, 4, 3]: right heel, right ball, left heel, left ball.
-    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature:
-    meters.
+    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature: meters.
     """
 
     condition: str
