@@ -49,7 +49,7 @@ def side_by_side(first: Callable, second: Callable, repeats: int) -> tuple[float
 
 def keypoints(pose: np.ndarray, layout: Layout, people: int) -> list[np.ndarray]:
     """A walker as an estimator writes it, [T, K, 3], after a smaller person who stands by."""
-    points = np.repeat(pose[:, :1], len(layout.names), axis=1)
+    points = np.repeat(pose[:, :1], layout.size, axis=1)
     for joint, sources in enumerate(layout.sources):
         if len(sources) == 1:
             points[:, sources[0]] = pose[:, joint]

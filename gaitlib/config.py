@@ -2,8 +2,10 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import accumulate
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -155,9 +157,7 @@ class Config(_Section):
         if self.model.decoder == "gated" and self.model.layout == "scrambled":
             raise ValueError("model.decoder must be paper where model.layout is scrambled: what stands still are then no poses")
         if self.model.layout == "scrambled" and self.training.frame_share < 1:
-            raise ValueError(
-                "training.frame_share must be 1 where model.layout is scrambled: the columns of its codes are no frames"
-            )
+            raise ValueError("training.frame_share must be 1 where model.layout is scrambled: columns of its codes are no frames")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):
@@ -204,20 +204,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterabl
         raise InputError(f"The configuration {path} cannot be read ({error.why}); configs/ has: {known}.") from None
     for where, given in [(str(path), changes), *layers]:
         _merge(content, given, where)
-    return _resolved(content, overrides, str(path))
+    return resolve(content, str(path), overrides)
 
 
-def override(config: Config, overrides: Sequence[str], where: str = "") -> Config:
-    """The configuration with changes like "training.iterations=200"; InputError as load_config raises it.
+def resolve(content: dict, where: str, overrides: Sequence[str] = ()) -> Config:
+    """Change a complete configuration as --set does, in place, and check it; InputError as `load_config` raises it.
 
-    where: what to call the configuration in an error.
+    where: what to call it in the error, which names the first key whose value does not fit.
     """
-    return _resolved(config.model_dump(mode="json"), overrides, where)
-
-
-def _resolved(content: dict, overrides: Sequence[str], where: str) -> Config:
-    """A complete configuration with changes as --set has them."""
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = {}  # of the keys that are changed
     for text in overrides:
         key, equals, value = text.partition("=")
         said = f"--set {_short(text)}"
@@ -229,14 +224,6 @@ def _resolved(content: dict, overrides: Sequence[str], where: str) -> Config:
             raise InputError(f"{said}: the value is not valid YAML.") from None
         _merge(content, changes, said)
         sources |= dict.fromkeys((name for name, _ in _flat(changes)), said)
-    return resolve(content, where, sources)
-
-
-def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None) -> Config:
-    """Check a complete configuration; InputError names the first key whose value does not fit.
-
-    where: what to call it in the error. sources: the same for keys that came from elsewhere.
-    """
     try:
         return Config.model_validate(content)
     except ValidationError as error:
@@ -246,7 +233,7 @@ def resolve(content: dict, where: str, sources: Mapping[str, str] | None = None)
         *outer, key = accumulate(map(str, first["loc"]), "{}.{}".format)  # of features.1 also features
         if first["type"] == "missing":
             raise InputError(f"{where}: {key} is missing; configs/default.yaml explains it.") from None
-        where = next((sources[name] for name in (key, *outer) if sources and name in sources), where)
+        where = next((sources[name] for name in (key, *outer) if name in sources), where)
         raise InputError(f"{where}: {_short(key)} = {_short(repr(first['input']))}: {first['msg']}.") from None
 
 
@@ -335,7 +322,4 @@ def _merge(base: dict, changes: dict, where: str) -> None:
             near = difflib.get_close_matches(key[:100], known, 1, 0)[0]
             raise InputError(f"{where}: there is no key {_short(key)!r} in the configuration; the nearest is {near!r}.")
         *parents, last = key.split(".")
-        place = base
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
+        reduce(getitem, parents, base)[last] = value

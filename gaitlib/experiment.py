@@ -16,7 +16,7 @@ import yaml
 from tqdm import tqdm
 
 from gaitlib import InputError, progress
-from gaitlib.config import Config, load_config, override, resolve, root
+from gaitlib.config import Config, load_config, resolve, root
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
 from gaitlib.data.protocol import Protocol, Split
@@ -83,8 +83,8 @@ class Experiment:
         from gaitlib.model.checkpoint import load_model, settings_of
 
         loaded = load_model(checkpoint)
-        settings = override(resolve(settings_of(loaded[1], checkpoint), checkpoint), overrides)
-        return cls(settings, checkpoint=Path(checkpoint), loaded=loaded, **others)
+        settings = resolve(settings_of(loaded[1], checkpoint), checkpoint).model_dump(mode="json")
+        return cls(resolve(settings, checkpoint, overrides), checkpoint=Path(checkpoint), loaded=loaded, **others)
 
     # -- data
 

@@ -38,9 +38,6 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------------------- reading
-
-
 class Unreadable(InputError):
     """A file cannot be read; `why` says it in a clause: "there is no such file"."""
 
@@ -177,9 +174,6 @@ def check_name(name: object, what: str) -> str:
             "a letter or digit first."
         )
     return name
-
-
-# --------------------------------------------------------------------------------------------------------------- writing
 
 
 def check_writable(path: Path) -> None:

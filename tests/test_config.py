@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gaitlib import InputError
-from gaitlib.config import TERMS, Config, config_folder, load_config, override, resolve
+from gaitlib.config import TERMS, Config, config_folder, load_config, resolve
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "configs" / "default.yaml"
@@ -117,15 +117,15 @@ def test_what_was_resolved_resolves_again(file):
 
 
 def test_a_configuration_with_changes():
-    config = load_config(DEFAULT, ["seed=3"])
-    assert override(config, []) == config
-    assert override(config, ["training.people=9", "model.features=[pose]"]) == load_config(
-        DEFAULT, ["seed=3", "training.people=9", "model.features=[pose]"]
-    )
+    def changed(*overrides):
+        return resolve(load_config(DEFAULT, ["seed=3"]).model_dump(mode="json"), "that of the run", overrides)
+
+    expected = load_config(DEFAULT, ["seed=3", "training.people=9", "model.features=[pose]"])
+    assert changed("training.people=9", "model.features=[pose]") == expected
     with pytest.raises(InputError, match=r"^--set sed=1: there is no key 'sed'"):
-        override(config, ["sed=1"])
+        changed("sed=1")
     with pytest.raises(InputError, match=r"^that of the run: model.window must be even"):
-        override(config, ["model.recognizer=paper", "model.window=65"], "that of the run")
+        changed("model.recognizer=paper", "model.window=65")
 
 
 def test_a_configuration_cannot_be_changed():
@@ -186,6 +186,7 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("model.window=15", "model.window = 15"),
         ("model.encoder_kernel=4", "model.encoder_kernel must be odd"),
         ("model={encoder: paper, layout: scrambled}", "model.decoder must be paper where model.layout is scrambled"),
+        ("model={encoder: paper, layout: scrambled, decoder: paper}", "training.frame_share must be 1"),
         ("evaluation.stride=0", "evaluation.stride = 0"),
         ("augmentation.mirror=1.1", "augmentation.mirror = 1.1"),
         ("losses.identity=-1", "losses.identity = -1"),

@@ -5,10 +5,9 @@ the sensor, millimeters. Because x grows to the *left*, the image (x, -y) of the
 Kinect shows it to its player: who walks toward -x walks to the left of that image with the right side toward the
 sensor. Virtual cameras are not mirrored.
 
-A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of
-the image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu,
-Tan and Tan, "A framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition",
-ICPR 2006).
+A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of the
+image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu, Tan and Tan, "A
+framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition", ICPR 2006).
 
 Read virtual views of a Kinect as half synthetic. It sees the near side of a person only and turns shoulders and hips
 toward itself: in the Kinect Gait Biometry Dataset by 45 degrees on average, while the legs swing along the true path.
@@ -23,19 +22,14 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
 from gaitlib.data.views import view_name
-from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
+from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, RIGHT_HIP, RIGHT_SHOULDER
 
 #: The walking direction is averaged with a Hann window this long: one second at half its height, and blind to the
 #: one-a-second swing of hips and shoulders.
 DIRECTION_SECONDS = 2.0
 
-#: Frames a second, at most; the window of faster ones would fill the memory.
-MOST_FPS = 1000
-
 #: A frame that faces farther than this from the known heading has left and right exchanged by the tracker.
 FARTHEST_DEGREES = 120.0
-
-SENSOR_VIEWS = {1: "leftward", -1: "rightward"}
 
 
 def parse_cameras(cameras: str) -> tuple[int, ...]:
@@ -65,18 +59,14 @@ def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndar
 
     joints: [T, 15, 3], missing joints NaN. heading: +1 where the person walks toward -x, -1 toward +x, 0 if unknown; it
     turns frames round that face the other way. fps: frames a second.
-    Returns float64 [T, 2], unit vectors (x, z). Raises InputError for a frame rate above MOST_FPS, or none.
+    Returns float64 [T, 2], unit vectors (x, z).
     """
-    if not 0 < fps <= MOST_FPS:
-        raise InputError(f"A walk of {fps:g} frames a second cannot be turned; correct its frame rate.")
     joints = np.asarray(joints, dtype=np.float64)[..., [0, 2]]
     across = np.nan_to_num(joints[:, LEFT_SHOULDER] - joints[:, RIGHT_SHOULDER])
     across += np.nan_to_num(joints[:, LEFT_HIP] - joints[:, RIGHT_HIP])
-    if heading:
-        # walking is (-across z, across x), and -heading is the sign of its x
-        toward = heading * across[:, 1]
-        exchanged = toward < np.cos(np.radians(FARTHEST_DEGREES)) * np.hypot(*across.T)
-        across[exchanged] *= -1
+    # walking is (-across z, across x), and -heading is the sign of its x
+    exchanged = heading * across[:, 1] < np.cos(np.radians(FARTHEST_DEGREES)) * np.hypot(*across.T)
+    across[exchanged] *= -1
     half = max(1, round(DIRECTION_SECONDS * fps / 2))
     window = np.hanning(2 * half + 1)
     smooth = np.stack([np.convolve(a, window)[half : half + len(a)] for a in across.T], axis=-1)
@@ -98,8 +88,6 @@ def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fp
     Returns float32 [len(angles), T, 15, 2] in the unit of `joints`: x right of the mid-hip, y down, height as measured.
     """
     joints = np.asarray(joints, dtype=np.float64)
-    if joints.ndim != 3 or joints.shape[1:] != (NUM_JOINTS, 3):
-        raise ValueError(f"joints must be [T, {NUM_JOINTS}, 3], not {list(joints.shape)}")
     left = leftward(joints, heading, fps)
     walking = np.stack([-left[:, 1], left[:, 0]], axis=-1)
     ground = joints[..., [0, 2]]
@@ -117,15 +105,7 @@ def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fp
 
 
 def pass_to_walks(
-    joints: np.ndarray,
-    angles: Sequence[int],
-    *,
-    heading: int,
-    subject: int,
-    run: int,
-    start_frame: int,
-    fps: float,
-    source: str,
+    joints: np.ndarray, angles: Sequence[int], *, heading: int, subject: int, run: int, start_frame: int, fps: float, source: str
 ) -> Iterator[Walk]:
     """One pass of a person by a sensor as walks, one a camera.
 
@@ -133,22 +113,13 @@ def pass_to_walks(
     heading: +1 walks toward -x, -1 toward +x. start_frame: where the pass begins in its recording; it names the pass.
     The condition is "nm". A Kinect gives no confidence, so it is 1 for each joint that has a position, 0 else.
     """
-    joints = np.asarray(joints, dtype=np.float64)
+    joints, person = np.asarray(joints, dtype=np.float64), f"{subject:03d}"
     if angles:
         views = [view_name(angle) for angle in angles]
         poses = project(joints, angles, heading=heading, fps=fps)
     else:
-        views = [SENSOR_VIEWS[heading]]
+        views = ["leftward" if heading > 0 else "rightward"]
         poses = np.stack([joints[..., 0], -joints[..., 1]], axis=-1).astype(np.float32)[None]
     for view, pose in zip(views, poses, strict=True):
-        yield Walk(
-            pose=pose,
-            confidence=np.isfinite(pose).all(axis=-1).astype(np.float32),
-            fps=float(fps),
-            subject=f"{subject:03d}",
-            condition="nm",
-            run=int(run),
-            view=view,
-            recording=f"{subject:03d}-nm-{run:02d}-f{start_frame:04d}",
-            source=source,
-        )
+        confidence = np.isfinite(pose).all(axis=-1).astype(np.float32)
+        yield Walk(pose, confidence, fps, person, "nm", run, view, f"{person}-nm-{run:02d}-f{start_frame:04d}", source)

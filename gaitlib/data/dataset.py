@@ -31,8 +31,7 @@ from gaitlib.skeleton import JOINTS, LEFT_HIP, LEFT_SHOULDER, MID_HIP, NECK, NUM
 
 SCHEMA = 1
 COLUMNS = ["sequence", "recording", "subject", "condition", "run", "view", "start", "frames", "fps", "source"]
-_TEXT = dict.fromkeys(["sequence", "recording", "subject", "condition", "view", "source"], str)
-_TYPES = _TEXT | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
+_TYPES = dict.fromkeys(COLUMNS, str) | {"run": np.int64, "start": np.int64, "frames": np.int64, "fps": np.float64}
 
 #: The arrays, and what follows their first axis.
 _ARRAYS = {"poses.npy": (NUM_JOINTS, 2), "confidence.npy": (NUM_JOINTS,)}
@@ -161,13 +160,8 @@ class GaitDataset:
     def __getitem__(self, i: int) -> Walk:
         row = self.index.iloc[i]
         frames = slice(int(row["start"]), int(row["start"] + row["frames"]))
-        return Walk(
-            pose=self.poses[frames],
-            confidence=self.confidence[frames],
-            **{k: row[k] for k in ("subject", "condition", "view", "recording", "source")},
-            fps=float(row["fps"]),
-            run=int(row["run"]),
-        )
+        texts = {k: row[k] for k in ("subject", "condition", "view", "recording", "source")}
+        return Walk(self.poses[frames], self.confidence[frames], fps=float(row["fps"]), run=int(row["run"]), **texts)
 
     def __iter__(self) -> Iterator[Walk]:
         return (self[i] for i in range(len(self)))
@@ -189,9 +183,6 @@ class GaitDataset:
     def views(self) -> list[str]:
         """The distinct views, sorted by degrees, others by name."""
         return sorted_views(self.index["view"])
-
-
-# ----------------------------------------------------------------------------------------------------- what a folder holds
 
 
 def _check_info(info: dict) -> None:
@@ -231,19 +222,10 @@ def _digest_of_frames(folder: Path):
     return digest
 
 
-# --------------------------------------------------------------------------------------------------------------- writing
-
-
 def write_dataset(
-    folder: str | Path,
-    walks: Iterable[Walk],
-    *,
-    name: str,
-    license: str = "",
-    citation: str = "",
-    left_out: list[dict] | None = None,
-    notes: dict | None = None,
-) -> GaitDataset:
+    folder: str | Path, walks: Iterable[Walk], *, name: str, license: str = "", citation: str = "",
+    left_out: list[dict] | None = None, notes: dict | None = None,
+) -> GaitDataset:  # fmt: skip
     """Write walks, as they come, into a data set folder and open it.
 
     The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without

@@ -8,16 +8,7 @@ import pandas as pd
 import torch
 
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.skeleton import (
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    MID_HIP,
-    MIRROR,
-    NECK,
-    NUM_JOINTS,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-)
+from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
 
 @dataclass(frozen=True)

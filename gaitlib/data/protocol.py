@@ -1,7 +1,6 @@
 """Who trains, who is gallery and who is probe, read from a YAML file in configs/protocols/."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -92,9 +91,10 @@ class Protocol:
         too few are left to train on.
         """
         train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
-        used = {*train, *test}
-        for one, other in _alike(people):
-            if one in used or other in used:
+        used, spellings = {*train, *test}, {}
+        for other in people:
+            one = spellings.setdefault(spelled_alike(other), other)
+            if one != other and {one, other} & used:
                 raise InputError(
                     f"Protocol {self.name}: the data set has people {one!r} and {other!r}, who may be the same; give each "
                     "person one spelling, or names that differ by more than case and blanks."
@@ -161,16 +161,6 @@ class Split:
 def spelled_alike(name: str) -> str:
     """What names that differ in case and blanks only have in common."""
     return "".join(name.split()).casefold()
-
-
-def _alike(people: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of people whose names differ in case and blanks only."""
-    spellings, pairs = {}, []
-    for name in people:
-        first = spellings.setdefault(spelled_alike(name), name)
-        if first != name:
-            pairs.append((first, name))
-    return pairs
 
 
 def _people(wanted: str | list, people: list[str], where: str) -> list[str]:

@@ -1,11 +1,10 @@
 """People who walk, with no download and no license: a kinematic model of many persons, seen by eleven cameras.
 
-A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series
-over the gait cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is
-its own, and what a bag or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and
-what stands does not slide, so the speed, the bob and the sway of the pelvis follow from the angles. Cameras see the
-performance, and a pose estimator reports it with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in
-11 synchronous views.
+A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series over the gait
+cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is its own, and what a bag
+or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and what stands does not slide, so the
+speed, the bob and the sway of the pelvis follow from the angles. Cameras see the performance, and a pose estimator reports it
+with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in 11 synchronous views.
 
 Axes and units. World: right-handed, meters, x the way the person walks, y to the person's left, z up, ground at z = 0,
 origin in the middle of the path. Angles: degrees. Gait cycle: 0..1, from initial contact to the next of the same
@@ -41,6 +40,7 @@ limps, turns, hurries or changes shoes; and a network has to undo only those fau
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -56,8 +56,9 @@ SHOULDERS, ELBOWS, WRISTS, HIPS, KNEES, ANKLES = (
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 )
 
-#: The ten recordings of a person, as in CASIA-B.
+#: The ten recordings of a person and their views, as in CASIA-B.
 RECORDINGS = tuple([("nm", r) for r in range(1, 7)] + [("bg", r) for r in (1, 2)] + [("cl", r) for r in (1, 2)])
+VIEWS = range(0, 181, 18)
 BAG = np.array([float(c == "bg") for c, _ in RECORDINGS])
 COAT = np.array([float(c == "cl") for c, _ in RECORDINGS])
 
@@ -136,8 +137,7 @@ class Recording:
     """What truly happened in one performance.
 
     joints: float64 [T, 15, 3], meters. soles: float64 [T, 4, 3]: right heel, right ball, left heel, left ball.
-    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature:
-    meters.
+    angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature: meters.
     """
 
     condition: str
@@ -149,29 +149,19 @@ class Recording:
     stature: float
 
 
-def walkers_index(subjects: int, views: Sequence[int] = range(0, 181, 18)) -> pd.DataFrame:
+def walkers_index(subjects: int) -> pd.DataFrame:
     """Who `make_walkers` makes, without making them: columns subject, condition, run, view, recording, sequence."""
-    rows = [
-        (f"{subject:03d}", condition, run, view_name(view))
-        for subject in range(1, subjects + 1)
-        for condition, run in RECORDINGS
-        for view in views
-    ]
+    people, views = (f"{subject:03d}" for subject in range(1, subjects + 1)), map(view_name, VIEWS)
+    rows = [(subject, *recording, view) for subject, recording, view in product(people, RECORDINGS, views)]
     index = pd.DataFrame(rows, columns=["subject", "condition", "run", "view"])
     recording = index["subject"] + "-" + index["condition"] + "-" + index["run"].map("{:02d}".format)
     return index.assign(recording=recording, sequence=recording + "-" + index["view"])
 
 
 def make_walkers(
-    subjects: int,
-    seed: int,
-    *,
-    views: Sequence[int] = range(0, 181, 18),
-    fps: float = 25.0,
-    faults: bool = True,
-    first_subject: int = 1,
+    subjects: int, seed: int, *, views: Sequence[int] = VIEWS, fps: float = 25.0, faults: bool = True, first_subject: int = 1,
     variation: Variation = Variation(),
-) -> Iterator[Walk]:
+) -> Iterator[Walk]:  # fmt: skip
     """Walks of `subjects` persons, numbered from `first_subject`: 10 recordings, each in all `views`.
 
     A person depends on seed and number alone: number 17 is the same among 20 and among 124, and in any choice of views.
@@ -199,24 +189,12 @@ def make_walkers(
         for i, recording in enumerate(recordings):
             for view, poses, confidence in seen:
                 yield Walk(
-                    pose=poses[i].astype(np.float32),
-                    confidence=confidence[i].astype(np.float32),
-                    fps=float(fps),
-                    subject=f"{subject:03d}",
-                    condition=recording.condition,
-                    run=recording.run,
-                    view=view,
-                    source=f"walkers seed {seed}",
-                )
+                    poses[i].astype(np.float32), confidence[i].astype(np.float32), fps=float(fps), subject=f"{subject:03d}",
+                    condition=recording.condition, run=recording.run, view=view, source=f"walkers seed {seed}",
+                )  # fmt: skip
 
 
-def perform(
-    subject: int,
-    seed: int,
-    *,
-    fps: float = 25.0,
-    variation: Variation = Variation(),
-) -> list[Recording]:
+def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation = Variation()) -> list[Recording]:
     """The ten recordings of a person in three dimensions, in the order of RECORDINGS."""
     person, repetition = _stream(seed, subject, 0), _stream(seed, subject, 1)
     man = person.integers(2)
@@ -266,9 +244,6 @@ def see(joints: np.ndarray, view: float) -> np.ndarray:
     x = CENTER[0] + FOCAL * right / depth
     y = CENTER[1] - FOCAL * (joints[..., 2] - HEIGHT) / depth
     return np.stack([x, y], axis=-1)
-
-
-# ---------------------------------------------------------------------------------------------------- persons
 
 
 def _stream(seed: int, subject: int, *purpose: int) -> np.random.Generator:
@@ -361,9 +336,6 @@ def _dress(coefficients: np.ndarray, posture: dict, cadence: np.ndarray, manner:
     return np.stack([outward, 0.018 * carrying - 0.008 * coat[:, None]], axis=-1)
 
 
-# ---------------------------------------------------------------------------------------------------- kinematics
-
-
 def _turn(axis: int, degrees: np.ndarray) -> np.ndarray:
     """Rotation matrices about a world axis: [...] -> [..., 3, 3]."""
     a = np.radians(degrees)
@@ -444,9 +416,6 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     for points in (joints, soles):
         points[:] = (points + root) @ turn.swapaxes(-1, -2)
         points[..., 1] += path[1][:, None, None]
-
-
-# ---------------------------------------------------------------------------------------------------- pose estimator
 
 
 def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.ndarray:

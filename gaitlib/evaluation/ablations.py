@@ -44,9 +44,6 @@ class Ablation:
     matrices: dict[str, RankMatrix]
 
 
-# ------------------------------------------------------------------------------------------------------- changed walks
-
-
 def shuffled_frames(walks: NormalizedWalks, seed: int = 0) -> NormalizedWalks:
     """The same frames of each walk in random order."""
     order = np.random.default_rng(seed).random(len(walks.frames))
@@ -113,9 +110,6 @@ def _bone_lengths(walks: NormalizedWalks) -> pd.DataFrame:
     return pd.DataFrame(np.add.reduceat(lengths, walks.start) / walks.length[:, None])
 
 
-# --------------------------------------------------------------------------------------------------------------- codes
-
-
 def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Linear discriminants fitted on the training people and applied to others: [N, D], int64 [N], [M, D] -> float32 [M, E].
 
@@ -126,9 +120,6 @@ def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.n
     known, asked = (((x - center) / scale).clip(-LARGEST, LARGEST).astype(np.float64) for x in (train, test))
     origin, projection = fisher(known, subject, min(subject.max(), train.shape[1]))
     return F.normalize(torch.from_numpy(asked @ projection - origin)).float().numpy()
-
-
-# ----------------------------------------------------------------------------------------------------------- the table
 
 
 def ablations(

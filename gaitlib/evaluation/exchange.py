@@ -132,11 +132,8 @@ def exchange_errors(
 
 def _synchronous_pairs(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Rows of all ordered pairs of walks of one recording in different views: int64 [M] each."""
-    rows = pd.DataFrame(
-        {"row": np.arange(len(index)), "view": index["view"], "recording": index["subject"] + "/" + index["recording"]}
-    )
-    pairs = rows.merge(rows, on="recording")
-    pairs = pairs[pairs["view_x"] != pairs["view_y"]]
+    rows = index[["view"]].assign(recording=index["subject"] + "/" + index["recording"], row=np.arange(len(index)))
+    pairs = rows.merge(rows, on="recording").query("view_x != view_y")
     return pairs["row_x"].to_numpy(), pairs["row_y"].to_numpy()
 
 
@@ -150,9 +147,6 @@ def _another_person(index: pd.DataFrame) -> np.ndarray:
             if len(people) > 1:
                 other[rows] = np.where(other[rows] < 0, rows[np.roll(first, -1)][person], other[rows])
     return other
-
-
-# ------------------------------------------------------------------------------------------------------------- the mean walk
 
 
 def fourier(phase: np.ndarray) -> np.ndarray:

@@ -209,37 +209,3 @@ def _ranks(distance: torch.Tensor, same: torch.Tensor) -> tuple[torch.Tensor, to
     hits = 1 - wrong.cumprod(1)
     found = count > 0
     return hits * found[:, None], precision * found, count / last * found
-
-
-def nearest(probe: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k gallery walks nearest to each probe, nearest first, equally near ones in the order of the gallery.
-
-    probe: float32 [P, D]; gallery: float32 [G, D]. Returns (int64 [P, k], float64 [P, k]): rows of the gallery, distances.
-    A matrix product finds candidates in float32; their distances are computed again from the differences, and where rounding
-    could have hidden a nearer walk, all distances of that probe are. Memory is bounded for a gallery of any length.
-    """
-    p, g = (torch.from_numpy(np.ascontiguousarray(values, np.float32)) for values in (probe, gallery))
-    k = min(k, len(g))
-    kept = min(len(g), k + 12)
-    square = (g * g).sum(1)
-    value = torch.full((len(p), 0), torch.inf)
-    place = torch.zeros(len(p), 0, dtype=torch.int64)
-    for start in range(0, len(g), max(1, _AT_ONCE * 4 // max(1, len(p)))):
-        rows = slice(start, start + max(1, _AT_ONCE * 4 // max(1, len(p))))
-        # squared distance without the part that the probe alone decides
-        found, where = torch.addmm(square[rows], p, g[rows].T, alpha=-2).topk(min(kept, len(g[rows])), 1, largest=False)
-        value, place = torch.cat([value, found], 1), torch.cat([place, where + start], 1)
-        value, best = value.topk(min(kept, value.shape[1]), 1, largest=False)
-        place = place.gather(1, best)
-    place = place.sort(1).values
-    exact = (p[:, None].double() - g[place].double()).square().sum(2)
-    exact, order = exact.sort(dim=1, stable=True)
-    place = place.gather(1, order)
-    # rounding of a sum of products of D numbers, both of the square and of the product
-    norm = p.square().sum(1).sqrt() + square.max().sqrt()
-    doubt = 2 * (p.shape[1] + 2) * torch.finfo(torch.float32).eps * norm.double() ** 2
-    nothing_nearer = value.max(1).values.double() + p.double().square().sum(1) - doubt
-    for i in torch.nonzero((exact[:, k - 1] >= nothing_nearer) & (kept < len(g)))[:, 0].tolist():
-        every = torch.cat([(p[i].double() - part.double()).square().sum(1) for part in g.split(1 << 16)])
-        exact[i, :k], place[i, :k] = (found[:k] for found in every.sort(dim=0, stable=True))
-    return place[:, :k].numpy(), exact[:, :k].sqrt().numpy()

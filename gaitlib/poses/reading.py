@@ -302,12 +302,12 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
     contradicts the user, since then all files are suspect.
     """
     count = keypoints.shape[1]
-    fitting = [layout.name for layout in LAYOUTS.values() if len(layout.names) == count]
+    fitting = [layout.name for layout in LAYOUTS.values() if layout.size == count]
     if named and named not in fitting:
-        raise Unusable(f"{count} keypoints, and --layout {named} has {len(LAYOUTS[named].names)}")
+        raise Unusable(f"{count} keypoints, and --layout {named} has {LAYOUTS[named].size}")
     if not fitting:
         raise Unusable(f"{count} keypoints are of no known layout")
-    if count != len(BODY_25.names):
+    if count != BODY_25.size:
         return LAYOUTS[fitting[0]]
     shape = body_25_or_25b(keypoints)
     if named and shape not in ("", named):

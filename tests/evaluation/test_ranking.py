@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 
 from gaitlib import InputError
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import METRICS, MOST_RANKS, RankMatrix, nearest, pooled, rank_matrix, rank_scores
+from gaitlib.evaluation.ranking import METRICS, MOST_RANKS, RankMatrix, pooled, rank_matrix, rank_scores
 
 VIEWS = ["000", "018", "090", "180"]
 
@@ -216,31 +216,3 @@ def test_runs_are_pooled_person_by_person():
     assert both.counts.tolist() == (2 * one.counts).tolist()
     with pytest.raises(InputError, match="other people or views"):
         pooled([one, by_hand([[1, 0]], probe_views=["0"], gallery_views=["0", "90"])])
-
-
-@pytest.mark.parametrize("block", [1 << 23, 150])  # the gallery at once, and in pieces
-@pytest.mark.parametrize("levels", [3, 10**6])  # many equally near, none
-def test_the_nearest_of_a_gallery(levels, block, monkeypatch):
-    monkeypatch.setattr("gaitlib.evaluation.ranking._AT_ONCE", block)
-    rng = np.random.default_rng(2)
-    p, g = (rng.integers(0, levels, (n, 4)).astype(np.float32) for n in (20, 400))
-    distance = np.sqrt(((p[:, None].astype(np.float64) - g) ** 2).sum(2))
-    order = np.argsort(distance, 1, kind="stable")[:, :7]
-    found, how_far = nearest(p, g, 7)
-    np.testing.assert_array_equal(found, order)
-    np.testing.assert_allclose(how_far, np.take_along_axis(distance, order, 1), rtol=1e-12)
-
-
-def test_the_nearest_are_exact_where_a_matrix_product_is_not():
-    rng = np.random.default_rng(3)
-    g = (1000 + rng.random((300, 8)) / 100).astype(np.float32)  # far from the origin: the product loses all digits
-    found, how_far = nearest(g[:5], g, 4)
-    distance = np.sqrt(((g[:5, None].astype(np.float64) - g) ** 2).sum(2))
-    np.testing.assert_array_equal(found, np.argsort(distance, 1, kind="stable")[:, :4])
-    assert (how_far[:, 0] == 0).all()
-
-
-def test_fewer_gallery_walks_than_asked_for():
-    found, how_far = nearest(np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32), 10)
-    assert found.tolist() == [[0, 1, 2]] * 2
-    np.testing.assert_array_equal(how_far, 1)

@@ -17,6 +17,7 @@ from gaitlib.poses import formats, reading
 from gaitlib.poses.reading import Tally, body_25_or_25b, tell_layout
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import JOINTS, LAYOUTS
+from tests.test_skeleton import NAMES
 
 REAL = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "openpose_body25b"
 real_files = pytest.mark.skipif(not REAL.is_dir(), reason="no openpose_body25b in the folder that GAITLIB_TEST_DATA names")
@@ -29,12 +30,11 @@ def walks(count=3):
 
 def keypoints_of(pose, layout):
     """Foreign keypoints [T, K, 3] that map to our joints; those without one of ours lie near the nose or an ankle."""
-    layout = LAYOUTS[layout]
-    keypoints = np.full((len(pose), len(layout.names), 3), 0.9)
-    for k, name in enumerate(layout.names):
+    keypoints = np.full((len(pose), LAYOUTS[layout].size, 3), 0.9)
+    for k, name in enumerate(NAMES[layout]):
         low = any(part in name.lower() for part in ("toe", "heel", "foot"))
         keypoints[:, k, :2] = pose[:, JOINTS.index("right_ankle") if low else 0] + [3, 4 if low else -4]
-    for joint, sources in enumerate(layout.sources):
+    for joint, sources in enumerate(LAYOUTS[layout].sources):
         if len(sources) == 1:
             keypoints[:, sources[0], :2] = pose[:, joint]
     return keypoints
