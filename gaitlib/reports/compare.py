@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -113,10 +114,9 @@ def seed_mean(values: Iterable[float]) -> list[float]:
     values = np.array(list(values), float)
     if not len(values):
         return _UNKNOWN
-    mean = float(values.mean())
-    if len(values) == 1:
-        return [mean, math.nan, math.nan]
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    n, mean, half = len(values), float(values.mean()), math.nan
+    if n > 1:
+        half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return [mean, mean - half, mean + half]
 
 
@@ -139,7 +139,7 @@ def check_comparable(settings: Iterable[Setting]) -> None:
 def _changed(a: Mapping, b: Mapping) -> str:
     """The first value that two nested dicts do not have in common: "gallery.run: 1-4 and 1"; empty where they are alike."""
     a, b = dict(flat(a)), dict(flat(b))
-    return next((f"{key}: {a.get(key, 'none')} and {b.get(key, 'none')}" for key in {**a, **b} if a.get(key) != b.get(key)), "")
+    return next((f"{key}: {a.get(key, 'none')} and {b.get(key, 'none')}" for key in a | b if a.get(key) != b.get(key)), "")
 
 
 def over_people(setting: Setting, baseline: Setting) -> dict[str, list[float]]:
@@ -156,16 +156,14 @@ def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[
     people; NaN where the two cannot be compared."""
     mine, theirs = setting.shares(), baseline.shares()
     seeds = [seed for seed in mine if seed in theirs]
-    pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
-    over_seeds = _UNKNOWN
-    try:
+    gain_over_seeds = gain_over_people = _UNKNOWN
+    with suppress(InputError):  # of other data, without embeddings, or of other people
         if seeds:
+            pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
             check_comparable(pair)
-            over_seeds = seed_mean(mine[seed] - theirs[seed] for seed in seeds)
-            return over_seeds, over_people(*pair)["mean"]
-    except InputError:
-        pass  # without embeddings, or of other people
-    return over_seeds, _UNKNOWN
+            gain_over_seeds = seed_mean(mine[seed] - theirs[seed] for seed in seeds)
+            gain_over_people = over_people(*pair)["mean"]
+    return gain_over_seeds, gain_over_people
 
 
 def best_setting(settings: list[Setting]) -> Setting | None:
@@ -179,8 +177,6 @@ def probe_sets(settings: list[Setting]) -> list[str]:
     names = dict.fromkeys(n for s in settings for run in s.runs for n in run.metrics.get("rank1", {}) if n != "mean")
     return [*names, "mean"]
 
-
-# --------------------------------------------------------------------------------------------------------------- tables
 
 _SETTINGS = (
     "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which say how much the seed matters (Student's "
@@ -236,7 +232,7 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
     formats = {"iterations": "count", "core-hours": "hours"}
     frame = frame_of(rows, texts, numbers)
     if not frame.iloc[:, 2].any():
-        frame = frame.drop(columns=frame.columns[2])
+        frame = frame.drop(columns="error")
     return Table("Runs", "Runs", "", frame, formats, shaded, links)
 
 
@@ -263,17 +259,12 @@ def _differing(title: str, names: list[str], columns: list[Mapping]) -> Table:
     return Table(title, title, "", frame_of([row for row in rows if len(set(row[1:])) > 1], ["Key", *names], []))
 
 
-# ---------------------------------------------------------------------------------------------------------------- pages
-
-
 def _write(folder: Path, eyebrow: str, title: str, lead: str, sections: dict[str, list], bars: Iterable[dict] = ()) -> None:
     """Write index.html. sections: heading -> tables and figures, in order. bars: for the first of them, as the macro takes."""
-    shown = {
-        heading: [Markup(figures.embedded(item)) if isinstance(item, Figure) else item for item in items]
-        for heading, items in sections.items()
-    }
+    for items in sections.values():
+        items[:] = [Markup(figures.embedded(item)) if isinstance(item, Figure) else item for item in items]
     page = template("compare.html.j2").render(
-        eyebrow=eyebrow, title=title, lead=lead, sections=shown, bars=list(bars), has_excel=(folder / "grid.xlsx").is_file()
+        eyebrow=eyebrow, title=title, lead=lead, sections=sections, bars=list(bars), has_excel=(folder / "grid.xlsx").is_file()
     )
     write_page(folder / "index.html", page)
 
@@ -291,12 +282,11 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     settings = [Setting.open(text) for text in texts]
     if len(settings) < 2:
         raise InputError("Give two runs or more to compare.")
-    names = [setting.name for setting in settings]
-    if len(set(names)) < len(settings):
+    if len(set(names := [setting.name for setting in settings])) < len(settings):
         raise InputError("The runs to compare must have different names.")
     check_comparable(settings)
     firsts = [setting.runs[0] for setting in settings]
-    facts = [{k: v for k, v in run.provenance.items() if k not in ("stage_seconds", "start")} for run in firsts]
+    facts = [run.provenance | {"stage_seconds": None, "start": None} for run in firsts]
     found = {setting.name: over_people(setting, settings[0]) for setting in settings[1:]}
     people = people_table(settings, found)
     sections = {
@@ -371,11 +361,7 @@ def write_report(folder: Path, found: Iterable) -> None:
         lead += "." if row[gain] == "–" else f", {row[gain]} points against {baseline.name}."
     elif bars:
         lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
-    sections = {
-        "Settings": _pictures(grid["axes"], settings),
-        "In numbers": [numbers],
-        "Runs": [runs],
-    }
+    sections = {"Settings": _pictures(grid["axes"], settings), "In numbers": [numbers], "Runs": [runs]}
     _write(folder, "Grid of gait recognition runs", folder.name, lead, sections, bars)
 
 
@@ -385,20 +371,12 @@ def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Fi
     measured = [s for s in settings if s.shares()]
     if not measured:
         return []
-    if len(varied) == 1 and len(axes[varied[0]]) > 2 and all(_is_number(label) for label in axes[varied[0]]):
-        rows = [[float(s.labels[varied[0]]), *s.mean()] for s in measured]
+    if len(varied) == 1 and len(labels := axes[varied[0]]) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
+        rows = [[s.labels[varied[0]], *s.mean()] for s in measured]
         return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), varied[0])]
     if len(varied) == 2:
-        down, across = (pd.Index(axes[axis], name=axis) for axis in varied)
-        table = pd.DataFrame(math.nan, down, across)
-        for s in measured:
-            table.loc[s.labels[varied[0]], s.labels[varied[1]]] = s.mean()[0]
-        return [figures.rank1_heat_map(table)]
+        down, across = varied
+        shares = pd.Series({(s.labels[down], s.labels[across]): s.mean()[0] for s in measured}).unstack()
+        shares = shares.reindex(index=axes[down], columns=axes[across]).rename_axis(index=down, columns=across)
+        return [figures.rank1_heat_map(shares)]
     return []
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import cycle
+from itertools import chain, count, cycle
 from pathlib import Path
 
 import numpy as np
@@ -53,43 +54,48 @@ def write_results(
     provenance: dict,
     left_out: list[dict],
 ) -> None:
-    """Write results.xlsx; the file appears whole or the older one stays.
+    """Write results.xlsx; the file appears whole or the older one stays. All text passes `safe_text`.
 
     metrics: the content of metrics.json; its shares are written as numbers of full precision, shown as percent.
-    matrices, baseline_matrices: probe set -> rank-1 of the model and of the hand-made baseline, NaN = nobody to compare, which
-        becomes a blank cell with a note.
-    config, provenance: nested dicts, one row a value.
-    left_out: a list of {"source", "reason"}, walks that were not used.
-    All text passes `safe_text`. Raises OSError where the file cannot be written.
+    matrices, baseline_matrices: probe set -> rank-1 of the model and of the hand-made baseline.
+    config, provenance: nested dicts, one row a value. left_out: a list of {"source", "reason"}, walks that were not used.
     """
-    book = _new_book("Gait recognition results")
-    _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
-    last = [
+    others = [
+        *tables.all_measured(metrics),
         tables.left_out(left_out),
         tables.key_values("Config", "Configuration", config),
         tables.key_values("Provenance", "Provenance", provenance),
     ]
-    measured = tables.all_measured(metrics)
-    taken = {"summary", "history", *(table.name.lower() for table in measured + last)}  # History is Excel's own
-    for probe_set, matrix in matrices.items():
-        sheet = book.create_sheet(_sheet_name(probe_set, taken))
-        _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
-    for table in measured + last:
-        _add(book, table)
-    if metrics.get("cmc"):
-        _cmc_chart(book["CMC"])
-    _save(book, Path(path))
+    taken = {"summary", "history", *(table.name.lower() for table in others)}  # History is Excel's own
+    with _written(path, "Gait recognition results") as book:
+        _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
+        for probe_set, matrix in matrices.items():
+            sheet = book.create_sheet(_sheet_name(probe_set, taken))
+            _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
+        for table in others:
+            _add(book, table)
+        if metrics.get("cmc"):
+            _cmc_chart(book["CMC"])
 
 
 def write_tables(path: str | Path, title: str, written: Iterable[Table]) -> None:
     """Write an Excel file with a sheet a table; it appears whole or the older one stays."""
-    book = _new_book(title)
-    for table in written:
-        _add(book, table)
-    _save(book, Path(path))
+    with _written(path, title) as book:
+        for table in written:
+            _add(book, table)
 
 
-# --------------------------------------------------------------------------------------------------------------- tables
+@contextmanager
+def _written(path: str | Path, title: str) -> Iterator[Workbook]:
+    """An empty workbook, which is saved at the end."""
+    book = Workbook()
+    book.remove(book.active)
+    book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
+    book.properties.title = title
+    yield book
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(Path(path)) as part:
+        book.save(part)
 
 
 def _add(book: Workbook, table: Table) -> Worksheet:
@@ -100,24 +106,17 @@ def _add(book: Workbook, table: Table) -> Worksheet:
         return sheet
     sheet = book.create_sheet(table.name)
     texts = [kind == "text" for kind in table.kinds]
-    widths = [_width(table, c, is_text) for c, is_text in enumerate(texts)]
-    for c, width in enumerate(widths, 1):
+    for c, (is_text, (name, cells)) in enumerate(zip(texts, table.frame.items(), strict=True), 1):
+        longest = max([len(name), *cells.map(str).map(len)])
+        width = 3 + min(80, max(9, longest)) if is_text else max(12.5, 2 + len(name) / 2)
         sheet.column_dimensions[get_column_letter(c)].width = width
     header = _write_table(sheet, table)
-    first = next((c for c, is_text in enumerate(texts) if not is_text), 0)
     if len(table.frame):
-        sheet.freeze_panes = sheet.cell(header + 1, first + 1)
+        sheet.freeze_panes = sheet.cell(header + 1, 1 + next((c for c, is_text in enumerate(texts) if not is_text), 0))
     if len(table.frame) and sum(texts) > 1:  # a list
         sheet.auto_filter.ref = f"A{header}:{get_column_letter(len(texts))}{header + len(table.frame)}"
     _page_setup(sheet)
     return sheet
-
-
-def _width(table: Table, column: int, is_text: bool) -> float:
-    name = str(table.frame.columns[column])
-    if not is_text:
-        return max(12.5, 2 + len(name) / 2)
-    return 3 + min(80, max(9, len(name), *(len(str(cell)) for cell in table.frame.iloc[:, column])))
 
 
 def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) -> int:
@@ -208,9 +207,6 @@ def _axes(chart: BarChart | LineChart) -> None:
     chart.legend.position = "b"
 
 
-# ------------------------------------------------------------------------------------------------------------- matrices
-
-
 def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline: RankMatrix | None) -> None:
     views = len(matrix.gallery_views)
     for c, width in enumerate([18] + [max(10, 60 / views)] * views + [16], 1):
@@ -269,9 +265,6 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, co
     return r + 2
 
 
-# ---------------------------------------------------------------------------------------------------------------- cells
-
-
 def _write(cell: Cell, value: object, font: Font = _TEXT, number_format: str = "General", missing: str = "Not measured.") -> None:
     """A text, which becomes no formula, a truth value, or a number in full precision, where it is NaN a note that says why."""
     cell.font, cell.number_format = font, number_format
@@ -295,9 +288,8 @@ def safe_text(text: str) -> str:
     """
     text = ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "ignore").decode()
     text = re.sub("[\ufffe\uffff]", "", text)
-    if text.startswith(("\t", "\r")) or text.lstrip().startswith(("=", "+", "-", "@")):
-        text = "'" + text
-    return text[:_LONGEST_TEXT]
+    is_formula = text.startswith(("\t", "\r")) or text.lstrip().startswith(("=", "+", "-", "@"))
+    return ("'" * is_formula + text)[:_LONGEST_TEXT]
 
 
 def _write_note(sheet: Worksheet, row: int, text: str) -> None:
@@ -313,17 +305,6 @@ def _head_cell(cell: Cell, text: str, align: str = "left", bottom: Side = _LINE)
     _write(cell, str(text), _BOLD)
     cell.fill, cell.border = _HEAD_FILL, Border(bottom=bottom)
     cell.alignment = Alignment(horizontal=align, vertical="center", wrap_text=True)
-
-
-# ---------------------------------------------------------------------------------------------------------------- books
-
-
-def _new_book(title: str) -> Workbook:
-    book = Workbook()
-    book.remove(book.active)
-    book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
-    book.properties.title = title
-    return book
 
 
 def _color_scale(low: float, high: float) -> ColorScaleRule:
@@ -342,16 +323,8 @@ def _page_setup(sheet: Worksheet) -> None:
 
 def _sheet_name(name: str, taken: set[str]) -> str:
     """A name as Excel takes it: at most 31 characters, some not allowed, unlike all that are taken, whatever its case."""
-    base = re.sub(r"[\[\]:*?/\\]", "-", ILLEGAL_CHARACTERS_RE.sub("", str(name))).strip("' ")[:31].rstrip("' ") or "probe set"
-    candidate, n = base, 1
-    while candidate.lower() in taken:
-        n += 1
-        candidate = f"{base[: 31 - len(str(n)) - 1]} {n}"
-    taken.add(candidate.lower())
-    return candidate
-
-
-def _save(book: Workbook, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        book.save(part)
+    base = re.sub(r"[\[\]:*?/\\]", "-", ILLEGAL_CHARACTERS_RE.sub("", name)).strip("' ")[:31].rstrip("' ") or "probe set"
+    candidates = chain([base], (f"{base[: 30 - len(str(n))]} {n}" for n in count(2)))
+    found = next(candidate for candidate in candidates if candidate.lower() not in taken)
+    taken.add(found.lower())
+    return found

@@ -11,7 +11,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -64,7 +66,6 @@ def write_index(
 ) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    name: of the run. Of the files in its folder those that are there are linked.
     metrics, provenance: the content of metrics.json and provenance.json. config: the fully resolved configuration.
     left_out: a list of {"source", "reason"}, walks that were not used. chapters: the executed notebooks in the folder, in order.
     Raises InputError where a notebook cannot be read.
@@ -118,8 +119,7 @@ def write_page(path: Path, text: str) -> None:
 
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
     """The picture that moves: its address with all of it, and its text alternative."""
-    address = _embedded(_MOVING, folder)
-    if not address:
+    if not (address := _embedded(_MOVING, folder)):
         return None
     title = BeautifulSoup(read_bytes(folder / _MOVING), "html.parser").title
     return address, title.get_text() if title else "Walking skeletons"
@@ -140,13 +140,8 @@ def _plain(value) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("gaitlib", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader = PackageLoader("gaitlib", "reports")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=UNIT)}
     environment.filters |= {"prose": _prose, "whole": _whole, "address": _address, "without_progress": _without_progress}
     environment.filters |= {"code": lambda text: Markup(Highlight2HTML()(text)), "ansi": lambda text: Markup(ansi2html(text))}
@@ -154,9 +149,6 @@ def _environment() -> Environment:
     environment.globals["unit"] = UNIT
     environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text("utf-8"))
     return environment
-
-
-# ------------------------------------------------------------------------------------------------------------- chapters
 
 
 class _Chapter:
@@ -189,10 +181,7 @@ class _Chapter:
         self.html = Markup(str(self._soup))
 
     def _unique(self, wanted: str) -> str:
-        found, n = wanted, 1
-        while found in self._taken:
-            n += 1
-            found = f"{wanted}-{n}"
+        found = next(name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in self._taken)
         self._taken.add(found)
         return found
 
@@ -279,6 +268,7 @@ def _prose(source: str, attachments: Mapping | None = None) -> Markup:
     """Markdown as HTML, with the pictures that were attached to the cell."""
 
     def attached(found: re.Match) -> str:
+        """The picture of that name as an address."""
         content = (attachments or {}).get(unquote(found[1]), {})
         return next((_address(encoded, kind) for kind, encoded in content.items()), "")
 
@@ -290,9 +280,6 @@ def _prose(source: str, attachments: Mapping | None = None) -> Markup:
 def _whole(html: str) -> Markup:
     """HTML in which no tag is left open, or closes what is around it."""
     return Markup(str(BeautifulSoup(html, "html.parser")))
-
-
-# ------------------------------------------------------------------------------------------- nothing from anywhere else
 
 
 def _embed(soup: BeautifulSoup, folder: Path) -> None:
@@ -307,11 +294,8 @@ def _embed(soup: BeautifulSoup, folder: Path) -> None:
         if tag.name in ("a", "area"):
             continue
         for name in tag.attrs.keys() & _FETCHING:
-            if tag[name].startswith(("data:", "#", "blob:")):
-                continue
-            if address := _embedded(tag[name], folder):
-                tag[name] = address
-            else:
+            tag[name] = tag[name] if tag[name].startswith(("data:", "#", "blob:")) else _embedded(tag[name], folder)
+            if not tag[name]:
                 del tag[name]
         if tag.name == "img" and "src" not in tag.attrs:
             words = f": {tag['alt']}" if tag.get("alt") else ""
@@ -320,14 +304,11 @@ def _embed(soup: BeautifulSoup, folder: Path) -> None:
 
 def _embedded(url: str, folder: Path) -> str:
     """A file inside the folder as a data: address; "" where there is none."""
-    path = _inside(url, folder)
-    if path is None:
-        return ""
-    try:
-        encoded = base64.b64encode(read_bytes(path)).decode()
-    except Unreadable:
-        return ""
-    return _address(encoded, mimetypes.guess_type(path)[0] or "application/octet-stream")
+    with suppress(Unreadable):
+        if path := _inside(url, folder):
+            encoded = base64.b64encode(read_bytes(path)).decode()
+            return _address(encoded, mimetypes.guess_type(path)[0] or "application/octet-stream")
+    return ""
 
 
 def _address(content: str, kind: str) -> str:

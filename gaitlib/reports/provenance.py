@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +21,7 @@ def provenance(
 ) -> dict:
     """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
-    config: the fully resolved configuration; only its fingerprint is kept. protocol: what the protocol's file says.
-    data_fingerprint: SHA-256 of the data set, see `GaitDataset.fingerprint`.
-    stage_seconds: seconds of each stage, in the order they ran.
+    config: the fully resolved configuration; only its fingerprint is kept. stage_seconds: in the order the stages ran.
     start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.
     """
     start = start or datetime.now().astimezone() - timedelta(seconds=sum(stage_seconds.values()))
@@ -66,18 +65,12 @@ def _commit() -> tuple[str | None, bool | None]:
 def _versions() -> dict[str, str | None]:
     """Python, gaitlib, and each package that pyproject.toml asks for, as installed."""
     versions = {"python": platform.python_version(), "gaitlib": gaitlib.__version__}
-    try:
-        requirements = metadata.requires("gaitlib") or []
-    except metadata.PackageNotFoundError:
-        requirements = []
-    for requirement in requirements:
-        if "extra ==" in requirement:
-            continue
-        name = re.match(r"[\w.-]+", requirement)[0]
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+    with suppress(metadata.PackageNotFoundError):
+        needed = [requirement for requirement in metadata.requires("gaitlib") or [] if "extra ==" not in requirement]
+        for name in (re.match(r"[\w.-]+", requirement)[0] for requirement in needed):
             versions[name] = None
+            with suppress(metadata.PackageNotFoundError):
+                versions[name] = metadata.version(name)
     return versions
 
 
@@ -85,11 +78,10 @@ def _hardware() -> dict:
     """The processor's name, its cores (all, those this process may use, threads of torch), memory in GiB, and GPU names."""
     import torch  # takes a second, and only this function needs it
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
+    usable, memory = os.cpu_count(), None
+    with suppress(AttributeError, ValueError, OSError):  # Windows has neither, macOS not the last
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        memory = None
+        usable = len(os.sched_getaffinity(0))
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
@@ -97,7 +89,8 @@ def _hardware() -> dict:
         "usable_cores": usable,
         "threads": torch.get_num_threads(),
         "memory_gib": memory,
-        "gpus": _gpu_names(torch),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        or ["Apple GPU"] * torch.backends.mps.is_available(),
     }
 
 
@@ -110,11 +103,3 @@ def _cpu_name() -> str:
         return name[1].strip() if name else platform.processor()
     except (OSError, subprocess.SubprocessError):
         return platform.processor()
-
-
-def _gpu_names(torch) -> list[str]:
-    if torch.cuda.is_available():
-        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        return ["Apple GPU"]
-    return []

@@ -30,23 +30,20 @@ class _Facts(BaseModel):
     model_config = ConfigDict(strict=True)  # more may stand there, but no text for a number
 
 
-class _Baseline(_Facts):
+class _Recognition(_Facts):
     rank1: _Shares = {}
     rank1_same_view: _Shares = {}
     ci95: _Ends = {}
 
 
-class _Metrics(_Facts):
+class _Metrics(_Recognition):
     """What other programs rely on in metrics.json."""
 
-    rank1: _Shares = {}
-    rank1_same_view: _Shares = {}
-    ci95: _Ends = {}
     map: _Shares = {}
     eer: _Shares = {}
     counts: dict[str, _Count | dict[str, _Count]] = {}
     iterations: _Count | None = None
-    baseline: _Baseline = _Baseline()
+    baseline: _Recognition = _Recognition()
 
 
 class _Hardware(_Facts):
@@ -160,10 +157,8 @@ class Run:
             raise Unreadable(path, "it is no table") from None
         if lacking := {"iteration", "validation_rank1"} - set(table):
             raise Unreadable(path, f"it has no column {min(lacking)}")
-        shares = pd.to_numeric(table["validation_rank1"], errors="coerce")
-        return table.assign(
-            validation_rank1=shares.where(shares.between(0, 1)), iteration=pd.to_numeric(table["iteration"], errors="coerce")
-        )
+        iterations, shares = (pd.to_numeric(table[name], errors="coerce") for name in ("iteration", "validation_rank1"))
+        return table.assign(iteration=iterations, validation_rank1=shares.where(shares.between(0, 1)))
 
     @property
     def validation(self) -> float | None:
@@ -216,26 +211,20 @@ class Run:
     def matches(self, words: Iterable[str]) -> bool:
         """Whether it fits all of the words: key=value of its configuration, or a part of its name, in which * and ? may stand."""
         settings = {} if self.problem else {key: str(value).lower() for key, value in flat(self.content)}
-        for word in words:
-            key, equals, value = word.partition("=")
-            if equals and settings.get(key) != value.lower():
-                return False
-            if not equals and not fnmatch(self.name, f"*{word}*"):
-                return False
-        return True
+        return all(
+            settings.get(key) == value.lower() if equals else fnmatch(self.name, f"*{key}*")
+            for key, equals, value in (word.partition("=") for word in words)
+        )
 
 
 def flat(content, prefix: str = "") -> Iterable[tuple[str, object]]:
     """Nested dicts as (dotted key, value); lists of plain values are one comma-separated value."""
+    if isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in content):
+        content = dict(enumerate(content))
     if isinstance(content, Mapping) and content:
         for key, value in content.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(content, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in content):
-        for i, value in enumerate(content):
-            yield from flat(value, f"{prefix}.{i}")
-    elif isinstance(content, (list, tuple)):
-        yield prefix, ", ".join(str(v) for v in content) if content else "none"
-    elif isinstance(content, Mapping):
-        yield prefix, "none"
+    elif isinstance(content, (Mapping, list, tuple)):
+        yield prefix, ", ".join(map(str, content)) if content else "none"
     else:
         yield prefix, content

@@ -114,9 +114,6 @@ def frame_of(rows: Iterable[Iterable], texts: list[str], numbers: list[str]) -> 
     return pd.concat([words, pd.DataFrame(values, columns=numbers)], axis=1)
 
 
-# ---------------------------------------------------------------------------------------------------------- of metrics.json
-
-
 def headline(metrics: Mapping) -> Table:
     """Who was recognized how well: a row a probe set in the order of the protocol, the mean last."""
     rank1, baseline, counts = (metrics.get(key) or {} for key in ("rank1", "baseline", "counts"))
@@ -194,11 +191,8 @@ def cmc(metrics: Mapping) -> Table:
 
 def verification(metrics: Mapping) -> Table:
     """Measures of pairs of walks and of the open set."""
-    rows = [
-        [name, VERIFICATION[metric], *numbers]
-        for name, found in metrics["verification"].items()
-        for metric, numbers in found.items()
-    ]
+    measured = metrics["verification"].items()
+    rows = [[name, VERIFICATION[metric], *numbers] for name, found in measured for metric, numbers in found.items()]
     note = (
         "Pairs of walks from different views. TAR at FAR: share of pairs of one person that are accepted where that share of the "
         "other pairs is. DIR at FAR: half of the people are not enrolled; share of probes of the others that are found, where "
@@ -276,14 +270,9 @@ def measured_on(counts: Mapping, key: str) -> str:
 
 def rank1_by_arm(metrics: Mapping) -> pd.DataFrame:
     """For figures.rank1_bars: columns condition, arm, rank1, low, high; the model beside the hand-made baseline."""
-    rows = []
-    for name, rank1 in metrics["rank1"].items():
-        rows.append([name, "model", rank1, *metrics["ci95"][name]])
-        rows.append([name, "baseline", metrics["baseline"]["rank1"][name], *metrics["baseline"]["ci95"][name]])
+    arms = {"model": metrics, "baseline": metrics["baseline"]}
+    rows = [[name, arm, of["rank1"][name], *of["ci95"][name]] for name in metrics["rank1"] for arm, of in arms.items()]
     return pd.DataFrame(rows, columns=["condition", "arm", "rank1", "low", "high"])
-
-
-# ----------------------------------------------------------------------------------------------------------- of other things
 
 
 def left_out(walks: list[Mapping]) -> Table:
@@ -325,9 +314,7 @@ def overview(runs: Iterable[tuple[Run, str]]) -> list[Table]:
 
 def paper(matrices: Mapping[str, RankMatrix]) -> pd.DataFrame:
     """The table of the field: a row a probe set, a column a probe view, percent with one digit, and the mean of the row."""
-    rows = {
-        name: {**dict(zip(m.probe_views, m.probe_margin(), strict=True)), "mean": m.mean()} for name, m in matrices.items()
-    }  # fmt: skip
+    rows = {name: dict(zip([*m.probe_views, "mean"], [*m.probe_margin(), m.mean()], strict=True)) for name, m in matrices.items()}
     return (100 * pd.DataFrame(rows).T.rename_axis("probe set")).map(half_up)
 
 
