@@ -277,7 +277,7 @@ def test_a_joint_out_of_order_is_an_error_with_file_and_line(tmp_path):
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"PersonNNN/K\.txt"):
-        reading.read(tmp_path, "kinect", left_out=[])
+        list(reading.read(tmp_path, "kinect", left_out=[]))
 
 
 # ------------------------------------------------------------------------------------------------ bad passes
@@ -286,7 +286,7 @@ def test_a_folder_without_recordings_is_an_error(tmp_path):
 @pytest.mark.parametrize("name", ["joints_mm", "offsets", "subject", "walk", "start_frame", "heading", "fps"])
 def test_a_missing_array_is_named(tmp_path, name):
     with pytest.raises(InputError, match=f"it has no array '{name}'; --format kgbd reads"):
-        reading.read(write_passes(tmp_path, **{name: None}), "kgbd", left_out=[])
+        list(reading.read(write_passes(tmp_path, **{name: None}), "kgbd", left_out=[]))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_missing_array_is_named(tmp_path, name):
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, name, value, message):
     with pytest.raises(InputError, match=message):
-        reading.read(write_passes(tmp_path, **{name: value}), "kgbd", left_out=[])
+        list(reading.read(write_passes(tmp_path, **{name: value}), "kgbd", left_out=[]))
 
 
 def test_files_that_are_no_npz(tmp_path):
@@ -328,12 +328,12 @@ def test_files_that_are_no_npz(tmp_path):
     for content in (whole[: len(whole) // 2], b"", b"Head;1;2;3", bytes(flipped), pickled.read_bytes(), bytes(encrypted)):
         bad.write_bytes(content)
         with pytest.raises(InputError, match=r"it is no whole \.npz file"):
-            reading.read(bad, "kgbd", left_out=[])
+            list(reading.read(bad, "kgbd", left_out=[]))
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"no whole \.npz file"):
-        reading.read(tmp_path / "one.npy", "kgbd", left_out=[])
+        list(reading.read(tmp_path / "one.npy", "kgbd", left_out=[]))
     with pytest.raises(InputError, match="it is a folder"):
-        reading.read(tmp_path, "kgbd", left_out=[])
+        list(reading.read(tmp_path, "kgbd", left_out=[]))
 
 
 # ------------------------------------------------------------------------------------------------ the registry
@@ -342,13 +342,13 @@ def test_files_that_are_no_npz(tmp_path):
 def test_unknown_formats_and_cameras_are_refused_at_once(tmp_path):
     source = write_passes(tmp_path)
     with pytest.raises(InputError, match="did you mean kinect"):
-        reading.read(source, "kinnect", left_out=[])
+        list(reading.read(source, "kinnect", left_out=[]))
     with pytest.raises(InputError, match="choose from kgbd, kinect"):
-        reading.read(source, "zzz", left_out=[])
+        list(reading.read(source, "zzz", left_out=[]))
     with pytest.raises(InputError, match="--cameras"):
-        reading.read(source, "kgbd", cameras="round", left_out=[])
+        list(reading.read(source, "kgbd", cameras="round", left_out=[]))
     with pytest.raises(InputError, match="does not exist"):
-        reading.read(tmp_path / "nothing", "kgbd", left_out=[])
+        list(reading.read(tmp_path / "nothing", "kgbd", left_out=[]))
 
 
 @pytest.mark.parametrize("format", ["", *formats.FORMATS])
@@ -364,7 +364,7 @@ def test_sources_that_are_no_files_are_refused_and_never_opened(tmp_path, format
         (Path("x" * 5000), "file name too long"),
     ):
         with pytest.raises(InputError, match=message) as error:
-            reading.read(source, format, left_out=[]) if format else formats.guess(source)
+            list(reading.read(source, format, left_out=[]) if format else formats.guess(source))
         assert len(str(error.value)) < 400
 
 
@@ -389,7 +389,7 @@ def test_flat_formats_have_no_cameras(tmp_path, monkeypatch):
     flat = Format("flat", "", "", lambda source: "", lambda source: iter(()), lambda sequence: None)
     monkeypatch.setitem(formats.FORMATS, "flat", flat)
     with pytest.raises(InputError, match="needs walks in three dimensions"):
-        reading.read(tmp_path, "flat", cameras="0:180:18", left_out=[])
+        list(reading.read(tmp_path, "flat", cameras="0:180:18", left_out=[]))
 
 
 def test_every_format_describes_itself():

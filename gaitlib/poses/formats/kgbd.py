@@ -61,10 +61,6 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
             f"{source} cannot be read: {error.why}; --format kgbd reads one .npz file with {', '.join(_NEEDED)}."
         ) from None
     _check(source, arrays)
-    return _walks(arrays, angles, source.name)
-
-
-def _walks(arrays: dict[str, np.ndarray], angles: Sequence[int], name: str) -> Iterator[Walk]:
     offsets = arrays["offsets"]
     for i, heading in enumerate(arrays["heading"].tolist()):
         yield from pass_to_walks(
@@ -75,7 +71,7 @@ def _walks(arrays: dict[str, np.ndarray], angles: Sequence[int], name: str) -> I
             run=int(arrays["walk"][i]),
             start_frame=int(arrays["start_frame"][i]),
             fps=float(arrays["fps"].item()),
-            source=f"{name} pass {i}",
+            source=f"{source.name} pass {i}",
         )
 
 

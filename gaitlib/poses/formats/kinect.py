@@ -122,10 +122,6 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
     found = recordings(source) if source.is_dir() else []
     if not found:
         raise InputError(f"{source} holds no Kinect recordings; --format kinect looks for PersonNNN/K.txt in it or in its Data.")
-    return _walks(found, angles, left_out)
-
-
-def _walks(found: list[tuple[int, int, Path]], angles: Sequence[int], left_out: list[dict]) -> Iterator[Walk]:
     for person, run, path in found:
         name = f"{path.parent.name}/{path.name}"
         try:
