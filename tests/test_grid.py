@@ -23,8 +23,8 @@ from gaitlib import InputError, Interrupted, progress
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
+from gaitlib.fingerprints import fingerprint
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
-from gaitlib.reports.provenance import fingerprint
 from gaitlib.stages import StageFailed
 
 ROOT = Path(__file__).parents[1]
@@ -561,7 +561,7 @@ def test_a_run_that_is_moved_or_zipped_still_works(small_run, tmp_path):
 def test_the_points_of_a_machine_that_is_lost_are_done_by_another(clone):
     """Two workers as docs/machines.md starts them; all processes of the one that trains are killed at once."""
     pytest.importorskip("dask.distributed", reason='dask is not installed: pip install -e ".[cluster]"')
-    import psutil  # which dask needs
+    psutil = pytest.importorskip("psutil")  # which dask brings
 
     write_grid(clone / "g.yaml", {**GRID, "leave_out": [{"evaluation.stride": 64}]})
     (clone / "slow").touch()
