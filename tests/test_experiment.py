@@ -251,17 +251,23 @@ def test_force_trains_anew_and_takes_nothing_from_a_run_beside_it(make):
 # -------------------------------------------------------------------------------------------------------------- the kernels
 
 
-def test_folders_of_sockets_whose_process_was_killed_are_cleared(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.fixture
+def short_folder():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_folders_of_sockets_whose_process_was_killed_are_cleared(short_folder, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(short_folder))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for name in (f"gaitlib-{dead.pid}-x", f"gaitlib-{os.getpid()}-x", "gaitlib-mine-x", "else"):
-        (tmp_path / name).mkdir()
+        (short_folder / name).mkdir()
     with notebooks._sockets() as settings:
         made = Path(settings.KernelManager.ip).parent
-        assert made.parent == tmp_path
+        assert made.parent == short_folder
     left = {f"gaitlib-{os.getpid()}-x", "gaitlib-mine-x", "else"}
-    assert {p.name for p in tmp_path.iterdir()} == left
+    assert {p.name for p in short_folder.iterdir()} == left
 
 
 def test_a_long_temporary_folder_is_no_place_for_sockets(tmp_path, monkeypatch):
