@@ -164,10 +164,8 @@ def check_name(name: object, what: str) -> str:
 
     what: how to call it in the error, such as "--name" or "protocols/mine.yaml, probe set". Raises InputError.
     """
-    if (
-        not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or _UNFIT.search(name) or _RESERVED.fullmatch(name)
-        or not name.isprintable()
-    ):  # fmt: skip
+    is_text = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
+    if not is_text or _UNFIT.search(name) or _RESERVED.fullmatch(name):
         shown = repr(name) if len(repr(name)) < 60 else repr(name)[:60] + "..."
         raise InputError(
             f"{what}: {shown} cannot be the name of a folder; use up to {_LONGEST_NAME} letters, digits, _, - and ., "

@@ -175,8 +175,7 @@ class GaitDataset:
         for column, wanted in values.items():
             if column not in self.index:
                 raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
-            wanted = [wanted] if np.isscalar(wanted) else list(wanted)
-            keep &= self.index[column].isin(wanted).to_numpy()
+            keep &= self.index[column].isin([wanted] if np.isscalar(wanted) else list(wanted)).to_numpy()
         return replace(self, index=self.index[keep].reset_index(drop=True))
 
     @property
