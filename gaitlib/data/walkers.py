@@ -283,6 +283,7 @@ def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *
     """Curves like these [2, 12, K+1] with other amplitudes, offsets, timing and shape: [*shape, 2, 12, K+1]."""
 
     def both(*tail: int) -> np.ndarray:
+        """Draws for both sides, which share most of it."""
         shared, own = _normal(rng, *shape, 1, len(ANGLES), *tail), _normal(rng, *shape, 2, len(ANGLES), *tail)
         return scale * (np.sqrt(1 - _ASYMMETRY**2) * shared + _ASYMMETRY * own)
 
@@ -393,6 +394,7 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     """
 
     def smooth(a: np.ndarray, seconds: float) -> np.ndarray:
+        """The mean over so much time, with a Hann window."""
         half = max(1, round(seconds / 2 * fps))
         window = np.hanning(2 * half + 3)[1:-1] / (half + 1)
         a = np.concatenate([a[:, :1]] * half + [a] + [a[:, -1:]] * half, axis=1)

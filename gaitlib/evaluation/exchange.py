@@ -121,6 +121,7 @@ def exchange_errors(
     shape = (len(people), len(views), len(views))
 
     def table(values: np.ndarray) -> np.ndarray:
+        """The mean of the pairs of each cell."""
         cell = np.ravel_multi_index(place, shape)
         count = np.bincount(cell, minlength=np.prod(shape))
         with np.errstate(invalid="ignore"):
