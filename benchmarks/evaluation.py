@@ -53,7 +53,7 @@ def table(people: int) -> float:
 
 
 def some(walks: NormalizedWalks, rows: np.ndarray) -> NormalizedWalks:
-    return NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], walks.index[rows], walks.filled)
+    return NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], walks.index[rows])
 
 
 def main():

@@ -193,8 +193,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterabl
     """default.yaml, then the overrides in `path`, then `layers`, then `overrides` like "training.iterations=200".
 
     layers: what to call it in an error, and its keys and values, nested or dotted.
-    Raises InputError for a file that is missing or not YAML, a key that does not exist (the nearest valid one is named) and a
-    value that does not fit.
+    Raises InputError for a file that is missing or not YAML, a key that does not exist and a value that does not fit.
     """
     content = read_yaml(config_folder() / "default.yaml")
     try:
@@ -256,11 +255,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str):
-    """What a YAML text says.
-
-    Raises yaml.YAMLError where it is none, repeats a key, contains itself, or holds more than _MOST_VALUES values or _MOST_DIGITS
-    digits of a number.
-    """
+    """What a YAML text says; yaml.YAMLError where it is none, repeats a key, contains itself, or holds more than settings do."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -274,12 +269,9 @@ def parse_yaml(text: str):
 
 
 def _values(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values there are when each anchor is written out where it is named; infinitely many where one holds itself.
-
-    known: the numbers of nodes that were counted before.
-    """
+    """How many values there are when each anchor is written out where it is named; `known` has those of nodes counted before."""
     if id(node) not in known:
-        known[id(node)] = math.inf
+        known[id(node)] = math.inf  # where it holds itself
         below = node.value if isinstance(node, yaml.CollectionNode) else ()
         if isinstance(node, yaml.MappingNode):
             below = [each for pair in below for each in pair]

@@ -136,17 +136,13 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
     """
     with opened(path, most) as file:
         try:
-            array = np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
+            return np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
         except _DAMAGE as error:
             raise Unreadable(path, f"it is no whole .npy array ({' '.join(str(error).split())[:120]})") from None
-    return array
 
 
 def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
-    """Some arrays of an .npz file, or all, never pickles.
-
-    Raises Unreadable where one is missing, damaged, encrypted or beyond `most`.
-    """
+    """Some arrays of an .npz file, or all, never pickles; Unreadable if one is missing, damaged, encrypted or beyond `most`."""
     with opened(path, most) as file:
         try:
             with np.load(file) as found:
@@ -164,10 +160,8 @@ def check_name(name: object, what: str) -> str:
 
     what: how to call it in the error, such as "--name" or "protocols/mine.yaml, probe set". Raises InputError.
     """
-    if (
-        not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or _UNFIT.search(name) or _RESERVED.fullmatch(name)
-        or not name.isprintable()
-    ):  # fmt: skip
+    is_text = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
+    if not is_text or _UNFIT.search(name) or _RESERVED.fullmatch(name):
         shown = repr(name) if len(repr(name)) < 60 else repr(name)[:60] + "..."
         raise InputError(
             f"{what}: {shown} cannot be the name of a folder; use up to {_LONGEST_NAME} letters, digits, _, - and ., "
@@ -206,8 +200,7 @@ def naming(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
 
-    Where the block or the exchange fails, nothing remains but the old file. An OSError that names no file, as of a full disk,
-    names this one.
+    Where the block or the exchange fails, nothing remains but the old file; errors name it as in `naming`.
     """
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:

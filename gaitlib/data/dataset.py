@@ -175,8 +175,7 @@ class GaitDataset:
         for column, wanted in values.items():
             if column not in self.index:
                 raise InputError(f"The data set index has no column {column!r}; it has {', '.join(self.index)}.")
-            wanted = [wanted] if np.isscalar(wanted) else list(wanted)
-            keep &= self.index[column].isin(wanted).to_numpy()
+            keep &= self.index[column].isin([wanted] if np.isscalar(wanted) else list(wanted)).to_numpy()
         return replace(self, index=self.index[keep].reset_index(drop=True))
 
     @property
@@ -226,13 +225,12 @@ def write_dataset(
     folder: str | Path, walks: Iterable[Walk], *, name: str, license: str = "", citation: str = "",
     left_out: list[dict] | None = None, notes: dict | None = None,
 ) -> GaitDataset:  # fmt: skip
-    """Write walks, as they come, into a data set folder and open it.
+    """Write walks, as they come and never held together in memory, into a data set folder and open it.
 
     The folder appears whole or not at all; an older data set there is replaced. Walks under SHORTEST_WALK frames, without
     neck or mid-hip in any frame, without a frame rate, or named like an earlier one are left out and listed in dataset.json
     with the reason.
 
-    walks: consumed once, never held together in memory.
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
     notes: more entries for dataset.json (settings of a generator, say), which may come while walks are consumed, too.
     Raises InputError where no walk is left, where `folder` exists and is no data set, or another process is writing it.
@@ -241,6 +239,7 @@ def write_dataset(
     hidden = folder.parent / f".{folder.name}.partial"
 
     def busy() -> None:
+        """Refuse, since somebody else is writing it."""
         raise InputError(f"{folder} is being written by another process; wait for it, or choose another --out.")
 
     try:

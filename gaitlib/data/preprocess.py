@@ -18,14 +18,12 @@ class NormalizedWalks:
     frames: float32 [F, 15, 2], all walks end to end; neck at the origin, neck to mid-hip about 1, x right, y down, no NaN.
     start, length: int64 [N], where the frames of walk i lie.
     index: the data set's table, row i = walk i (its own `start` column is that of the files, not of `frames`).
-    filled: int64 [15], how many frames of each joint were missing and filled.
     """
 
     frames: np.ndarray
     start: np.ndarray
     length: np.ndarray
     index: pd.DataFrame
-    filled: np.ndarray
 
     def __len__(self) -> int:
         return len(self.start)
@@ -46,18 +44,17 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
     for middle, a, b in ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP)):
         gap = ~np.isfinite(pose[:, middle]).all(-1)
         pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
-    filled = fill_gaps(pose, new_start, length)
+    fill_gaps(pose, new_start, length)
     pose -= pose[:, NECK : NECK + 1].copy()
     pose /= torso_length(pose, new_start, length)[:, None, None]
     np.nan_to_num(pose, copy=False)  # a joint that no frame of the walk has stays at the neck
-    return NormalizedWalks(pose, new_start, length, dataset.index, filled)
+    return NormalizedWalks(pose, new_start, length, dataset.index)
 
 
-def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
     """Interpolate missing joints linearly in time within each walk, in place; the ends repeat the nearest frame.
 
     pose: float32 [F, 15, 2]; start, length: int64 [N]. A joint missing in a whole walk stays NaN.
-    Returns int64 [15], the number of frames filled a joint.
     """
     missing = ~np.isfinite(pose).all(-1)
     first = np.repeat(start, length)
@@ -77,7 +74,6 @@ def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.nda
         share = (holes - before) / np.maximum(after - before, 1)
         values = pose[:, joint]
         values[holes] = values[before] + (values[after] - values[before]) * share[:, None].astype(np.float32)
-    return missing.sum(0)
 
 
 def torso_length(centered: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:

@@ -170,13 +170,12 @@ def make_walkers(
     Raises InputError where there is nobody to make or the settings make no sense.
     """
     views = list(views)
-    if subjects < 1 or first_subject < 1 or not views or fps < 10 or seed < 0:
+    odd_views = not views or len(set(views)) < len(views) or not set(views) <= set(range(360))
+    if subjects < 1 or first_subject < 1 or seed < 0 or fps < 10 or odd_views:
         raise InputError(
-            f"Cannot make {subjects} walkers from number {first_subject} on with seed {seed}, {len(views)} views and "
-            f"{fps:g} frames a second; give at least 1 subject, number 1, seed 0, 1 view and 10 frames a second."
+            f"Cannot make {subjects} walkers from number {first_subject} on with seed {seed}, views {views} and {fps:g} frames a "
+            "second; give at least 1 subject, number 1, seed 0, 10 frames a second, and different whole degrees from 0 to 359."
         )
-    if len(set(views)) != len(views) or not set(views) <= set(range(360)):
-        raise InputError(f"The views {views} cannot be used; give different whole degrees from 0 to 359.")
     for subject in range(first_subject, first_subject + subjects):
         recordings = perform(subject, seed, fps=fps, variation=variation)
         seen = []
@@ -284,6 +283,7 @@ def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *
     """Curves like these [2, 12, K+1] with other amplitudes, offsets, timing and shape: [*shape, 2, 12, K+1]."""
 
     def both(*tail: int) -> np.ndarray:
+        """Draws for both sides, which share most of it."""
         shared, own = _normal(rng, *shape, 1, len(ANGLES), *tail), _normal(rng, *shape, 2, len(ANGLES), *tail)
         return scale * (np.sqrt(1 - _ASYMMETRY**2) * shared + _ASYMMETRY * own)
 
@@ -394,6 +394,7 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     """
 
     def smooth(a: np.ndarray, seconds: float) -> np.ndarray:
+        """The mean over so much time, with a Hann window."""
         half = max(1, round(seconds / 2 * fps))
         window = np.hanning(2 * half + 3)[1:-1] / (half + 1)
         a = np.concatenate([a[:, :1]] * half + [a] + [a[:, -1:]] * half, axis=1)

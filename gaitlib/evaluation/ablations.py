@@ -7,6 +7,7 @@ are left out, the discriminants of what is left are fitted on the training peopl
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -133,11 +134,10 @@ def ablations(
     codes: what `code_features` gives of the walks of train and of test.
     """
     whole = normalize(test)
-
-    def embed(walks: NormalizedWalks) -> Embeddings:
-        return embed_walks(model, walks, stride=stride, mirrored=mirrored, device=device)
+    embed = partial(embed_walks, model, stride=stride, mirrored=mirrored, device=device)
 
     def ranked(found: Embeddings, enrolled=gallery, asked=probes) -> dict[str, RankMatrix]:
+        """The matrix of each probe set."""
         return {name: rank_matrix(found, enrolled, rows, name) for name, rows in asked.items()}
 
     changes: dict[str, Callable[[], NormalizedWalks]] = {

@@ -66,6 +66,7 @@ def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32)
     """
 
     def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the codes of each window say."""
         codes = model.autoencoder.encode(x)
         return {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
 

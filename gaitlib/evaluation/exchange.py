@@ -26,8 +26,7 @@ PHASES, STRIDES = 48, np.geomspace(16, 64, 60)
 def torso_error(pose: np.ndarray, truth: np.ndarray) -> float:
     """Mean distance between the joints of two poses in % of the true torso length (neck to mid-hip, mean over frames).
 
-    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are left out.
-    Returns NaN where no joint is known in both.
+    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are left out. NaN where that leaves none.
     """
     return float(torso_errors(pose[None], truth[None])[0])
 
@@ -122,6 +121,7 @@ def exchange_errors(
     shape = (len(people), len(views), len(views))
 
     def table(values: np.ndarray) -> np.ndarray:
+        """The mean of the pairs of each cell."""
         cell = np.ravel_multi_index(place, shape)
         count = np.bincount(cell, minlength=np.prod(shape))
         with np.errstate(invalid="ignore"):

@@ -37,6 +37,7 @@ def evaluate(
     """
 
     def ranked(found: Embeddings, against: str) -> dict[str, RankMatrix]:
+        """The matrix of each probe set."""
         return {name: rank_matrix(found, gallery, rows, name, against) for name, rows in probes.items()}
 
     galleries = {against: ranked(embeddings, against) for against in GALLERIES}

@@ -1,6 +1,7 @@
 """Verification (are two walks the same person?) and open-set identification (who is it, if anybody that is enrolled?)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,24 +25,23 @@ class Scores:
     """How alike the pairs of probe and gallery walks in different views are.
 
     score: float32 [pairs], minus the Euclidean distance. same: bool [pairs], of the same person. person: int64 [pairs], the
-    place of the probe's person in `people`.
+    number of the probe's person, in the order of names.
     """
 
     score: np.ndarray
     same: np.ndarray
     person: np.ndarray
-    people: list[str]
 
 
 def cross_view_scores(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) -> Scores:
     """The scores of all probe-gallery pairs in different views; gallery, probes: bool [N]."""
     view, _ = pd.factorize(embeddings.index["view"])
-    subject, people = pd.factorize(embeddings.index["subject"], sort=True)
+    subject, _ = pd.factorize(embeddings.index["subject"], sort=True)
     other_view = view[probes][:, None] != view[gallery]
     same = subject[probes][:, None] == subject[gallery]
     person = np.broadcast_to(subject[probes][:, None], same.shape)
     score = -_distances(embeddings, gallery, probes)
-    return Scores(score[other_view], same[other_view], person[other_view], list(people))
+    return Scores(score[other_view], same[other_view], person[other_view])
 
 
 def _distances(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) -> np.ndarray:
@@ -96,15 +96,11 @@ def _crossing(false_match: np.ndarray, match: np.ndarray) -> np.ndarray:
     """Where false matches equal false non-matches on each of R curves: [R, thresholds] each, both growing -> [R]."""
     difference = false_match - (1 - match)  # grows from -1 to 1
     i = (difference >= 0).argmax(1)[:, None]
-    before = np.maximum(i - 1, 0)
-
-    def at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(values, place, 1)[:, 0]
-
+    before, at = np.maximum(i - 1, 0), partial(np.take_along_axis, axis=1)
     low, high = at(difference, before), at(difference, i)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(high == low, 0.0, -low / (high - low))
-    return at(false_match, before) + share * (at(false_match, i) - at(false_match, before))
+    return (at(false_match, before) + share * (at(false_match, i) - at(false_match, before)))[:, 0]
 
 
 def verification_metrics(scores: Scores, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:

@@ -79,8 +79,7 @@ def test_gaps_are_filled_as_np_interp_fills_them(length, missing, one_axis, seed
     expected = slow_fill(pose, start, length)
     found = pose.copy()
     with np.errstate(invalid="ignore"):
-        counts = fill_gaps(found, start, length)
-    np.testing.assert_array_equal(counts, mask.sum(0))
+        fill_gaps(found, start, length)
     seen = np.isfinite(expected).all(-1)
     np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-5, atol=1e-3)
     np.testing.assert_array_equal(found[~mask], pose[~mask])
@@ -92,7 +91,7 @@ def test_nothing_leaks_from_one_walk_into_another():
     pose[:3], pose[3:6], pose[6:] = 1, 5, 9
     pose[2:4, 0] = np.nan  # the end of the first and the begin of the second walk
     pose[3:6, 7] = np.nan  # a joint the second walk never has
-    assert fill_gaps(pose, np.array([0, 3, 6]), np.array([3, 3, 3])).tolist() == [2, *[0] * 6, 3, *[0] * 7]
+    fill_gaps(pose, np.array([0, 3, 6]), np.array([3, 3, 3]))
     assert pose[:, 0, 0].tolist() == [1, 1, 1, 5, 5, 5, 9, 9, 9]
     assert np.isnan(pose[3:6, 7]).all()
     assert pose[[2, 6], 7, 0].tolist() == [1, 9]
@@ -115,7 +114,6 @@ def test_the_neck_is_the_origin_and_the_torso_is_one():
     assert found.length.tolist() == [40, 25]
     np.testing.assert_allclose(found.frames[:40], body(40) / 100, atol=1e-4)  # in the order of the index
     np.testing.assert_allclose(found.frames[40:], body(25, 1) / 100, atol=1e-4)
-    assert found.filled.tolist() == [0] * NUM_JOINTS
 
 
 @pytest.mark.parametrize("last", [3.0, 0.34])
@@ -167,7 +165,6 @@ def test_place_and_size_in_the_image_do_not_matter(x, y, scale, seed):
     moved = ((pose.astype(float) + np.array([x, y])) * scale).astype(np.float32)
     plain, other = normalize(dataset_of(pose)), normalize(dataset_of(moved))
     np.testing.assert_allclose(other.frames, plain.frames, atol=2e-4)
-    np.testing.assert_array_equal(other.filled, plain.filled)
 
 
 def test_a_walk_does_not_depend_on_its_neighbors():
@@ -189,7 +186,6 @@ def test_missing_middles_come_from_both_sides_and_missing_joints_stay_at_the_nec
     np.testing.assert_array_equal(found.frames[:, RIGHT_WRIST], 0)
     others = np.delete(np.arange(NUM_JOINTS), RIGHT_WRIST)
     np.testing.assert_allclose(found.frames[:, others], whole[:, others], atol=1e-4)
-    assert found.filled[RIGHT_WRIST] == 20
     assert np.isnan(dataset.poses[3, NECK]).all()  # the data set itself is left as it is
 
 

@@ -22,7 +22,7 @@ def some_walks(lengths=(40, 16, 23, 9), seed=0):
     frames = rng.normal(size=(length.sum(), NUM_JOINTS, 2)).astype(np.float32)
     labels = {"subject": "a", "condition": "nm", "view": "090", "run": range(len(length))}
     index = pd.DataFrame({"sequence": [f"w{n}" for n in range(len(length))], **labels})
-    return NormalizedWalks(frames, np.cumsum(length) - length, length, index, np.zeros(15, np.int64))
+    return NormalizedWalks(frames, np.cumsum(length) - length, length, index)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,7 @@ def test_a_walk_is_the_mean_of_its_windows(model, mirrored, stride, batch, monke
 def test_mirrored_embeddings_do_not_tell_left_from_right(model):
     walks = some_walks()
     x = torch.from_numpy(walks.frames).flatten(1).T[None]
-    turned = NormalizedWalks(
-        mirror(x)[0].T.unflatten(1, (15, 2)).contiguous().numpy(), walks.start, walks.length, walks.index, walks.filled
-    )
+    turned = NormalizedWalks(mirror(x)[0].T.unflatten(1, (15, 2)).contiguous().numpy(), walks.start, walks.length, walks.index)
     same = [embed_walks(model, w, mirrored=True).values for w in (walks, turned)]
     np.testing.assert_allclose(*same, atol=1e-5)
     other = [embed_walks(model, w, mirrored=False).values for w in (walks, turned)]
@@ -72,7 +70,7 @@ def test_code_features_are_means_over_windows(monkeypatch):
     torch.manual_seed(0)
     model, length = GaitModel(people=4).eval(), np.array([150, 20])
     rows = np.random.default_rng(0).normal(size=(170, 15, 2)).astype(np.float32)
-    walks = NormalizedWalks(rows, np.array([0, 150]), length, pd.DataFrame(index=range(2)), np.zeros(15, np.int64))
+    walks = NormalizedWalks(rows, np.array([0, 150]), length, pd.DataFrame(index=range(2)))
     found = code_features(model, walks, stride=16)
     starts = [0, 16, 32, 48, 64, 80, 150 - model.window]
     x = torch.stack([torch.from_numpy(rows[s : s + model.window].reshape(-1, 30).T.copy()) for s in starts])

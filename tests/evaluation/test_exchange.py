@@ -156,9 +156,7 @@ def test_the_mean_walk_of_one_way_of_walking_is_that_walk():
             frames.append((fourier(track) @ s.reshape(len(s), -1)).reshape(64, NUM_JOINTS, 2))
             table.append({"subject": str(person), "recording": "nm-01", "condition": "nm", "view": view})
     start = 64 * np.arange(len(frames))
-    walks = NormalizedWalks(
-        np.concatenate(frames).astype(np.float32), start, np.full(len(start), 64), pd.DataFrame(table), np.zeros(15, np.int64)
-    )
+    walks = NormalizedWalks(np.concatenate(frames).astype(np.float32), start, np.full(len(start), 64), pd.DataFrame(table))
     found = mean_walks(walks, "090", 64)
     for view, s in series.items():
         np.testing.assert_allclose(found[view], s, atol=0.03)
@@ -168,7 +166,7 @@ def test_what_cannot_be_compared_is_said(walks_and_truth):
     walks, truth = walks_and_truth
     model = Knowing(walks, truth)
     alone = walks.index.assign(recording=[f"r{i}" for i in range(len(walks))])
-    apart = NormalizedWalks(walks.frames, walks.start, walks.length, alone, walks.filled)
+    apart = NormalizedWalks(walks.frames, walks.start, walks.length, alone)
     with pytest.raises(InputError, match="No two walks show the same moment"):
         exchange_errors(model, apart, apart, {})
     one = some(walks, walks.index["subject"] == "001")
@@ -179,7 +177,7 @@ def test_what_cannot_be_compared_is_said(walks_and_truth):
 def some(walks, keep):
     rows = np.flatnonzero(keep)
     index = walks.index.iloc[rows].reset_index(drop=True)
-    return NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], index, walks.filled)
+    return NormalizedWalks(walks.frames, walks.start[rows], walks.length[rows], index)
 
 
 def test_a_view_of_one_person_is_not_asked_for(walks_and_truth):

@@ -38,7 +38,7 @@ def test_det_curves_and_histograms_tell_good_scores_from_bad():
     rng = np.random.default_rng(0)
     same = rng.random(4000) < 0.3
     scores = {
-        name: Scores((d * same + rng.normal(size=4000)).astype(np.float32), same, np.zeros(4000, int), ["a"])
+        name: Scores((d * same + rng.normal(size=4000)).astype(np.float32), same, np.zeros(4000, int))
         for name, d in (("NM", 3.0), ("CL", 0.5))
     }
     det = figures.det({name: detection_error(s.score, s.same) for name, s in scores.items()})
