@@ -16,8 +16,8 @@ from gaitlib.rounding import percent
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and validation_rank1 (share 0..1, NaN where it was
-        not measured; the column may be absent). Columns that are not numbers are left out.
+    history: columns iteration, one column for each part of the loss, and validation_rank1 (share 0..1, NaN where it was not
+        measured).
     """
     fig = Figure(figsize=(8, 5.6))
     above, below = fig.subplots(2, 1, sharex=True)
@@ -33,7 +33,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     text = f"Training ran for {int(history['iteration'].max()):,} iterations"
-    measured = history.dropna(subset="validation_rank1") if "validation_rank1" in history else history[:0]
+    measured = history.dropna(subset="validation_rank1")
     if len(measured):
         best = measured.loc[measured["validation_rank1"][::-1].idxmax()]  # of equals the later, as is kept
         below.plot(measured["iteration"], 100 * measured["validation_rank1"], marker="o", ms=4, color=BLUE)
