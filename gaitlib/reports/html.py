@@ -67,9 +67,8 @@ def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> Non
     players = {anchor: is_exchange for chapter in read.values() for anchor, is_exchange in chapter.players.items()}
     exchanges = [anchor for anchor, is_exchange in players.items() if is_exchange]
     text = template("index.html.j2").render(
-        name=run.name,
+        run=run,
         sentence=sentence(run.metrics),
-        people=str((run.provenance.get("protocol") or {}).get("summary", "")),
         headline=headline(run.metrics),
         bars=bars(run.metrics),
         totals=totals(run.metrics),
@@ -82,7 +81,6 @@ def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> Non
         reasons=Counter(str(entry.get("reason", "")) for entry in left_out).most_common(),
         notebooks={path.stem: chapter.title for path, chapter in read.items()},
         config=list(flat(run.content)),
-        provenance=run.provenance,
     )
     write_page(run.folder / "index.html", text)
 
