@@ -41,8 +41,8 @@ class WhoIsIt(Explorer):
             raise InputError(f"Windows, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
         self._embeddings, self._gallery = np.asarray(embeddings), np.flatnonzero(gallery)
         self._subject, self._view = table["subject"].to_numpy(), table["view"].to_numpy()
-        other_views = {view: int((self._view[self._gallery] != view).sum()) for view in set(self._view)}
-        self._asked = [int(i) for i in np.flatnonzero(probes) if other_views[self._view[i]]]
+        views = set(self._view[self._gallery])
+        self._asked = [int(i) for i in np.flatnonzero(probes) if views - {self._view[i]}]
         if not self._asked:
             raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
         self._static = self._typical()
