@@ -163,11 +163,7 @@ def _write_pages(experiment: Experiment, name: str, chapters: list[str]) -> None
     for path in executed:
         write_text(path, path.read_text("utf-8").replace(_place(folder), _place(folder.with_name(name))))
         notebook_html(path, path.with_suffix(".html"), f"{name}: {path.stem.partition('_')[2].replace('_', ' ')}")
-    made = Run(folder, name)
-    write_index(
-        folder, name=name, metrics=made.metrics, config=made.content, provenance=made.provenance,
-        left_out=experiment.left_out, chapters=executed,
-    )  # fmt: skip
+    write_index(Run(folder, name), experiment.left_out, executed)
 
 
 # ------------------------------------------------------------------------------------------------------------- the kernels

@@ -1,6 +1,7 @@
 """Take the view, the body or the motion of one walk from another walk, all or a share, and see what the decoder makes of it."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from itertools import product
 
@@ -8,6 +9,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
+import traitlets
 
 from gaitlib import InputError
 from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
@@ -25,9 +27,8 @@ _ROW = {"flex_flow": "row wrap", "align_items": "flex-end", "grid_gap": "6px 16p
 class ExchangeExplorer(Explorer):
     """Choose two walks and take view, body or motion from the second, all or a share; four skeletons show what comes of it.
 
-    In JupyterLab this is a live widget and the decoder runs in the kernel. Where there is no kernel (a report, an
-    exported notebook), a page form is shown instead: a few walks with their codes, and the decoder, which runs in the page.
-
+    In JupyterLab the decoder runs in the kernel; without one (a report, an exported notebook) a few walks are shown with their
+    codes, and the decoder runs in the page.
     autoencoder, windows, table, fps: see Explorer; of the autoencoder also decode(motion, body, view) -> [B,30,T], and for the
         page form `decoder` and `scrambled`.
     truth: the column of the table that walks of one subject share where they are synchronous views of one performance, so that
@@ -53,63 +54,6 @@ class ExchangeExplorer(Explorer):
         self._static = list(static) if static is not None else evenly(len(table), 6)
         if not 0 < len(self._static) <= STATIC_WALKS:
             raise InputError(f"The page form takes 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
-        self._build()
-
-    # ---------------------------------------------------------------------------------------------------- the exchange
-
-    def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> np.ndarray:
-        """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.
-
-        Returns float32 [T, 15, 2]; with nothing taken it is the reconstruction of a, with all three that of b.
-        """
-        first, second, shares = self._codes(a), self._codes(b), {"view": view, "body": body, "motion": motion}
-        mixed = {name: torch.lerp(first[name], second[name], float(share))[None] for name, share in shares.items()}
-        with torch.no_grad():
-            x = self._autoencoder.decode(mixed["motion"], mixed["body"], mixed["view"])
-        return x[0].T.reshape(-1, NUM_JOINTS, 2).float().cpu().numpy()
-
-    def truth(self, a: int, b: int) -> np.ndarray | None:
-        """What walk a looks like from the view of walk b, float32 [T, 15, 2], or None where it is not known."""
-        return self._windows[b] if self._performance[a] == self._performance[b] else None
-
-    def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
-        """How far each of the 128 channels of each code moves, in units of its spread over the walks: float32 [128] each.
-
-        View and body signed; motion as the mean distance over time.
-        """
-        found = {}
-        for name, share in zip(CODES, (view, body, motion), strict=True):
-            change = (self._codes(b)[name] - self._codes(a)[name]).cpu().numpy()
-            found[name] = share * (np.abs(change).mean(1) if name == "motion" else change) / self._spread[name]
-        return found
-
-    @cached_property
-    def _spread(self) -> dict[str, np.ndarray]:
-        """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
-        codes = encoded(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
-        spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
-        return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
-
-    def panels(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> list[dict]:
-        """The four panels for the player: A, B, A reconstructed, and the exchange, over the truth where it is known."""
-        shares = {"view": float(view), "body": float(body), "motion": float(motion)}
-        exchanged = self.exchange(a, b, **shares)
-        truth = self.truth(a, b) if (view, body, motion) == (1, 0, 0) else None
-        off = "" if truth is None else f"{torso_error(exchanged, truth):.1f} % of torso length from the truth"
-        changes = {name: np.round(change, 3).tolist() for name, change in self.changes(a, b, **shares).items()}
-        reconstruction = self.exchange(a, a)
-        lost = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
-        return [
-            panel("A, original", self._windows[a], self._fps, self._labels[a], color=0),
-            panel("B, original", self._windows[b], self._fps, self._labels[b], color=1),
-            panel("A, reconstructed", reconstruction, self._fps, lost, color=0),
-            panel("Exchange", exchanged, self._fps, off, color=2, truth=truth, codes=shares, changes=changes),
-        ]
-
-    # ------------------------------------------------------------------------------------------------- in JupyterLab
-
-    def _build(self) -> None:
-        """Make the controls and the player, and connect them."""
         first = self._static[0]
         second = next((i for i in self._static if i != first), first)
         self.walk_a, self.walk_b = (
@@ -136,6 +80,53 @@ class ExchangeExplorer(Explorer):
             self.frame,
         ]
 
+    def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> np.ndarray:
+        """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.
+
+        Returns float32 [T, 15, 2]; with nothing taken it is the reconstruction of a, with all three that of b.
+        """
+        first, second, shares = self._codes(a), self._codes(b), {"view": view, "body": body, "motion": motion}
+        mixed = {name: torch.lerp(first[name], second[name], float(share))[None] for name, share in shares.items()}
+        with torch.no_grad():
+            x = self._autoencoder.decode(mixed["motion"], mixed["body"], mixed["view"])
+        return x[0].T.reshape(-1, NUM_JOINTS, 2).float().cpu().numpy()
+
+    def truth(self, a: int, b: int) -> np.ndarray | None:
+        """What walk a looks like from the view of walk b, float32 [T, 15, 2], or None where it is not known."""
+        return self._windows[b] if self._performance[a] == self._performance[b] else None
+
+    def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
+        """How far each channel of each code moves, in units of its spread over the walks: float32 [128] each.
+
+        View and body signed; motion as the mean distance over time.
+        """
+        change = {name: (self._codes(b)[name] - code).cpu().numpy() for name, code in self._codes(a).items()}
+        change["motion"] = np.abs(change["motion"]).mean(1)
+        shares = {"view": view, "body": body, "motion": motion}
+        return {name: share * change[name] / self._spread[name] for name, share in shares.items()}
+
+    @cached_property
+    def _spread(self) -> dict[str, np.ndarray]:
+        """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
+        codes = encoded(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
+        spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
+        return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
+
+    def panels(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> list[dict]:
+        """The four panels for the player: A, B, A reconstructed, and the exchange, over the truth where it is known."""
+        shares = {"view": float(view), "body": float(body), "motion": float(motion)}
+        reconstruction, exchanged = self.exchange(a, a), self.exchange(a, b, **shares)
+        truth = self.truth(a, b) if (view, body, motion) == (1, 0, 0) else None
+        off = "" if truth is None else f"{torso_error(exchanged, truth):.1f} % of torso length from the truth"
+        changes = {name: np.round(change, 3).tolist() for name, change in self.changes(a, b, **shares).items()}
+        lost = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
+        return [
+            panel("A, original", self._windows[a], self._fps, self._labels[a], color=0),
+            panel("B, original", self._windows[b], self._fps, self._labels[b], color=1),
+            panel("A, reconstructed", reconstruction, self._fps, lost, color=0),
+            panel("Exchange", exchanged, self._fps, off, color=2, truth=truth, codes=shares, changes=changes),
+        ]
+
     def _taking(self, name: str) -> widgets.HBox:
         """The button that takes a code as a whole and the slider for a share of it; each moves the other."""
         whole = name == "view"  # at the start the view is exchanged
@@ -148,15 +139,13 @@ class ExchangeExplorer(Explorer):
         )  # fmt: skip
 
         def on_take(change):
+            """The whole code, or nothing of it, unless the slider says so already."""
             if change["new"] != (slider.value == 1):
                 slider.value = float(change["new"])
 
-        def on_share(change):
-            button.value = change["new"] == 1
-            self._update()
-
         button.observe(on_take, names="value")
-        slider.observe(on_share, names="value")
+        traitlets.dlink((slider, "value"), (button, "value"), lambda share: share == 1)
+        slider.observe(self._update, names="value")
         return widgets.HBox([button, slider])
 
     def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0) -> None:
@@ -198,13 +187,8 @@ class ExchangeExplorer(Explorer):
         self.player.code = f"explorer.show({self._labels[a]!r}, {self._labels[b]!r}, {taken})"
         self.player.panels = self.panels(a, b, **shares)
 
-    # -------------------------------------------------------------------------------------------------- without kernel
-
     def to_html(self) -> str:
-        """The explorer as an HTML fragment with the walks of `static`; needs neither kernel nor network.
-
-        It holds the walks, their codes and the decoder as 16-bit numbers; the page decodes what is asked for.
-        """
+        """The explorer as an HTML fragment that needs neither kernel nor network: the walks of `static`, codes, the decoder."""
         chosen, pairs = self._static, product(range(len(self._static)), repeat=2)
         exchange = {
             "walks": [self._labels[i] for i in chosen],
@@ -228,22 +212,20 @@ def decoder_weights(autoencoder: torch.nn.Module) -> dict:
     Of the first layer body and view, which do not change over time, need only the sum over the taps; of the last layer the
     third coordinate is dropped. A gated decoder has its linear layers beside them, 106,000 numbers.
     """
-    decoder = autoencoder.decoder
+    decoder = deepcopy(autoencoder.decoder).float().cpu().requires_grad_(False)
     first, second, third = (layer for layer in decoder.model if isinstance(layer, torch.nn.Conv1d))
     moving, still = first.weight.split([CODE, 2 * CODE], 1)
     flat = torch.arange(3 * NUM_JOINTS).view(NUM_JOINTS, 3)[:, :2].flatten()
     layers = [(moving, first.bias), (second.weight, second.bias), (third.weight[flat], third.bias[flat])]
 
-    def numbers(tensor):
-        return tensor.detach().float().cpu().numpy()
-
     def layer(weight, bias):
-        return {"weight": packed(numbers(weight)), "bias": numbers(bias).tolist()}
+        """What decoder.js reads of one layer."""
+        return {"weight": packed(weight.numpy()), "bias": bias.tolist()}
 
     gated = [decoder.gate, decoder.stance[0], decoder.stance[2]] if decoder.gated else []
     return {
         "layers": [layer(weight, bias) for weight, bias in layers],
-        "still": packed(numbers(still.sum(2))),
+        "still": packed(still.sum(2).numpy()),
         "gated": [layer(one.weight, one.bias) for one in gated],
         "scrambled": autoencoder.scrambled,
     }

@@ -20,8 +20,7 @@ class Explorer(PageForm, widgets.VBox):
 
     autoencoder: as gaitlib.model.autoencoder.Autoencoder: encode([B,30,T]) -> Codes; set to eval() here.
     windows: float [N, T, 15, 2], normalized (neck at the origin, torso length 1), no missing joints.
-    table: N rows with the columns subject, condition, run, view.
-    fps: frames a second.
+    table: N rows with the columns subject, condition, run, view. fps: frames a second.
     Raises InputError where the sizes do not fit or a joint is missing.
     """
 
@@ -47,12 +46,9 @@ def walk_labels(walks: pd.DataFrame) -> list[str]:
 
     Lines that occur more than once are numbered, so that each names one walk.
     """
-
-    def label(walk) -> str:
-        angle = degrees(walk.view)
-        return f"{walk.subject} · {walk.condition}-{int(walk.run):02d} · {walk.view if angle is None else f'{angle:g}°'}"
-
-    labels = pd.Series([label(walk) for walk in walks.itertuples()])
+    views = [view if (angle := degrees(view)) is None else f"{angle:g}°" for view in walks["view"]]
+    names = [f"{walk.subject} · {walk.condition}-{int(walk.run):02d}" for walk in walks.itertuples()]
+    labels = pd.Series([f"{name} · {view}" for name, view in zip(names, views, strict=True)])
     before = labels.groupby(labels).cumcount()
     return [label if not count else f"{label} ({count + 1})" for label, count in zip(labels, before, strict=True)]
 

@@ -21,9 +21,7 @@ class WhoIsIt(Explorer):
 
     A person's distance is that of their nearest gallery walk from another view than the probe's, as rank-1 is measured. The bars
     tell why: distances of the single codes, where 1 is the median distance of the probe from the gallery.
-
     autoencoder, windows, table, fps: see Explorer. embeddings: float32 [N, D]. gallery, probes: bool [N].
-    A page holds ten probes, half of them failures where there are so many.
     Raises InputError where the sizes do not fit, and without any probe that has a gallery.
     """
 
@@ -43,15 +41,13 @@ class WhoIsIt(Explorer):
             raise InputError(f"Windows, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
         self._embeddings, self._gallery = np.asarray(embeddings), np.flatnonzero(gallery)
         self._subject, self._view = table["subject"].to_numpy(), table["view"].to_numpy()
-        other_views = {view: int((self._view[self._gallery] != view).sum()) for view in set(self._view)}
-        self._asked = [int(i) for i in np.flatnonzero(probes) if other_views[self._view[i]]]
+        views = set(self._view[self._gallery])
+        self._asked = [int(i) for i in np.flatnonzero(probes) if views - {self._view[i]}]
         if not self._asked:
             raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
         self._static = self._typical()
-        self.probe = WalkPicker(
-            options=[self._labels[i] for i in self._asked], value=self._asked.index(self._static[0]), label="Probe",
-            layout={"width": "320px"},
-        )  # fmt: skip
+        labels, first = [self._labels[i] for i in self._asked], self._asked.index(self._static[0])
+        self.probe = WalkPicker(options=labels, value=first, label="Probe", layout={"width": "320px"})
         self.player = SkeletonPlayer(label="Who is it?")
         self.probe.observe(self._update, names="value")
         self._update()
@@ -63,13 +59,8 @@ class WhoIsIt(Explorer):
     def ranked(self, probe: int) -> pd.DataFrame:
         """The gallery's people in the order of their distance: columns walk (a row of the table), subject, distance, right."""
         rows = self._gallery[self._view[self._gallery] != self._view[probe]]
-        found = pd.DataFrame(
-            {
-                "walk": rows,
-                "subject": self._subject[rows],
-                "distance": np.linalg.norm(self._embeddings[rows] - self._embeddings[probe], axis=1),
-            }
-        )
+        distance = np.linalg.norm(self._embeddings[rows] - self._embeddings[probe], axis=1)
+        found = pd.DataFrame({"walk": rows, "subject": self._subject[rows], "distance": distance})
         nearest = found.sort_values("distance", kind="stable").drop_duplicates("subject").reset_index(drop=True)
         return nearest.assign(right=nearest["subject"] == self._subject[probe])
 
@@ -99,15 +90,11 @@ class WhoIsIt(Explorer):
     def panels(self, probe: int) -> list[dict]:
         """The probe and the nearest people, for the player; the right person is added where it is not among the first five."""
         panels = [panel("Probe", self._windows[probe], self._fps, self._labels[probe], color=0)]
-        for rank, person in self._nearest(probe).iterrows():
-            walk = person["walk"]
-            color, mark = (2, "right") if person["right"] else (1, "wrong")
-            entry = panel(
-                f"{rank + 1}. {person['subject']}", self._windows[walk], self._fps,
-                f"{self._labels[walk]}, distance {person['distance']:.3f}",
-                color=color, mark=mark, distances=self.code_distances(probe, walk),
-            )  # fmt: skip
-            panels.append(entry)
+        for rank, walk, subject, distance, is_right in self._nearest(probe).itertuples(name=None):
+            title, subtitle = f"{rank + 1}. {subject}", f"{self._labels[walk]}, distance {distance:.3f}"
+            shown = {"color": 2, "mark": "right"} if is_right else {"color": 1, "mark": "wrong"}
+            distances = self.code_distances(probe, walk)
+            panels.append(panel(title, self._windows[walk], self._fps, subtitle, **shown, distances=distances))
         return panels
 
     def _typical(self) -> list[int]:
@@ -123,10 +110,11 @@ class WhoIsIt(Explorer):
         """The explorer as an HTML fragment with a few probes; needs neither kernel nor network. Each walk is in it once."""
         places, probes = {}, []
         for probe in self._static:
-            panels = []
-            for walk, entry in zip([probe, *self._nearest(probe)["walk"]], self.panels(probe), strict=True):
-                said = {key: value for key, value in entry.items() if key not in ("pose", "scale", "frames", "fps")}
-                panels.append(said | {"pose": places.setdefault(int(walk), len(places))})
+            panels = self.panels(probe)
+            for walk, entry in zip([probe, *self._nearest(probe)["walk"]], panels, strict=True):
+                for key in ("pose", "scale", "frames", "fps"):
+                    del entry[key]
+                entry["pose"] = places.setdefault(int(walk), len(places))
             probes.append({"label": self._labels[probe], "panels": panels})
         poses, frames = packed(self._windows[list(places)]), self._windows.shape[1]
         gallery = {"poses": poses, "frames": frames, "fps": self._fps, "probes": probes}

@@ -19,33 +19,30 @@ from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 _PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
 _MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
+#: Module code that gives render() a stand-in for the widget model, once for each place of the name FRAGMENT.
+_MOUNT = Path(__file__).with_name("mount.js").read_text(encoding="utf-8")
 _MISSING, _LARGEST = -32768, 32767
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
-    """Numbers for the page, as base64 of little-endian int16: a sixth of the size of plain numbers, finer than a pixel.
+    """Numbers, float of any shape and unit, NaN = missing, as base64 of little-endian int16: a sixth of plain numbers' size.
 
-    values: float, any shape, any unit; NaN = missing.
     Returns {"data": the text, "scale": the unit of one step}; value = integer x scale, -32768 = missing. The largest absolute
     value takes the largest integer, and the error is at most half a step.
     """
-    values = np.asarray(values, dtype=np.float64)
-    missing = ~np.isfinite(values)
-    values = np.where(missing, 0, values)
+    known = np.isfinite(values)
+    values = np.where(known, np.asarray(values, dtype=np.float64), 0)
     scale = float(np.abs(values).max(initial=0)) / _LARGEST or 1.0
-    steps = np.rint(values / scale)
-    steps[missing] = _MISSING
+    steps = np.where(known, np.rint(values / scale), _MISSING)
     return {"data": base64.b64encode(steps.astype("<i2").tobytes()).decode("ascii"), "scale": scale}
 
 
 def panel(
     title: str, pose: np.ndarray, fps: float = 25.0, subtitle: str = "", *, truth: np.ndarray | None = None, **shown: Any
 ) -> dict[str, Any]:
-    """One skeleton for the player.
+    """One skeleton for the player, with title and subtitle, plain text, above it.
 
-    title, subtitle: plain text, shown above it.
-    pose: float [T, 15, 2], any unit, x right and y down, NaN = missing.
-    fps: frames a second.
+    pose: float [T, 15, 2], any unit, x right and y down, NaN = missing. fps: frames a second.
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
     shown: what player.js shows with it:
         color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
@@ -59,10 +56,10 @@ def panel(
         raise InputError(f"{title}: a frame rate must be positive, not {fps}.")
 
     def layer(pose):
+        """A skeleton; a joint of which one coordinate is missing is missing."""
         pose = np.asarray(pose)
         if pose.ndim != 3 or pose.shape[1:] != (NUM_JOINTS, 2) or not len(pose):
             raise InputError(f"{title}: a pose to play is [T,{NUM_JOINTS},2], not {list(pose.shape)}.")
-        # a joint of which one coordinate is missing is missing
         numbers = packed(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
         return {"pose": numbers["data"], "scale": numbers["scale"], "frames": len(pose)}
 
@@ -90,10 +87,7 @@ class PageForm:
 
 
 class SkeletonPlayer(PageForm, anywidget.AnyWidget):
-    """Plays one or several skeletons.
-
-    panels: from `panel(...)`; further keyword arguments set the traits below. All are synced both ways.
-    """
+    """Plays one or several skeletons; panels: from `panel(...)`. Traits are synced both ways."""
 
     _esm = _MODULE
 
@@ -133,28 +127,22 @@ _OPTIONS = {
 
 
 class WalkPicker(anywidget.AnyWidget):
-    """A text field that filters a list as one types; 10,000 entries stay quick, as the page holds only those in sight.
-
-    options: the texts. value: the place of the chosen one. label: above the field. color: of its dot, as in `panel`.
-    """
+    """A text field that filters a list as one types; 10,000 entries stay quick, as the page holds only those in sight."""
 
     _esm = _MODULE
 
     options = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    value = traitlets.Int(0).tag(sync=True)
-    label = traitlets.Unicode("Walk").tag(sync=True)
-    color = traitlets.Int(0).tag(sync=True)
+    value = traitlets.Int(0, help="the place of the chosen one").tag(sync=True)
+    label = traitlets.Unicode("Walk", help="above the field").tag(sync=True)
+    color = traitlets.Int(0, help="of its dot, as in `panel`").tag(sync=True)
 
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:
-    """The player as an HTML fragment: a div and one inline module script; works from file:// with no network.
+    """The player as an HTML fragment, of which a page can hold any number: a div and an inline module script, all text escaped.
 
-    panels: from `panel(...)`.
-    options: traits of SkeletonPlayer (arrangement, playing, speed, loop, label, ...).
-    Any number of fragments can stand on one page. All text is escaped. Raises InputError for an unknown option.
+    panels: from `panel(...)`. options: traits of SkeletonPlayer. Raises InputError for an unknown one.
     """
-    unknown = set(options) - set(_OPTIONS)
-    if unknown:
+    if unknown := set(options) - set(_OPTIONS):
         raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(_OPTIONS)}.")
     state = {**_OPTIONS, **options, "panels": list(panels)}
     # "<" escaped: no text can end the script element or open a comment
@@ -164,23 +152,5 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
         f'<div class="gait-fragment" id="{name}" role="figure" aria-label="{html.escape(str(state["label"]))}">\n'
         f'<script type="application/json">{payload}</script>\n'
         "<noscript>The walking skeletons need JavaScript.</noscript>\n</div>\n"
-        f'<script type="module">\n{_MODULE}{_mount(name)}</script>\n'
+        f'<script type="module">\n{_MODULE}\n{_MOUNT.replace("FRAGMENT", name)}</script>\n'
     )
-
-
-def _mount(name: str) -> str:
-    """Module code that gives render() a stand-in for the widget model, once for each place of this name."""
-    return f"""
-for (const el of document.querySelectorAll('[id="{name}"]:not([data-mounted])')) {{
-  el.dataset.mounted = "true";
-  const state = JSON.parse(el.querySelector("script").textContent);
-  const listeners = {{}};
-  render({{ el, model: {{
-    get: (name) => state[name],
-    set: (name, value) => {{ state[name] = value; for (const f of listeners[`change:${{name}}`] || []) f(); }},
-    save_changes() {{}},
-    on: (event, f) => (listeners[event] ||= []).push(f),
-    off: (event, f) => (listeners[event] = (listeners[event] || []).filter((g) => g !== f)),
-  }} }});
-}}
-"""

@@ -152,8 +152,7 @@ def over_people(setting: Setting, baseline: Setting) -> dict[str, list[float]]:
 
 
 def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[float]]:
-    """By how much mean rank-1 is better in the seeds that both have: with its interval over seeds, which are paired, and over
-    people; NaN where the two cannot be compared."""
+    """By how much rank-1 is better in the seeds that both have, over seeds, which are paired, and over people; NaN: not known."""
     mine, theirs = setting.shares(), baseline.shares()
     seeds = [seed for seed in mine if seed in theirs]
     gain_over_seeds = gain_over_people = _UNKNOWN
@@ -270,11 +269,10 @@ def _write(folder: Path, eyebrow: str, title: str, lead: str, sections: dict[str
 
 
 def compare(texts: Sequence[str], out: str | Path) -> Path:
-    """Write the page OUT/index.html that compares runs with the first of them.
+    """Write the page OUT/index.html that compares runs with the first of them; returns its path.
 
-    texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, one is not
-    finished, seeds differ in more than the seed, they were measured on other data, by another protocol or on other people, or OUT
-    is a run or a grid itself.
+    texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, they cannot
+    be compared (see `Setting.open`, `check_comparable`, `over_people`), or OUT is a run or a grid itself.
     """
     out = Path(out)
     if any((out / file).exists() for file in ("config.yaml", "grid.json")):
@@ -321,10 +319,7 @@ def _sentence(first: Setting, found: Mapping[str, Mapping[str, list[float]]]) ->
 
 
 def read_settings(folder: Path, grid: Mapping, found: Iterable) -> tuple[list[Setting], Setting | None]:
-    """The settings of a grid in the order of its file, with what their runs have found so far; and the baseline among them.
-
-    grid: the content of grid.json.
-    """
+    """The settings of a grid, by the content of its grid.json, with what their runs have found so far; and the baseline."""
     stands = {status.name: status for status in found}
     settings: dict[tuple, Setting] = {}
     for name, point in grid["points"].items():
@@ -340,8 +335,7 @@ def read_settings(folder: Path, grid: Mapping, found: Iterable) -> tuple[list[Se
 
 
 def write_report(folder: Path, found: Iterable) -> None:
-    """Write index.html and grid.xlsx of the grid in `folder`, with where each point stands; each file appears whole or the older
-    one stays."""
+    """Write index.html and grid.xlsx of the grid in `folder`, with where each point stands: a name, state, ... of grid.Status."""
     grid = read_json(folder / "grid.json")
     settings, baseline = read_settings(folder, grid, found)
     numbers = settings_table(settings, baseline, f"Grid {folder.name}")

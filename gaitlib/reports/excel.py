@@ -45,19 +45,12 @@ _WRAPPED = Alignment(horizontal="left", vertical="top", wrap_text=True)
 
 
 def write_results(
-    path: str | Path,
-    *,
-    metrics: dict,
-    matrices: Mapping[str, RankMatrix],
-    baseline_matrices: Mapping[str, RankMatrix] | None,
-    config: dict,
-    provenance: dict,
-    left_out: list[dict],
+    path: str | Path, *, metrics: dict, matrices: dict, baseline_matrices: dict, config: dict, provenance: dict, left_out: list
 ) -> None:
     """Write results.xlsx; the file appears whole or the older one stays. All text passes `safe_text`.
 
     metrics: the content of metrics.json; its shares are written as numbers of full precision, shown as percent.
-    matrices, baseline_matrices: probe set -> rank-1 of the model and of the hand-made baseline.
+    matrices, baseline_matrices: probe set -> RankMatrix of the model and of the hand-made baseline.
     config, provenance: nested dicts, one row a value. left_out: a list of {"source", "reason"}, walks that were not used.
     """
     others = [
@@ -71,7 +64,7 @@ def write_results(
         _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
         for probe_set, matrix in matrices.items():
             sheet = book.create_sheet(_sheet_name(probe_set, taken))
-            _matrix_sheet(sheet, probe_set, matrix, (baseline_matrices or {}).get(probe_set))
+            _matrix_sheet(sheet, probe_set, matrix, baseline_matrices.get(probe_set))
         for table in others:
             _add(book, table)
         if metrics.get("cmc"):

@@ -54,48 +54,35 @@ def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -
     write_page(out_path, template("notebook.html.j2").render(title=title, chapter=chapter))
 
 
-def write_index(
-    run_folder: str | Path,
-    *,
-    name: str,
-    metrics: dict,
-    config: dict,
-    provenance: dict,
-    left_out: list[dict],
-    chapters: Iterable[str | Path],
-) -> None:
+def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    metrics, provenance: the content of metrics.json and provenance.json. config: the fully resolved configuration.
     left_out: a list of {"source", "reason"}, walks that were not used. chapters: the executed notebooks in the folder, in order.
     Raises InputError where a notebook cannot be read.
     """
-    folder = Path(run_folder)
-    anchors = {Path(path): f"chapter-{i}" for i, path in enumerate(chapters, 1)}
+    anchors = {path: f"chapter-{i}" for i, path in enumerate(chapters, 1)}
     taken = {"content", "contents", "results", "left-out", "files", "provenance", *anchors.values()}
     links = {path.stem: f"#{anchor}" for path, anchor in anchors.items()}
     read = {path: _Chapter(path, taken, links, anchor) for path, anchor in anchors.items()}
     players = {anchor: is_exchange for chapter in read.values() for anchor, is_exchange in chapter.players.items()}
     exchanges = [anchor for anchor, is_exchange in players.items() if is_exchange]
     text = template("index.html.j2").render(
-        name=name,
-        sentence=sentence(metrics),
-        people=str((provenance.get("protocol") or {}).get("summary", "")),
-        headline=headline(metrics),
-        bars=bars(metrics),
-        totals=totals(metrics),
-        files={path.name for path in folder.iterdir()},
+        run=run,
+        sentence=sentence(run.metrics),
+        headline=headline(run.metrics),
+        bars=bars(run.metrics),
+        totals=totals(run.metrics),
+        files={path.name for path in run.folder.iterdir()},
         chapters=list(read.values()),
         player=next(iter([*exchanges, *players]), None),
         is_exchange=bool(exchanges),
-        moving=_moving_picture(folder),
+        moving=_moving_picture(run.folder),
         left_out=left_out,
         reasons=Counter(str(entry.get("reason", "")) for entry in left_out).most_common(),
         notebooks={path.stem: chapter.title for path, chapter in read.items()},
-        config=list(flat(config)),
-        provenance=provenance,
+        config=list(flat(run.content)),
     )
-    write_page(folder / "index.html", text)
+    write_page(run.folder / "index.html", text)
 
 
 def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
@@ -152,12 +139,11 @@ def _environment() -> Environment:
 
 
 class _Chapter:
-    """One notebook as HTML, to be placed under a heading of its title.
+    """One executed notebook as HTML, to be placed under a heading of its title, which is its first H1.
 
-    path: the executed notebook; its first H1 becomes the title. taken: the ids of the page; those of the chapter are added.
-    links: name of a notebook -> where links to it lead. anchor: of the chapter's heading; "" where it is the whole page.
-    sections: (anchor, text) of its headings of the first two levels. players: anchor of each output with a script module ->
-    whether it exchanges codes.
+    taken: the ids of the page; those of the chapter are added. links: name of a notebook -> where links to it lead.
+    anchor: of the chapter's heading; "" where it is the whole page. sections: (anchor, text) of its headings of the first two
+    levels. players: anchor of each output with a script module -> whether it exchanges codes.
     """
 
     def __init__(self, path: Path, taken: set[str], links: Mapping[str, str], anchor: str = ""):

@@ -168,8 +168,7 @@ class Run:
 
     def rank1(self, probe_set: str = "mean") -> float | None:
         """Cross-view rank-1 of a probe set, a share; None where it was not measured."""
-        share = self.metrics.get("rank1", {}).get(probe_set)
-        return share if share is not None and math.isfinite(share) else None
+        return self.metrics.get("rank1", {}).get(probe_set)
 
     @property
     def seed(self) -> object:

@@ -106,9 +106,8 @@ def _cell(kind: str, unit: str, value, low=None, high=None) -> Cell:
     return Cell(with_interval(value, low, high, unit=unit), kind)
 
 
-def frame_of(rows: Iterable[Iterable], texts: list[str], numbers: list[str]) -> pd.DataFrame:
+def frame_of(rows: list[list], texts: list[str], numbers: list[str]) -> pd.DataFrame:
     """Rows of texts followed by numbers as a frame; None is NaN."""
-    rows = [list(row) for row in rows]
     words = pd.DataFrame([[str(cell) for cell in row[: len(texts)]] for row in rows], columns=texts)
     values = np.array([row[len(texts) :] for row in rows], float).reshape(len(rows), len(numbers))
     return pd.concat([words, pd.DataFrame(values, columns=numbers)], axis=1)

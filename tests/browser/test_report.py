@@ -1,5 +1,7 @@
 """The pages of a run in a real browser, from file:// and with nothing else to fetch."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gaitlib.notebooks import CHAPTERS
@@ -68,10 +70,9 @@ def test_hostile_and_long_names_do_not_break_a_page(visit, tmp_path):
     shares = dict.fromkeys([*names, "mean"], 0.5)
     metrics = {"rank1": shares, "ci95": {key: [0.4, 0.6] for key in shares}, "counts": {"probes": dict.fromkeys(names, 7)}}
     facts = {name: name for name in names}
-    write_index(
-        tmp_path, name="names", metrics=metrics, config=facts, provenance={"protocol": {"summary": " ".join(names)}, **facts},
-        left_out=[{"source": name, "reason": name} for name in names], chapters=[],
-    )  # fmt: skip
+    known = {"provenance": {"protocol": {"summary": " ".join(names)}, **facts}, "content": facts}
+    run = SimpleNamespace(folder=tmp_path, name="names", metrics=metrics, **known)
+    write_index(run, [{"source": name, "reason": name} for name in names], [])
     page = visit(tmp_path / "index.html", viewport={"width": 400, "height": 900})
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     assert "broken" not in page.title()

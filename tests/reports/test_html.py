@@ -6,6 +6,7 @@ import json
 import os
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -118,13 +119,16 @@ CHAPTER = [
 def index_of(write_notebook, tmp_path):
     def index_of(**changes):
         given = {
+            "folder": tmp_path,
+            "name": tmp_path.name,
             "metrics": METRICS,
-            "config": {"seed": 1},
+            "content": {"seed": 1},
             "provenance": {"commit": "abc", "dirty": True, "versions": {"torch": "2.13.0"}},
             "left_out": [],
             "chapters": [write_notebook(CHAPTER), write_notebook(CHAPTER, "02_training")],
         }
-        write_index(tmp_path, name=tmp_path.name, **(given | changes))
+        run = SimpleNamespace(**(given | changes))
+        write_index(run, run.left_out, run.chapters)
         text = (tmp_path / "index.html").read_text("utf-8")
         page = Page(text)
         check_stands_alone(page)
@@ -279,7 +283,7 @@ HOSTILE = "</style></script><img src=x onerror=alert(1)>\"'&\udcff"
 def test_hostile_names_stay_text(index_of):
     _, page = index_of(
         metrics=METRICS | {"rank1": {HOSTILE: 0.5, "mean": 0.5}, "counts": {HOSTILE: {HOSTILE: 3}}},
-        config={HOSTILE: HOSTILE},
+        content={HOSTILE: HOSTILE},
         provenance={HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}},
         left_out=[{"source": HOSTILE, "reason": HOSTILE}],
     )
@@ -295,7 +299,7 @@ def test_many_left_out_walks_are_summed_up(index_of):
 
 
 def test_a_run_that_measured_nothing_still_has_a_page(index_of):
-    _, page = index_of(metrics={}, provenance={}, config={}, chapters=[])
+    _, page = index_of(metrics={}, provenance={}, content={}, chapters=[])
     assert "measured no rank-1" in page.text
 
 

@@ -34,14 +34,12 @@ path{fill:none;stroke-linecap:round;stroke-linejoin:round;stroke-width:7}
 def exchange_animation(
     path: str | Path, original: np.ndarray, exchange: np.ndarray, truth: np.ndarray, fps: float, labels: Sequence[str]
 ) -> Path:
-    """Write skeletons that walk side by side as an animated SVG: original, its view exchanged, and the truth.
+    """Write skeletons that walk side by side as an animated SVG: original, its view exchanged, and the truth; returns the path.
 
     It plays as <img> on GitHub and from a file, on light and dark pages (it brings its own background, dark where the
     reader prefers dark), stands still for readers who prefer that, and loops where the walk comes closest to its start.
-
-    path: where the .svg goes. original, exchange, truth: float [T, 15, 2], one scale, y down, no missing joints.
-    fps: frames a second. labels: a line under each.
-    Returns the path. Raises InputError for another suffix, other shapes or missing joints.
+    original, exchange, truth: float [T, 15, 2], one scale, y down, no missing joints. labels: a line under each.
+    Raises InputError for another suffix, other shapes or missing joints.
     """
     path = Path(path)
     walks = [np.asarray(walk, dtype=float) for walk in (original, exchange, truth)]
@@ -63,25 +61,18 @@ def exchange_animation(
             f'<ellipse class="floor" cx="{middle:g}" cy="{GROUND + 10}" rx="58" ry="4"/>'
             f'<text x="{middle:g}" y="284">{escape(label)}</text>'
         )
-    width = ACROSS * len(walks)
+    width, title = ACROSS * len(walks), escape("Walking skeletons side by side: " + ", ".join(labels))
     size = f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}"'
-    card = f'class="card" x=".5" y=".5" width="{width - 1}" height="{HEIGHT - 1}" rx="16"'
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
-        f"<title>{escape('Walking skeletons side by side: ' + ', '.join(labels))}</title><style>{STYLE}</style>"
-        f"<rect {card}/>{''.join(groups)}</svg>\n",
-        encoding="utf-8",
-    )
+    card = f'<rect class="card" x=".5" y=".5" width="{width - 1}" height="{HEIGHT - 1}" rx="16"/>'
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img"><title>{title}</title><style>{STYLE}</style>'
+    path.write_text(f"{start}{card}{''.join(groups)}</svg>\n", encoding="utf-8")
     return path
 
 
 def _loop(pose: np.ndarray) -> tuple[int, int]:
     """First and last frame of the stretch that ends most like it began; longer ones win a tie."""
-    frames = len(pose)
-    if frames <= SHORTEST_LOOP:
-        return 0, frames - 1
+    frames, best = len(pose), (np.inf, 0, len(pose) - 1)
     moves = np.abs(np.diff(pose, axis=0)).mean()
-    best = (np.inf, 0, frames - 1)
     for start in range(min(frames - SHORTEST_LOOP, SHORTEST_LOOP)):
         for end in range(start + SHORTEST_LOOP, frames):
             jump = np.abs(pose[end] - pose[start]).mean() + moves * (frames - (end - start)) / frames
@@ -92,17 +83,16 @@ def _loop(pose: np.ndarray) -> tuple[int, int]:
 def _walking(points: np.ndarray, seconds: float) -> str:
     """The SVG elements of one walk, points float [T, 15, 2] in pixels: in motion, and its first frame standing still."""
 
-    def line(through):
-        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in through)
-
     def animate(attribute, values):
+        """The element that leads an attribute through values again and again."""
         timing = f'dur="{seconds:.3g}s" repeatCount="indefinite"'
         return f'<animate attributeName="{attribute}" {timing} values="{";".join(values)}"/>'
 
     radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
     moving, still = [], []
     for name, chains in CHAINS.items():
-        frames = ["".join(line(skeleton[list(chain)]) for chain in chains) for skeleton in points]
+        lines = ([[f"{x:.1f} {y:.1f}" for x, y in skeleton[list(chain)]] for chain in chains] for skeleton in points)
+        frames = ["".join("M" + "L".join(line) for line in skeleton) for skeleton in lines]
         dash = ' stroke-dasharray="5 9"' if name == "l" else ""
         path = f'<path class="{name}"{dash} d="{frames[0]}"'
         moving.append(f"{path}>{animate('d', frames)}</path>")

@@ -121,9 +121,8 @@ def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
     ax.set(xticks=[], yticks=[])
     ax.set_xlabel(f"dark {kinds[0]}, light {kinds[-1]}" if is_view else f"{len(kinds)} kinds", fontsize=8)
     if len(kinds) <= 4 and not is_view:
-        ax.legend(
-            handles=dots, fontsize=7.5, handletextpad=0.1, borderpad=0.2, frameon=True, framealpha=0.7, edgecolor="none"
-        )  # fmt: skip
+        frame = {"frameon": True, "framealpha": 0.7, "edgecolor": "none"}
+        ax.legend(handles=dots, fontsize=7.5, handletextpad=0.1, borderpad=0.2, **frame)
     return place
 
 

@@ -33,7 +33,9 @@ def missing_cells(inspection: Inspection) -> Figure:
     binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
     ax = Figure(figsize=(8, float(np.clip(0.14 * len(binned) + 2.2, 3, 7)))).subplots()
     image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r", interpolation="nearest")
-    _hatch(ax, binned == 0)
+    for column, rows in enumerate((binned == 0).T):  # a patch for each run of rows: thousands of hatched cells take long
+        for first, end in np.flatnonzero(np.diff(rows, prepend=False, append=False)).reshape(-1, 2):
+            ax.add_patch(Rectangle((column - 0.5, first - 0.5), 1, end - first, fc="white", ec=ORANGE, hatch="////", lw=0))
     if several:
         for k, condition in enumerate(conditions):
             middle = (k + 0.5) * len(views) - 0.5
@@ -46,20 +48,11 @@ def missing_cells(inspection: Inspection) -> Figure:
     drawing.color_bar(image, ax, f"walks present (% of a full cell){hatched}")
     short, empty = int((values < expected).sum()), int((values == 0).sum())
     cells = f"{values.size:,} subject-{'condition-' if several else ''}view cells"
-    if short > empty:
-        text = f"{short:,} of {cells} lack walks, {empty:,} have none"
-    else:
-        text = f"{short:,} of {cells} have no walk" if short else f"All {cells} are full"
+    lack = f"lack walks, {empty:,} have none" if short > empty else "have no walk"
+    text = f"{short:,} of {cells} {lack}" if short else f"All {cells} are full"
     full = ", ".join(f"{usual[c]} in {c or 'no condition'}" for c in conditions)
     details = f"{len(counts)} subjects, {len(views)} views; walks of a full cell: {full}."
     return drawing.stated(ax, text, details, pad=24 if several else None)
-
-
-def _hatch(ax: Axes, empty: np.ndarray) -> None:
-    """Hatch cells, bool [rows, columns], with a patch for each run of rows: thousands of hatched cells take long."""
-    for column, rows in enumerate(empty.T):
-        for first, end in np.flatnonzero(np.diff(rows, prepend=False, append=False)).reshape(-1, 2):
-            ax.add_patch(Rectangle((column - 0.5, first - 0.5), 1, end - first, fc="white", ec=ORANGE, hatch="////", lw=0))
 
 
 def _name_cells(ax: Axes, counts: pd.DataFrame, views: int, per_row: int) -> None:
@@ -76,18 +69,13 @@ def _name_cells(ax: Axes, counts: pd.DataFrame, views: int, per_row: int) -> Non
 
 @drawing.styled
 def walk_lengths(frames: pd.Series, window: int) -> Figure:
-    """How many walks have how many frames, and which are shorter than the window the network sees.
-
-    frames: int [N], frames of each walk. window: frames of a window.
-    """
+    """How many walks, int [N] frames each, have how many frames, and which are shorter than the window the network sees."""
     ax = Figure(figsize=(8, 3.6)).subplots()
     edges = np.histogram_bin_edges(frames, bins=min(40, max(8, frames.nunique())))
     sns.histplot(x=frames, bins=edges, color=BLUE, edgecolor="white", linewidth=0.8, alpha=1, ax=ax)
     ax.axvline(window, color=ORANGE, lw=2, ls="--")
-    ax.annotate(
-        f"window: {window} frames", (window, 1), xycoords=("data", "axes fraction"), xytext=(6, -4),
-        textcoords="offset points", va="top", color="#a84a00",
-    )  # fmt: skip
+    look = {"xytext": (6, -4), "textcoords": "offset points", "va": "top", "color": "#a84a00"}
+    ax.annotate(f"window: {window} frames", (window, 1), xycoords=("data", "axes fraction"), **look)
     ax.set_xlim(min(edges[0], window) - 2, max(edges[-1], window) + 2)
     ax.set(xlabel="length of the walk (frames)", ylabel="walks")
     ax.grid(axis="y")
@@ -99,10 +87,7 @@ def walk_lengths(frames: pd.Series, window: int) -> Figure:
 
 @drawing.styled
 def missing_joints(shares: pd.DataFrame) -> Figure:
-    """Which joints are missing from which view.
-
-    shares: float table 0..1, views x 15 joints, as `Inspection.missing`.
-    """
+    """Which joints are missing from which view; shares: float table 0..1, views x 15 joints, as `Inspection.missing`."""
     ax = Figure(figsize=(8, max(3.2, 0.34 * len(shares) + 2.2))).subplots()
     lost = 100 * shares
     numbers = lost.map(lambda v: f"{v:.0f}" if v >= 0.5 else ("<1" if v > 0 else ""))
@@ -115,9 +100,7 @@ def missing_joints(shares: pd.DataFrame) -> Figure:
     ax.set_yticks(np.arange(len(lost)) + 0.5, lost.index, rotation=0)
     ax.set(xlabel="joint", ylabel=f"view{drawing.unit_of(lost.index)}")
     view, joint = lost.stack().idxmax()
-    worst = float(lost.loc[view, joint])
+    worst, text = float(lost.loc[view, joint]), "No joint is missing in any frame"
     if worst:
         text = f"{drawing.spoken(joint).capitalize()} at view {view} is missing most often, in {worst:.1f} % of the frames"
-    else:
-        text = "No joint is missing in any frame"
     return drawing.stated(ax, text, f"Mean over all views and joints {lost.to_numpy().mean():.1f} %.")

@@ -46,6 +46,7 @@ def styled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
+        """The function in the workbook's style."""
         with mpl.style.context(style()):
             return function(*args, **kwargs)
 
@@ -53,13 +54,11 @@ def styled(function: Callable) -> Callable:
 
 
 def stated(where: Axes | Figure, statement: str, details: str, width: int = 74, pad: float | None = None) -> Figure:
-    """Put a statement above axes, or above all panels of a figure, and give the figure its text alternative, `fig.alt`.
+    """Put a statement above axes, or above all panels of a figure, and give the figure, which is returned, its `fig.alt`.
 
-    details: what the text alternative says beside the statement. width: letters of a line. pad: points between title and axes.
-    Returns the figure.
+    details: what this text alternative says beside the statement. width: letters of a line. pad: points between title and axes.
     """
-    fig = where if isinstance(where, Figure) else where.figure
-    text = textwrap.fill(statement, width)
+    fig, text = where.figure, textwrap.fill(statement, width)
     if where is fig:
         fig.suptitle(text, x=0.01, ha="left", weight="bold", fontsize=12)
     else:
@@ -102,10 +101,7 @@ def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
 
 @styled
 def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") -> None:
-    """Display a figure as an <img> with its text alternative; the picture is embedded, at twice the screen's density.
-
-    folder: where NAME.png and NAME.svg are saved as well, created when missing; what cannot stand in a file name becomes "-".
-    """
+    """Display a figure as `embedded`; folder: where NAME.png and NAME.svg, named as a file can be, are saved as well."""
     from IPython.display import HTML, display
 
     png = _bytes(fig, "png")
@@ -120,7 +116,10 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") ->
 
 @styled
 def embedded(fig: Figure, png: bytes | None = None) -> str:
-    """A figure as an <img> element with its text alternative and the picture inside; png: its picture where it is known."""
+    """A figure as an <img> element with its text alternative and the picture inside, at twice the screen's density.
+
+    png: the picture where it is known.
+    """
     width = round(fig.get_size_inches()[0] * 100)
     look = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
     return _image("image/png", png or _bytes(fig, "png"), fig.alt, look)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.special import ndtri
 
-from gaitlib import InputError
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, FAINT, GREEN, INK, MARKERS, MUTED, ORANGE, PALE
 from gaitlib.evaluation.verification import Scores
@@ -81,13 +80,10 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
     size = 9.5 if n <= 12 else 7
     for p in range(n):
         for g in range(n):
-            if p == g:
-                _same_view(ax, p, table[p, p])
-            else:
-                _cell(ax, g, p, table[p, g], size)
-        _cell(ax, margin, p, by_probe[p], size, "bold")
-        _cell(ax, p, margin, by_gallery[p], size, "bold")
-    _cell(ax, margin, margin, mean, size, "bold")
+            _cell(ax, g, p, table[p, g], is_same_view=p == g, size=size)
+        _cell(ax, margin, p, by_probe[p], size=size, weight="bold")
+        _cell(ax, p, margin, by_gallery[p], size=size, weight="bold")
+    _cell(ax, margin, margin, mean, size=size, weight="bold")
     ticks = [*(np.arange(n) + 0.5), margin + 0.5]
     ax.set_xticks(ticks, [*names, "mean"])
     ax.set_yticks(ticks, [*names, "mean"])
@@ -104,33 +100,26 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
     return drawing.stated(ax, f"{condition}: {percent(mean)} % rank-1 on average across views", details, 60)
 
 
-def _cell(ax: Axes, x: float, y: float, share: float, size: float, weight: str = "normal") -> None:
-    """A colored cell with its percentage; none where nothing was measured. size: of the text, points."""
-    if not np.isnan(share):
-        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=mpl.colormaps["cividis"](share), edgecolor="white", lw=1.5))
-        look = {"color": "white" if share < 0.55 else INK, "size": size, "weight": weight}
-        ax.text(x + 0.5, y + 0.5, percent(share, 0), ha="center", va="center", **look)
-
-
-def _same_view(ax: Axes, place: int, share: float) -> None:
-    """The hatched cell of a view against itself, with its percentage, if any, in gray."""
-    gray = "#eef0f2"
-    ax.add_patch(Rectangle((place, place), 1, 1, facecolor=gray, edgecolor="#c3cad1", hatch="////", lw=0))
-    if not np.isnan(share):
+def _cell(ax: Axes, x: float, y: float, share: float, is_same_view: bool = False, **look) -> None:
+    """A cell with its percentage, colored, or hatched and gray for the same view; look: of the text."""
+    if is_same_view:
+        gray = "#eef0f2"
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=gray, edgecolor="#c3cad1", hatch="////", lw=0))
         look = {"color": MUTED, "size": 9, "bbox": {"facecolor": gray, "edgecolor": "none", "pad": 1}}
-        ax.text(place + 0.5, place + 0.5, percent(share, 0), ha="center", va="center", **look)
+    elif not np.isnan(share):
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=mpl.colormaps["cividis"](share), edgecolor="white", lw=1.5))
+        look["color"] = "white" if share < 0.55 else INK
+    if not np.isnan(share):
+        ax.text(x + 0.5, y + 0.5, percent(share, 0), ha="center", va="center", **look)
 
 
 @drawing.styled
 def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
     """Mean rank-1 of the settings of a grid over one number, with 95 % intervals.
 
-    table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN.
-    axis: the name of the number. Settings without a mean are left out. Raises InputError where none is left.
+    table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN. axis: its name.
     """
-    table = table.astype({"value": float}).dropna(subset="mean").sort_values("value", kind="stable")
-    if table.empty:
-        raise InputError(f"No setting has a rank-1 to draw over {axis}.")
+    table = table.astype({"value": float}).sort_values("value", kind="stable")
     value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
     ax = Figure(figsize=(8, 4)).subplots()
     ax.plot(value, mean, color=BLUE)
@@ -150,12 +139,9 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     """Mean rank-1 of the settings of a grid over two axes, in percent, from pale for the lowest to blue for the highest.
 
     shares: 0..1, NaN = not measured, left blank; index and columns are the values of the axes and are named after them.
-    Raises InputError where nothing was measured.
     """
-    down, across = str(shares.index.name), str(shares.columns.name)
+    down, across = shares.index.name, shares.columns.name
     settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
-    if not settings:
-        raise InputError(f"No setting has a rank-1 to draw over {down} and {across}.")
     ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
     lowest, highest = 100 * min(settings.values()), 100 * max(settings.values())
     span = max(highest - lowest, 0.1)  # the lowest is not quite white, as blank cells are

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogFormatter
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
 from gaitlib.rounding import percent
-from gaitlib.training import SCORES
+from gaitlib.training import SCORES, score_column
 
 
 @drawing.styled
@@ -18,11 +18,11 @@ def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
     history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
-        it was not measured; the column may be absent). Columns that are not numbers are left out.
+        it was not measured).
     """
     fig = Figure(figsize=(8, 5.6))
     above, below = fig.subplots(2, 1, sharex=True)
-    score = next((name for name in SCORES if name in history), "validation_rank1")
+    score = score_column(history)
     parts = [c for c in history.select_dtypes("number") if c not in ("iteration", score)]
     for k, (part, color) in enumerate(zip(parts, sns.color_palette("colorblind", max(len(parts), 1)), strict=False)):
         known = history[history[part] > 0]
@@ -35,7 +35,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     above.grid(axis="y")
     above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     text = f"Training ran for {int(history['iteration'].max()):,} iterations"
-    measured = history.dropna(subset=score) if score in history else history[:0]
+    measured = history.dropna(subset=score)
     if len(measured):
         best = measured.loc[measured[score][::-1].idxmax()]  # of equals the later, as is kept
         below.plot(measured["iteration"], 100 * measured[score], marker="o", ms=4, color=BLUE)
