@@ -168,10 +168,5 @@ def detections(
         confidence = np.where(missing, 0, np.nan_to_num(score).clip(0, 1))
     if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
         person = np.full(len(frame), -1)
-    return Detections(
-        frame=frame.astype(np.int64, copy=False),
-        keypoints=points.transpose(2, 1, 0),
-        confidence=confidence.T,
-        person=person.astype(np.int64, copy=False),
-        remarks=remarks,
-    )
+    frame, person = frame.astype(np.int64, copy=False), person.astype(np.int64, copy=False)
+    return Detections(frame, points.transpose(2, 1, 0), confidence.T, person, remarks)

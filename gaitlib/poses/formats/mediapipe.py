@@ -34,13 +34,12 @@ def _recognize(source: Path) -> str:
             continue
         if people and len(people[0]) == _LANDMARKS:
             return f"{name} holds {_LANDMARKS} landmarks a frame"
-    for path, file in each_file(source, ".npy") if source.is_dir() or source.suffix == ".npy" else ():
-        try:
-            shape = usable(read_array, file, memory_map=True, most=LARGEST_WALK).shape
-        except Unusable:
-            return ""
-        return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == _LANDMARKS else ""
-    return ""
+    path, file = next(each_file(source, ".npy"), ("", source))
+    try:
+        shape = usable(read_array, file, memory_map=True, most=LARGEST_WALK).shape
+    except Unusable:
+        return ""
+    return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == _LANDMARKS else ""
 
 
 def find(source: Path) -> Iterator[Sequence]:
