@@ -221,9 +221,8 @@ def _copies(digests: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.nda
     elsewhere = again & ~same_walk & (walk[head] != walk)
     pairs = pd.DataFrame({"a": walk[head[elsewhere]], "b": walk[elsewhere]}).value_counts().rename("frames").reset_index()
     pairs = pairs[pairs["frames"] >= COPIED]
-    copied = np.zeros(len(length), dtype=np.int64)
-    np.maximum.at(copied, pairs[["a", "b"]].to_numpy().T, pairs["frames"].to_numpy())
-    return looped, copied, pairs
+    most = pairs.melt("frames", value_name="walk").groupby("walk")["frames"].max()
+    return looped, most.reindex(range(len(length)), fill_value=0).to_numpy(), pairs
 
 
 def _of_walks(walks: pd.DataFrame, lost: np.ndarray, pairs: pd.DataFrame, window: int) -> Iterator[tuple]:

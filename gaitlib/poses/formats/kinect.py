@@ -69,10 +69,8 @@ def cut(joints: np.ndarray) -> list[Pass]:
 
 def _filled(values: np.ndarray) -> np.ndarray:
     """The values with gaps (NaN) bridged by straight lines; zeros where there is nothing at all."""
-    known = np.isfinite(values)
-    if not known.any():
-        return np.zeros(len(values))
-    return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
+    known = np.flatnonzero(np.isfinite(values))
+    return np.interp(np.arange(len(values)), known, values[known]) if len(known) else np.zeros(len(values))
 
 
 def _windows(values: np.ndarray, frames: int) -> np.ndarray:

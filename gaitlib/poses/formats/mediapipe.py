@@ -122,9 +122,7 @@ def _people(content: Any) -> list[list]:
         content = next((content[key] for key in ("pose_landmarks", "landmarks") if key in content), None)
     if not content:
         return []
-    if not isinstance(content, list):
-        raise Unusable("a frame holds no list of landmarks")
-    first = content[0]
+    first = content[0] if isinstance(content, list) else None
     people = content if isinstance(first, list) and first and isinstance(first[0], list | dict) else [content]
     if not all(isinstance(person, list) for person in people):
         raise Unusable("a frame holds no list of landmarks")

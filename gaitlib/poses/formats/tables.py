@@ -56,12 +56,11 @@ def _first_row(path: Path) -> list[str]:
 
 
 def _recognize(look: _Look, source: Path) -> str:
-    for _, path in each_file(source, ".csv"):
-        try:
-            return f"{path.name} has {look(path)[2]}"
-        except Unusable:
-            break
-    return ""
+    _, path = next(each_file(source, ".csv"), ("", source))
+    try:
+        return f"{path.name} has {look(path)[2]}"
+    except Unusable:
+        return ""
 
 
 def _find(look: _Look, wanted: str, source: Path) -> Iterator[Sequence]:
@@ -109,14 +108,13 @@ def _numbers(cells: list[str]) -> np.ndarray:
     try:
         return np.array([cell or "nan" for cell in cells] if "" in cells else cells, dtype=np.float64)
     except ValueError:
-        return np.array([_number(cell) for cell in cells])
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell) if cell.strip() else np.nan
-    except ValueError:
-        raise Unusable(f"{cell[:40]!r} is no number") from None
+        numbers = np.empty(len(cells))
+    for i, cell in enumerate(cells):
+        try:
+            numbers[i] = float(cell) if cell.strip() else np.nan
+        except ValueError:
+            raise Unusable(f"{cell[:40]!r} is no number") from None
+    return numbers
 
 
 def _our_columns(path: Path) -> dict[str, int]:
