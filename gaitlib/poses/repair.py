@@ -2,7 +2,6 @@
 
 A step takes pose float32 [T, 15, 2] (any unit, NaN = missing) and confidence float32 [T, 15], changes neither, and returns
 new ones and how much it changed. Distances are measured in torso lengths: the walk's median from neck to mid-hip.
-
 By default nothing is repaired: normalizing interpolates every gap anyway, without forgetting which joints were missing, and each
 of the other steps is a guess that can be wrong, however rarely.
 
@@ -53,7 +52,7 @@ def spikes(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repair
     """
     if not len(pose):
         return pose.copy(), confidence.copy(), 0
-    half, here = _SPIKE_WINDOW // 2, np.where(_present(pose)[..., None], pose, np.nan)
+    half, here = _SPIKE_WINDOW // 2, _without(pose, ~_present(pose))
     padded = np.pad(here, ((half, half), (0, 0), (0, 0)), constant_values=np.nan)
     around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _SPIKE_WINDOW, axis=0), axis=-1)  # NaN come last
     known = np.isfinite(around).sum(-1, keepdims=True)

@@ -121,7 +121,7 @@ def _our_columns(path: Path) -> dict[str, int]:
     """Where each column stands, by its name. Raises Unusable where one is missing or comes twice."""
     names = _first_row(path)
     walk = ("path",) if "path" in names else LABELS
-    wanted = (*walk, "frame", *POSITIONS, *(CONFIDENCES if not set(CONFIDENCES).isdisjoint(names) else ()))
+    wanted = (*walk, "frame", *POSITIONS, *(() if set(CONFIDENCES).isdisjoint(names) else CONFIDENCES))
     if missing := [name for name in wanted if name not in names]:
         others = f" and {len(missing) - 1} more columns" if len(missing) > 1 else ""
         raise Unusable(f"lacks the column {missing[0]}{others}")
