@@ -155,9 +155,11 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
     pose[~(np.abs(pose) < 1e9).all(-1)] = np.nan
 
     def total(values: np.ndarray) -> np.ndarray:
+        """The sum over the frames of each walk."""
         return np.add.reduceat(values, first, axis=0, dtype=np.int64 if values.dtype == bool else None)
 
     def mean(values: np.ndarray) -> np.ndarray:
+        """The mean over the known frames of each walk, NaN where there is none."""
         known = np.isfinite(values)
         count = total(known)
         return total(np.where(known, values, 0).astype(np.float64)) / np.where(count, count, np.nan)

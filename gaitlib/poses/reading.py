@@ -165,6 +165,7 @@ def _names_in(source: Path, own_pattern: str) -> Callable[[Sequence], Name]:
     above = "/".join((source if source.is_dir() else source.parent).absolute().parts[1:][-3:])
 
     def name_of(sequence: Sequence) -> Name:
+        """The name of one sequence; Unusable where it has none."""
         path = sequence.path
         if sequence.labels:
             return naming.checked(*sequence.labels)

@@ -71,6 +71,7 @@ def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     """Raise InputError with the first thing that is wrong with the arrays."""
 
     def demand(right: bool, wrong: str):
+        """Raise InputError where something is not right."""
         if not right:
             raise InputError(f"{source}: {wrong}; make the file again as `gaitlib formats` describes it.")
 

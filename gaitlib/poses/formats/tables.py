@@ -135,6 +135,7 @@ def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
     columns = [at[name] for name in (("path",) if "path" in at else LABELS)]
 
     def walk_of(row: str) -> tuple[str, tuple[str, ...]]:
+        """The path, or what stands for it, and the labels; empty where the row is cut off."""
         cells = row.split(",", max(columns) + 1)
         found = [cells[c].strip() if c < len(cells) else "" for c in columns]
         if len(found) == 1:
