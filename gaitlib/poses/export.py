@@ -23,7 +23,7 @@ _LABEL = re.compile(r"\w(?:[\w.+-]{0,98}\w)?")
 
 
 def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
-    """Write all walks of a data set below the folder `out`, which appears whole or not at all.
+    """Write all walks of a data set below the folder `out`, which appears whole or not at all; returns how many.
 
     format: a name in EXPORTS.
         "opengait"   SSS/CC-NN/VVV/SSS-CC-NN-VVV.pkl, a pickled float32 [T, 17, 3] each: x, y, score in the order of COCO
@@ -32,7 +32,6 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
     COCO has no neck and no mid-hip, and the 15 joints no eyes and ears: those are left out, and a keypoint that is missing
     has x, y and score 0. Walks that are not the only performance of their subject, condition and run have the name of the
     recording for condition and run: 007/nm-03-f0060/000.
-    Returns how many walks were written.
     Raises InputError for an unknown format, an `out` that exists and is not empty, or labels that cannot be names of files.
     """
     out = Path(out)

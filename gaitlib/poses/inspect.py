@@ -4,6 +4,7 @@ The frames are read once, in chunks of walks, from the memory-mapped arrays; of 
 Distances are in torso lengths (the walk's mean from neck to mid-hip).
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,10 +42,7 @@ KINDS = {
     "frozen": ("Walks that stand still for a tenth of their frames or more", "Remove the repeated frames."),
     "looped": ("Walks that repeat earlier frames of their own", "Cut them where they begin again."),
     "copies": ("Walks that share frames with another walk", "One of the two has the wrong name or is a copy: remove it."),
-    "jumps": (
-        "Walks that jump by over a torso length between two frames",
-        "Another person was followed: track or cut them again.",
-    ),
+    "jumps": ("Walks that jump by over a torso length between two frames", "Another person was followed: track them again."),
     "flips": ("Walks in which left and right are exchanged again and again", "Prepare them again with --repair flips."),
     "mirrored": ("Walks that show left and right as no other of their view", "Check the view, and whether they are mirrored."),
     "fps": ("Walks with another frame rate than most ({usual:g} a second), or none", "Correct it, or resample them."),
@@ -75,11 +73,9 @@ class Inspection:
     @property
     def counts(self) -> pd.DataFrame:
         """Walks, int table, a row a subject, columns (condition, view), the most frequent condition first."""
-        counts = pd.crosstab(self.walks["subject"], [self.walks["condition"], self.walks["view"]])
-        wanted = pd.MultiIndex.from_product(
-            [_conditions(self.walks), sorted_views(self.walks["view"])], names=["condition", "view"]
-        )
-        return counts.reindex(columns=wanted, fill_value=0)
+        walks, names = self.walks, ["condition", "view"]
+        wanted = pd.MultiIndex.from_product([_conditions(walks), sorted_views(walks["view"])], names=names)
+        return pd.crosstab(walks["subject"], [walks[name] for name in names]).reindex(columns=wanted, fill_value=0)
 
     @property
     def lengths(self) -> pd.DataFrame:
@@ -99,11 +95,9 @@ class Inspection:
             "Frames without a joint by view, %": missing.round(1),
         }
         said = [f"{k}. {warning}" for k, warning in enumerate(self.warnings, 1)] or ["None: nothing a reviewer would ask about."]
-        return "\n\n".join([
-            f"{self.name}: {len(walks):,} walks of {people:,} people in {views} views, {walks['frames'].sum():,} frames",
-            *(f"{title}\n{_indented(table)}" for title, table in tables.items()),
-            "\n".join(["Warnings", *said]),
-        ])  # fmt: skip
+        facts = f"{self.name}: {len(walks):,} walks of {people:,} people in {views} views, {walks['frames'].sum():,} frames"
+        shown = [f"{title}\n{_indented(table)}" for title, table in tables.items()]
+        return "\n\n".join([facts, *shown, "\n".join(["Warnings", *said])])
 
 
 def _conditions(walks: pd.DataFrame) -> list[str]:
@@ -135,7 +129,7 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
         dataset.check_frames()
     except InputError as error:
         findings.append(("changed", dataset.name, "", str(error).rstrip(".")))
-    findings += [*_of_walks(walks, lost, window), *_copied(walks, copies), *_of_names(walks)]
+    findings += [*_of_walks(walks, lost, copies, window), *_of_names(walks)]
     if protocol is not None:
         findings += _of_protocol(dataset, protocol)
     table = pd.DataFrame(findings, columns=["kind", "sequence", "source", "detail"])
@@ -145,14 +139,10 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     return Inspection(dataset.name, walks, missing, table, _sentences(table, window=window, usual=_usual(walks["fps"])))
 
 
-# ------------------------------------------------------------------------------------------------------- frames
-
-
 def _chunks(frames: np.ndarray) -> Iterator[slice]:
     """Slices of walks with about CHUNK frames each."""
-    part = np.cumsum(frames) // CHUNK
-    edges = np.flatnonzero(np.diff(part)) + 1
-    return (slice(int(a), int(b)) for a, b in zip([0, *edges], [*edges, len(frames)], strict=True))
+    edges = np.flatnonzero(np.diff(np.cumsum(frames) // CHUNK)) + 1
+    return itertools.starmap(slice, itertools.pairwise([0, *edges.tolist(), len(frames)]))
 
 
 def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -165,9 +155,11 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
     pose[~(np.abs(pose) < 1e9).all(-1)] = np.nan
 
     def total(values: np.ndarray) -> np.ndarray:
+        """The sum over the frames of each walk."""
         return np.add.reduceat(values, first, axis=0, dtype=np.int64 if values.dtype == bool else None)
 
     def mean(values: np.ndarray) -> np.ndarray:
+        """The mean over the known frames of each walk, NaN where there is none."""
         known = np.isfinite(values)
         count = total(known)
         return total(np.where(known, values, 0).astype(np.float64)) / np.where(count, count, np.nan)
@@ -211,9 +203,7 @@ def _digests(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     apart = np.where(known[..., None], pose, 0).astype(np.float64)
     apart -= (np.einsum("fjx->fx", apart) / count)[:, None]
     apart[~known] = 0
-    spread = np.sqrt(
-        np.einsum("fjx,fjx->f", apart, apart) / count[:, 0]
-    )  # at one point exactly 0: 15 equal float32 add up exactly
+    spread = np.sqrt(np.einsum("fjx,fjx->f", apart, apart) / count[:, 0])  # at one point exactly 0: equal float32 add up exactly
     steps = np.rint(apart / (SAME_POSE * np.where(spread > 0, spread, 1))[:, None, None])
     steps[~known] = 2**40
     enough = 2 * known.sum(1) >= len(JOINTS)
@@ -233,15 +223,11 @@ def _copies(digests: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.nda
     elsewhere = again & ~same_walk & (walk[head] != walk)
     pairs = pd.DataFrame({"a": walk[head[elsewhere]], "b": walk[elsewhere]}).value_counts().rename("frames").reset_index()
     pairs = pairs[pairs["frames"] >= COPIED]
-    copied = np.zeros(len(length), dtype=np.int64)
-    np.maximum.at(copied, pairs[["a", "b"]].to_numpy().T, pairs["frames"].to_numpy())
-    return looped, copied, pairs
+    most = pairs.melt("frames", value_name="walk").groupby("walk")["frames"].max()
+    return looped, most.reindex(range(len(length)), fill_value=0).to_numpy(), pairs
 
 
-# ----------------------------------------------------------------------------------------------------- findings
-
-
-def _of_walks(walks: pd.DataFrame, lost: np.ndarray, window: int) -> Iterator[tuple]:
+def _of_walks(walks: pd.DataFrame, lost: np.ndarray, pairs: pd.DataFrame, window: int) -> Iterator[tuple]:
     usual = _usual(walks["fps"])
     typical = walks.groupby("view")["facing"].transform("median")
     mirrored = (typical * walks["facing"] < 0) & (np.minimum(typical.abs(), walks["facing"].abs()) > TURNED)
@@ -262,9 +248,6 @@ def _of_walks(walks: pd.DataFrame, lost: np.ndarray, window: int) -> Iterator[tu
             yield kind, row.sequence, row.source, say.format(**row._asdict())
     for i, joint in np.argwhere(lost == walks["frames"].to_numpy()[:, None]):
         yield "lost joint", walks["sequence"].iat[i], walks["source"].iat[i], f"no {JOINTS[joint].replace('_', ' ')}"
-
-
-def _copied(walks: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[tuple]:
     for pair in pairs.itertuples():
         a, b = walks.iloc[pair.a], walks.iloc[pair.b]
         yield "copies", b["sequence"], b["source"], f"{pair.frames} of {b['frames']} frames are those of {a['sequence']}"

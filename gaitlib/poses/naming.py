@@ -83,9 +83,8 @@ def from_path(path: str) -> Name:
 class Pattern:
     """A pattern such as "{subject}/{condition}-{run}/{view}" for the whole path of a sequence below the source.
 
-    The fields are subject, condition, run (a whole number) and view; all but subject may be left out. {any} skips anything
-    within one folder's name; a suffix at the end, such as .json, is ignored. Raises InputError for a pattern that cannot be
-    used.
+    The fields are subject, condition, run (a whole number) and view; all but subject may be left out. {any} skips anything within
+    one folder's name; a suffix at the end, such as .json, is ignored. Raises InputError for a pattern that cannot be used.
     """
 
     def __init__(self, pattern: str):
@@ -183,5 +182,4 @@ class Table:
 
 
 def _key(path: str) -> str:
-    path = path.strip().replace("\\", "/").removeprefix("./").strip("/")
-    return _SUFFIX.sub("", path)
+    return _SUFFIX.sub("", path.strip().replace("\\", "/").removeprefix("./").strip("/"))

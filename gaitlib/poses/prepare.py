@@ -44,10 +44,8 @@ def prepare(
             notes["repair"] = {"steps": str(repairs), "changed": changed}
         notes["preparation"] = _decisions(notes)
 
-    return write_dataset(
-        out, noting(), name=known.dataset or source.name, license=known.license, citation=known.citation,
-        left_out=left_out, notes=notes,
-    )  # fmt: skip
+    facts = {"name": known.dataset or source.name, "license": known.license, "citation": known.citation}
+    return write_dataset(out, noting(), **facts, left_out=left_out, notes=notes)
 
 
 def _decisions(notes: dict) -> list[str]:

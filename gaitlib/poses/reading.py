@@ -141,15 +141,15 @@ def read(
 
 def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
     """The walks up to the first file that is left out, which is raised as InputError."""
-    while True:
-        before = len(left_out)
+    walk = True
+    while walk:
+        before = len(left_out)  # whoever takes the walks leaves some out too
         walk = next(walks, None)
         if len(left_out) > before:
             entry = left_out[before]
             raise InputError(f"{entry['source']}: {entry['reason']}; correct or remove it, or leave --strict out.")
-        if walk is None:
-            return
-        yield walk
+        if walk:
+            yield walk
 
 
 #: A sequence, whose it is, and a remark; or nobody's, and the reason.
@@ -165,6 +165,7 @@ def _names_in(source: Path, own_pattern: str) -> Callable[[Sequence], Name]:
     above = "/".join((source if source.is_dir() else source.parent).absolute().parts[1:][-3:])
 
     def name_of(sequence: Sequence) -> Name:
+        """The name of one sequence; Unusable where it has none."""
         path = sequence.path
         if sequence.labels:
             return naming.checked(*sequence.labels)
@@ -198,16 +199,15 @@ def _walks(
     outcomes: Iterator[Outcome], source: Path, table: naming.Table | None, left_out: list[dict], tally: Tally
 ) -> Iterator[Walk]:
     """The walks among the outcomes; what was decided for them goes to `tally`, the others to `left_out`."""
-    nothing = True
+    outcome = None
     with closing(outcomes):
         for outcome in outcomes:
-            nothing = False
             if outcome.walk is None:
                 left_out.append({"source": outcome.source, "reason": outcome.reason})
             else:
                 tally.count(outcome)
                 yield outcome.walk
-    if nothing:
+    if outcome is None:
         raise InputError(f"{source} holds no files of this format; see `gaitlib formats` for how they lie.")
     for path in table.unused() if table else ():
         left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but there is no such walk"})
@@ -241,9 +241,6 @@ def _end_with_parent() -> None:
     Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
 
 
-# ---------------------------------------------------------------------------------------------------------- one sequence
-
-
 def to_walk(
     load: Callable[[Sequence], Detections], named_layout: str, fps: float, sequence: Sequence, name: Name | None, note: str
 ) -> Outcome:
@@ -274,16 +271,7 @@ def to_walk(
     if len(frame) <= frame[-1]:  # the walker is not in every frame
         pose, confidence = _spread(pose, frame, np.nan), _spread(confidence, frame, 0)
     confidence[np.isnan(pose[..., 0])] = 0
-    walk = Walk(
-        pose=pose,
-        confidence=confidence,
-        fps=fps,
-        subject=name.subject,
-        condition=name.condition,
-        run=name.run,
-        view=name.view,
-        source=source,
-    )
+    walk = Walk(pose, confidence, fps, name.subject, name.condition, name.run, name.view, source=source)
     return Outcome(source, walk, layout=layout.name, choices=choices, remarks=found.remarks + ((note,) if note else ()))
 
 
@@ -307,10 +295,10 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
         raise Unusable(f"{count} keypoints, and --layout {named} has {LAYOUTS[named].size}")
     if not fitting:
         raise Unusable(f"{count} keypoints are of no known layout")
-    if count != BODY_25.size:
+    if len(fitting) == 1:
         return LAYOUTS[fitting[0]]
     shape = body_25_or_25b(keypoints)
-    if named and shape not in ("", named):
+    if named and shape and shape != named:
         raise InputError(f"--layout {named} contradicts the shape of the body, which is that of {shape}; leave --layout out.")
     if not (named or shape):
         raise Unusable("25 keypoints may be BODY_25 or BODY_25B and the shape of the body does not tell; name it with --layout")
@@ -325,15 +313,11 @@ def body_25_or_25b(keypoints: np.ndarray) -> str:
     if len(points) < _FEWEST_PEOPLE:
         return ""
     size = np.hypot(*(np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)).T) + 1e-9
-    apart = _median(np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size)
+    apart = np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size
     one, other = points[:, 15, 1], points[:, 16, 1]
     ends = (np.where(np.isnan(one), other, one) + np.where(np.isnan(other), one, other)) / 2
-    below = _median((ends - (points[:, 13, 1] + points[:, 14, 1]) / 2) / size)
+    below = (ends - (points[:, 13, 1] + points[:, 14, 1]) / 2) / size
+    apart, below = np.sort([apart, below])[:, len(points) // 2]  # the median, much faster than numpy's for a few numbers
     if apart < _HIP_APART and below < _EYES_ABOVE:
         return BODY_25.name
     return BODY_25B.name if apart > _HIP_APART and below > _ANKLES_BELOW else ""
-
-
-def _median(values: np.ndarray) -> float:
-    """The upper of two in the middle; for a few numbers much faster than numpy's."""
-    return np.sort(values)[len(values) // 2]

@@ -2,7 +2,6 @@
 
 A step takes pose float32 [T, 15, 2] (any unit, NaN = missing) and confidence float32 [T, 15], changes neither, and returns
 new ones and how much it changed. Distances are measured in torso lengths: the walk's median from neck to mid-hip.
-
 By default nothing is repaired: normalizing interpolates every gap anyway, without forgetting which joints were missing, and each
 of the other steps is a guess that can be wrong, however rarely.
 
@@ -53,7 +52,7 @@ def spikes(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repair
     """
     if not len(pose):
         return pose.copy(), confidence.copy(), 0
-    half, here = _SPIKE_WINDOW // 2, np.where(_present(pose)[..., None], pose, np.nan)
+    half, here = _SPIKE_WINDOW // 2, _without(pose, ~_present(pose))
     padded = np.pad(here, ((half, half), (0, 0), (0, 0)), constant_values=np.nan)
     around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _SPIKE_WINDOW, axis=0), axis=-1)  # NaN come last
     known = np.isfinite(around).sum(-1, keepdims=True)
@@ -94,17 +93,15 @@ def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
     candidates = []
     for length in range(1, min(longest, len(d) - 2) + 1):
         if length == 1:
-            now = as_is[:-2] + as_is[1:-1] + as_is[2:]
-            then = turns[:-2] + alone[1:-1] + turned[2:]
-            start = np.arange(1, len(d) - 1)
+            now = np.r_[np.nan, as_is[:-2] + as_is[1:-1] + as_is[2:]]
+            then = np.r_[np.nan, turns[:-2] + alone[1:-1] + turned[2:]]
+            both = True
         else:
             now, then = (e[:-length] + e[length:] for e in (edge_as_is, edge_turned))
-            start = np.arange(len(d) - length)
-        clear = (then < _RATIO**2 * now) & (now - then > _MARGIN**2)
-        if length > 1:
-            clear &= np.minimum(gain[:-length], gain[length:]) > 0
+            both = np.minimum(gain[:-length], gain[length:]) > 0
+        clear = (then < _RATIO**2 * now) & (now - then > _MARGIN**2) & both
         score = now - then - _PER_FRAME * length
-        candidates += [(int(start[i]) + length, int(start[i]), float(score[i])) for i in np.flatnonzero(clear)]
+        candidates += [(first + length, first, float(score[first])) for first in np.flatnonzero(clear).tolist()]
     return _best_apart(sorted(candidates))
 
 
@@ -158,15 +155,12 @@ def gaps(pose: np.ndarray, confidence: np.ndarray, frames: float) -> Repaired:
 
     Their confidence stays as it was: they have not been seen. Ends are not continued.
     """
-    pose, present = pose.copy(), _present(pose)
-    count = 0
+    pose, present, count = pose.copy(), _present(pose), 0
     for joint in np.flatnonzero(~present.all(0) & present.any(0)):
         known = np.flatnonzero(present[:, joint])
         holes = np.flatnonzero(~present[:, joint])
-        after = np.searchsorted(known, holes)
-        inside = (after > 0) & (after < len(known))
-        holes, after = holes[inside], after[inside]
-        holes = holes[known[after] - known[after - 1] - 1 <= frames]
+        length = np.diff(known, prepend=-np.inf, append=np.inf)[np.searchsorted(known, holes)] - 1  # endless at the ends
+        holes = holes[length <= frames]
         for axis in (0, 1):
             pose[holes, joint, axis] = np.interp(holes, known, pose[known, joint, axis])
         count += len(holes)
@@ -190,10 +184,7 @@ def _without(pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 class _Step(NamedTuple):
-    """function: (pose, confidence, value) -> Repaired. value: where none is given. most: the largest. counts: what it counts.
-
-    in_frames: the value is a whole number of them.
-    """
+    """value: where none is given. most: the largest. counts: what it counts. in_frames: the value is a whole number of them."""
 
     function: Callable[[np.ndarray, np.ndarray, float], Repaired]
     value: float

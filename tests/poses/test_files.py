@@ -26,7 +26,7 @@ def test_folders_that_cannot_be_read_or_lie_too_deep_are_told(tmp_path, monkeypa
     scandir = os.scandir
 
     def refusing(folder):
-        if folder.endswith("b"):
+        if str(folder).endswith("b"):
             raise PermissionError(13, "Permission denied")
         return scandir(folder)
 

@@ -161,6 +161,16 @@ def test_copies_between_walks_are_found(people):
     assert found["detail"].tolist() == [f"70 of 70 frames are those of {original.sequence}"]
 
 
+def test_what_each_of_several_copies_shares_is_counted(people):
+    walks, frames = people, {"004-bg-01-000": 70, "005-bg-01-000": 65, "005-bg-01-090": 60}
+    for original, (sequence, count) in zip(people[4:], frames.items(), strict=False):
+        pose, sure = original.pose[:count], original.confidence[:count]
+        walks = changed(walks, sequence, lambda w, pose=pose, sure=sure: replace(w, pose=pose, confidence=sure))
+    copied = inspect(dataset_of(walks)).walks.set_index("sequence")["copied"]
+    assert copied[list(frames)].to_dict() == frames
+    assert copied.sum() == 2 * sum(frames.values())
+
+
 def test_empty_and_still_frames_are_no_copies_of_each_other(people):
     walks = people
     for sequence in ("002-nm-03-090", "003-nm-03-090"):

@@ -10,22 +10,11 @@ from gaitlib.poses.formats import coco, kgbd, kinect, mediapipe, opengait, openp
 from gaitlib.poses.formats.files import check_source, folders_with
 from gaitlib.poses.sequences import Format
 
-FORMATS: dict[str, Format] = {
-    known.name: known
-    for known in (
-        kgbd.KGBD,
-        kinect.KINECT_TEXT,
-        coco.ALPHAPOSE,
-        openpose.OPENPOSE,
-        coco.COCO,
-        mediapipe.MEDIAPIPE,
-        tables.GAITGRAPH,
-        opengait.OPENGAIT,
-        openpose.OUMVLP,
-        paper.PAPER,
-        tables.CSV,
-    )
-}
+_ALL = (
+    kgbd.KGBD, kinect.KINECT_TEXT, coco.ALPHAPOSE, openpose.OPENPOSE, coco.COCO, mediapipe.MEDIAPIPE, tables.GAITGRAPH,
+    opengait.OPENGAIT, openpose.OUMVLP, paper.PAPER, tables.CSV,
+)  # fmt: skip
+FORMATS: dict[str, Format] = {known.name: known for known in _ALL}
 
 
 def named(name: str) -> Format:

@@ -6,6 +6,7 @@ estimation and tracking in real-time", TPAMI 2022.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +28,27 @@ _ALPHAPOSE_KEYS = ("box", "idx")
 _People = tuple[list[tuple[str, list, Any]], list[str]]
 
 
-def _recognize_coco(source: Path) -> str:
-    for name, content in first_contents(source):
-        for key in ("annotations", "instance_info"):
-            if isinstance(content, dict) and isinstance(content.get(key), list):
-                return f"{name} holds {key}"
-        if _is_results(content) and not content[0].keys() & _ALPHAPOSE_KEYS:
-            return f"{name} is a list with image_id and keypoints"
-    return ""
+def _recognize(format: str, source: Path) -> str:
+    kinds = ((name, *_kind(content)) for name, content in first_contents(source))
+    return next((f"{name} {what}" for name, kind, what in kinds if kind == format), "")
 
 
-def _recognize_alphapose(source: Path) -> str:
-    for name, content in first_contents(source):
-        key = next((key for key in _ALPHAPOSE_KEYS if _is_results(content) and key in content[0]), "")
-        if key:
-            return f"{name} is a list with image_id, keypoints and {key}"
-        if _is_by_image(content):
-            return f"{name} lists people by image"
-    return ""
-
-
-def _is_results(content: Any) -> bool:
-    first = content[0] if isinstance(content, list) and content else None
-    return isinstance(first, dict) and {"image_id", "keypoints"} <= first.keys()
+def _kind(content: Any) -> tuple[str, str]:
+    """Which of the two formats the content of a file is in, and what tells it."""
+    for key in ("annotations", "instance_info"):
+        if isinstance(content, dict) and isinstance(content.get(key), list):
+            return "coco", f"holds {key}"
+    if _is_by_image(content):
+        return "alphapose", "lists people by image"
+    first = content[0] if isinstance(content, list) else None
+    if not isinstance(first, dict) or not {"image_id", "keypoints"} <= first.keys():
+        return "", ""
+    key = next((key for key in _ALPHAPOSE_KEYS if key in first), "")
+    return (
+        ("alphapose", f"is a list with image_id, keypoints and {key}")
+        if key
+        else ("coco", "is a list with image_id and keypoints")
+    )
 
 
 def _is_by_image(content: Any) -> bool:
@@ -78,15 +77,11 @@ def find(source: Path) -> Iterator[Sequence]:
 
 def load(sequence: Sequence) -> Detections:
     """Everybody in one walk. Raises Unusable for a damaged file, wrong types, and several walks in a file of a folder."""
-    people, images = sequence.content or _only_walk(sequence.files[0])
-    return from_people(images, *([p[i] for p in people] for i in range(3)))
-
-
-def _only_walk(file: Path) -> _People:
-    walks = _walks_in(file, MOST_TEXT)
+    walks = [sequence.content] if sequence.content else list(_walks_in(sequence.files[0], MOST_TEXT).values())
     if len(walks) > 1:
         raise Unusable(f"holds the images of {len(walks)} walks; give this file itself as SOURCE")
-    return next(iter(walks.values()))
+    people, images = walks[0]
+    return from_people(images, *([p[i] for p in people] for i in range(3)))
 
 
 def _walks_in(file: Path, most: int) -> dict[str, _People]:
@@ -119,8 +114,11 @@ def _people(content: Any) -> _People:
         if isinstance(content, dict) and "instance_info" in content:
             wrong = 'its "instance_info" is no list of frames with keypoints and keypoint_scores'
             frames = content["instance_info"]
-            found = [(str(frame["frame_id"]), person) for frame in frames for person in frame["instances"]]
-            people = [(image, _scored(person), person.get("track_id")) for image, person in found]
+            people = []
+            for frame in frames:
+                for person in frame["instances"]:
+                    scored = [[*p, score] for p, score in zip(person["keypoints"], person["keypoint_scores"], strict=True)]
+                    people.append((str(frame["frame_id"]), scored, person.get("track_id")))
             return people, [str(frame["frame_id"]) for frame in frames]
         if _is_by_image(content):
             wrong = "its people by image are no lists of keypoints"
@@ -142,10 +140,6 @@ def _people(content: Any) -> _People:
     return people, list(dict.fromkeys([*names.values(), *(person[0] for person in people)]))
 
 
-def _scored(person: dict) -> list[list]:
-    return [[*point, score] for point, score in zip(person["keypoints"], person["keypoint_scores"], strict=True)]
-
-
 ALPHAPOSE = Format(
     name="alphapose",
     summary="AlphaPose results, a JSON file a walk",
@@ -154,7 +148,7 @@ SOURCE/.../WALK.json                     one walk a file: a list of {"image_id",
 SOURCE/.../WALK/alphapose-results.json   "box", "idx"}, keypoints [x, y, score, ...] of 17 (COCO), 26 or 136 (Halpe);
 SOURCE.json                              or people by image, as --format cmu and open write it (18 keypoints)
                                          images are ordered by their numbers; idx is used where people have been tracked""",
-    recognize=_recognize_alphapose,
+    recognize=partial(_recognize, "alphapose"),
     find=find,
     load=load,
 )
@@ -169,7 +163,7 @@ SOURCE/.../WALK.json   a list of {"image_id", "category_id", "keypoints": [x, y,
 SOURCE.json            the same; one file may also hold many walks, told apart by the folders of their images,
                        001/nm-01/090/0001.jpg, or by names that begin like 001-nm-01-090
                        images are ordered by their numbers; a number of a tracker is taken from "track_id" or "idx" """,
-    recognize=_recognize_coco,
+    recognize=partial(_recognize, "coco"),
     find=find,
     load=load,
 )

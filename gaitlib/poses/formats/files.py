@@ -35,10 +35,10 @@ def check_source(source: Path) -> None:
         raise InputError(f"{shown} cannot be read: it is neither a folder nor a regular file; give the file or folder to read.")
 
 
-def usable(read: Callable, path: str | Path, *arguments, **options) -> Any:
+def usable(read: Callable, *arguments, **options) -> Any:
     """What a reader of gaitlib.files gives, with Unusable in place of Unreadable."""
     try:
-        return read(path, *arguments, **options)
+        return read(*arguments, **options)
     except Unreadable as error:
         raise Unusable(f"cannot be read: {error.why}") from None
 
@@ -55,17 +55,15 @@ def _natural(name: str) -> list:
     return [(0, int(part), "") if part.isdecimal() and len(part) < _LONGEST_NUMBER else (1, 0, part) for part in parts]
 
 
-def folders_with(source: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Every folder at or below `source` that holds files with one of the suffixes, one after the other.
+def folders_with(
+    folder: str | Path, suffixes: tuple[str, ...], parts: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Every folder at or below this one that holds files with one of the suffixes, one after the other.
 
-    Yields the names of the folders on the way from `source`, and those of the files, in order; hidden ones, and links back to a
+    Yields the names of the folders on the way, after `parts`, and those of the files, in order; hidden ones, and links back to a
     folder on the way, are passed over. What is no folder counts as a file, also a pipe or a broken link, so that opening it
     tells what it is. Raises InputError for a folder that cannot be read, or lies too deep.
     """
-    yield from _below(os.fspath(source), (), suffixes)
-
-
-def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     files, folders = [], []
     try:
         with os.scandir(folder) as entries:
@@ -84,7 +82,7 @@ def _below(folder: str, parts: tuple[str, ...], suffixes: tuple[str, ...]) -> It
     if folders and len(parts) == _DEEPEST:
         raise InputError(f"{folder} holds folders more than {_DEEPEST} deep; give one nearer to the walks, or undo links in it.")
     for name in in_order(folders):
-        yield from _below(f"{folder}{os.sep}{name}", (*parts, name), suffixes)
+        yield from folders_with(f"{folder}{os.sep}{name}", suffixes, (*parts, name))
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -106,9 +104,6 @@ def each_file(source: Path, *suffixes: str) -> Iterator[tuple[str, Path]]:
     for folders, names in folders_with(source, suffixes):
         for name in names:
             yield "/".join((*folders, name.rpartition(".")[0])), source.joinpath(*folders, name)
-
-
-# ------------------------------------------------------------------------------------------------------ numbers of frames
 
 
 def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:

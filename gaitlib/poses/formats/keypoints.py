@@ -20,7 +20,6 @@ from gaitlib.poses.sequences import Detections, Unusable
 LARGEST_WALK = 2**27
 #: No image is that large; a coordinate beyond it is damage.
 _LARGEST_COORDINATE = 1e6
-_CONSTANTS = (b"NaN", b"-Infinity", b"Infinity")
 
 
 def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
@@ -28,27 +27,21 @@ def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
 
     Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is no JSON in UTF-8.
     """
-    raw = usable(read_bytes, path, most)
+    content = usable(read_bytes, path, most)
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        if not raw or raw.isspace():
-            raise Unusable("is empty") from None
-        content = raw.removeprefix(b"\xef\xbb\xbf")
-        if len(content) == len(raw) and not any(constant in raw for constant in _CONSTANTS):
-            raise _damage(error) from None
-    for constant in _CONSTANTS:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        content = content.removeprefix(b"\xef\xbb\xbf")
+    for constant in (b"NaN", b"-Infinity", b"Infinity"):
         content = content.replace(constant, b"null")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise _damage(error) from None
-
-
-def _damage(error: orjson.JSONDecodeError) -> Unusable:
-    if "UTF-8" in error.msg:
-        return Unusable("is no text in UTF-8")
-    return Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on")
+        if not content or content.isspace():
+            raise Unusable("is empty") from None
+        if "UTF-8" in error.msg:
+            raise Unusable("is no text in UTF-8") from None
+        raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
 
 
 def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, Any]]:
@@ -98,10 +91,9 @@ def _to_array(lists: list) -> np.ndarray:
             raise Unusable("its keypoints are no lists of numbers") from None
     if set(map(type, lists)) != {list}:
         raise Unusable("its keypoints are no lists of numbers")
-    counts = set(map(len, lists))
-    if len(counts) > 1:
-        raise Unusable(f"its people have different numbers of keypoints: {min(counts)} and {max(counts)} values")
-    count = counts.pop()
+    count, *others = sorted(set(map(len, lists)))
+    if others:
+        raise Unusable(f"its people have different numbers of keypoints: {count} and {others[-1]} values")
     if not count or count % 3:
         raise Unusable(f"a person has {count} values, not x, y and score of each keypoint")
     try:
@@ -168,10 +160,5 @@ def detections(
         confidence = np.where(missing, 0, np.nan_to_num(score).clip(0, 1))
     if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
         person = np.full(len(frame), -1)
-    return Detections(
-        frame=frame.astype(np.int64, copy=False),
-        keypoints=points.transpose(2, 1, 0),
-        confidence=confidence.T,
-        person=person.astype(np.int64, copy=False),
-        remarks=remarks,
-    )
+    frame, person = frame.astype(np.int64, copy=False), person.astype(np.int64, copy=False)
+    return Detections(frame, points.transpose(2, 1, 0), confidence.T, person, remarks)

@@ -57,32 +57,25 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
         except Unreadable:  # the names of the joints may be absent
             arrays = read_arrays(source, _NEEDED)
     except Unreadable as error:
-        raise InputError(
-            f"{source} cannot be read: {error.why}; --format kgbd reads one .npz file with {', '.join(_NEEDED)}."
-        ) from None
+        wanted = f"--format kgbd reads one .npz file with {', '.join(_NEEDED)}"
+        raise InputError(f"{source} cannot be read: {error.why}; {wanted}.") from None
     _check(source, arrays)
-    offsets = arrays["offsets"]
-    for i, heading in enumerate(arrays["heading"].tolist()):
-        yield from pass_to_walks(
-            arrays["joints_mm"][offsets[i] : offsets[i + 1]],
-            angles,
-            heading=heading,
-            subject=int(arrays["subject"][i]),
-            run=int(arrays["walk"][i]),
-            start_frame=int(arrays["start_frame"][i]),
-            fps=float(arrays["fps"].item()),
-            source=f"{source.name} pass {i}",
-        )
+    passes = np.split(arrays["joints_mm"], arrays["offsets"][1:-1])
+    labels = zip(*(arrays[name].tolist() for name in _ONE_A_PASS), strict=True)
+    for i, (joints, (subject, run, start, heading)) in enumerate(zip(passes, labels, strict=True)):
+        facts = {"fps": float(arrays["fps"].item()), "source": f"{source.name} pass {i}"}
+        yield from pass_to_walks(joints, angles, heading=heading, subject=subject, run=run, start_frame=start, **facts)
 
 
 def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     """Raise InputError with the first thing that is wrong with the arrays."""
 
     def demand(right: bool, wrong: str):
+        """Raise InputError where something is not right."""
         if not right:
             raise InputError(f"{source}: {wrong}; make the file again as `gaitlib formats` describes it.")
 
-    for name in ("joints_mm", "offsets", *_ONE_A_PASS):
+    for name in _NEEDED[:-1]:
         kind = arrays[name].dtype
         demand(kind.kind in "iu", f"{name} holds {kind}, not whole numbers")
     joints, offsets = arrays["joints_mm"], arrays["offsets"]
@@ -91,10 +84,8 @@ def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     demand(offsets.ndim == 1 and len(offsets) >= 2, f"offsets is {list(offsets.shape)}, not [passes + 1]")
     steps = np.diff(offsets.astype(np.int64))
     demand((steps > 0).all(), f"offsets does not grow after entry {int(np.argmax(steps <= 0))}")
-    demand(
-        offsets[0] == 0 and offsets[-1] == len(joints),
-        f"offsets runs from {offsets[0]} to {offsets[-1]}, joints_mm from 0 to {len(joints)}",
-    )
+    whole = offsets[0] == 0 and offsets[-1] == len(joints)
+    demand(whole, f"offsets runs from {offsets[0]} to {offsets[-1]}, joints_mm from 0 to {len(joints)}")
     for name in _ONE_A_PASS:
         shape = list(arrays[name].shape)
         demand(shape == [len(steps)], f"{name} is {shape}, offsets speaks of {len(steps)} passes")

@@ -1,8 +1,7 @@
 """The Kinect Gait Biometry Dataset as its authors publish it: a folder a person, a text file a recording.
 
-Each recording is a semicircle walked around a Kinect v1 that turns with the person, so the person is seen from the
-side, first from one, then from the other. Standing, turning round and lost tracking are cut out here; what is left are
-passes.
+Each recording is a semicircle walked around a Kinect v1 that turns with the person, so the person is seen from the side, first
+from one, then from the other. Standing, turning round and lost tracking are cut out here; what is left are passes.
 """
 
 import itertools
@@ -64,20 +63,14 @@ def cut(joints: np.ndarray) -> list[Pass]:
     walking = np.std(_windows(ankles, STRIDE_FRAMES), axis=-1) > STRIDE_MM
     # the right side is nearer on the way to -x
     state = walking * np.where(np.median(_windows(_filled(side), SIDE_FRAMES), axis=-1) > 0, 1, -1)
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(state)) + 1, [len(state)]]).tolist()
-    return [
-        Pass(start, stop, int(state[start]))
-        for start, stop in itertools.pairwise(edges)
-        if state[start] and stop - start >= SHORTEST_PASS
-    ]
+    edges = itertools.pairwise([0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), len(state)])
+    return [Pass(a, b, int(state[a])) for a, b in edges if state[a] and b - a >= SHORTEST_PASS]
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
     """The values with gaps (NaN) bridged by straight lines; zeros where there is nothing at all."""
-    known = np.isfinite(values)
-    if not known.any():
-        return np.zeros(len(values))
-    return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
+    known = np.flatnonzero(np.isfinite(values))
+    return np.interp(np.arange(len(values)), known, values[known]) if len(known) else np.zeros(len(values))
 
 
 def _windows(values: np.ndarray, frames: int) -> np.ndarray:
@@ -137,16 +130,9 @@ def read(source: Path, angles: Sequence[int] = (), *, left_out: list[dict]) -> I
         if not passes:
             left_out.append({"source": name, "reason": f"no {SHORTEST_PASS} frames of walking in one direction"})
         for p in passes:
-            yield from pass_to_walks(
-                np.rint(joints[p.start : p.stop]),
-                angles,
-                heading=p.heading,
-                subject=person,
-                run=run,
-                start_frame=p.start,
-                fps=FPS,
-                source=f"{name} frames {p.start}-{p.stop - 1}",
-            )
+            place = {"start_frame": p.start, "source": f"{name} frames {p.start}-{p.stop - 1}"}
+            millimeters = np.rint(joints[p.start : p.stop])
+            yield from pass_to_walks(millimeters, angles, heading=p.heading, subject=person, run=run, fps=FPS, **place)
 
 
 def read_recording(path: Path) -> tuple[np.ndarray, str]:
@@ -187,10 +173,8 @@ def _explain(path: Path, lines: list[str]) -> None:
         if len(numbers) != 3:
             raise Unusable(f"line {number + 1} is {line[:40]!r}, not Name;x;y;z")
         if name != expected:
-            raise InputError(
-                f"{path}, line {number + 1}: joint {name[:40]!r} where {expected} belongs; check that the file is "
-                "complete and remove it if it is not."
-            )
+            where = f"{path}, line {number + 1}: joint {name[:40]!r} where {expected} belongs"
+            raise InputError(f"{where}; check that the file is complete and remove it if it is not.")
         for text in numbers:
             try:
                 float(text)

@@ -34,13 +34,12 @@ def _recognize(source: Path) -> str:
             continue
         if people and len(people[0]) == _LANDMARKS:
             return f"{name} holds {_LANDMARKS} landmarks a frame"
-    for path, file in each_file(source, ".npy") if source.is_dir() or source.suffix == ".npy" else ():
-        try:
-            shape = usable(read_array, file, memory_map=True, most=LARGEST_WALK).shape
-        except Unusable:
-            return ""
-        return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == _LANDMARKS else ""
-    return ""
+    path, file = next(each_file(source, ".npy"), ("", source))
+    try:
+        shape = usable(read_array, file, memory_map=True, most=LARGEST_WALK).shape
+    except Unusable:
+        return ""
+    return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == _LANDMARKS else ""
 
 
 def find(source: Path) -> Iterator[Sequence]:
@@ -123,9 +122,7 @@ def _people(content: Any) -> list[list]:
         content = next((content[key] for key in ("pose_landmarks", "landmarks") if key in content), None)
     if not content:
         return []
-    if not isinstance(content, list):
-        raise Unusable("a frame holds no list of landmarks")
-    first = content[0]
+    first = content[0] if isinstance(content, list) else None
     people = content if isinstance(first, list) and first and isinstance(first[0], list | dict) else [content]
     if not all(isinstance(person, list) for person in people):
         raise Unusable("a frame holds no list of landmarks")

@@ -40,9 +40,9 @@ def _recognize_oumvlp(source: Path) -> str:
     if walk and _OUMVLP.fullmatch(walk.path):
         for name, people in _frames(source):
             if people and isinstance(people[0], dict):
-                shown, points = "/".join(Path(name).parts[-3:]), people[0].get("pose_keypoints_2d")
+                points = people[0].get("pose_keypoints_2d")
                 is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
-                return f"{shown} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
+                return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
     return ""
 
 

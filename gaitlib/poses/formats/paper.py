@@ -72,10 +72,9 @@ def find(source: Path) -> Iterator[Sequence]:
         for person in np.unique(people).tolist():
             other = roles.setdefault(person, found)
             if (other.role == "train") != (found.role == "train"):
-                raise InputError(
-                    f"{found.path}: person {person} is in {other.path.name} too, and the labels do not tell whether it is one "
-                    "person; number the people of the test from 75 on, or prepare the two from separate folders."
-                )
+                what = f"person {person} is in {other.path.name} too, and the labels do not tell whether it is one person"
+                todo = "number the people of the test from 75 on, or prepare the two from separate folders"
+                raise InputError(f"{found.path}: {what}; {todo}.")
         rows = zip(people.tolist(), _conditions(found, walks), _views(found, walks), strict=True)
         for row, (person, (condition, run), view) in enumerate(rows):
             counted[person, condition, view] += 1
@@ -129,9 +128,8 @@ def _part(found: _Set, part: str, walks: int) -> np.ndarray | None:
     except Unusable as reason:
         raise InputError(f"{path} {reason}; save it again with np.save, as numbers or text.") from None
     if array.size != walks or array.dtype.kind not in "iufUS":
-        raise InputError(
-            f"{path} holds {array.dtype} {list(array.shape)}, {found.path.name} {walks} walks; give it one number or text a walk."
-        )
+        both = f"{path} holds {array.dtype} {list(array.shape)}, {found.path.name} {walks} walks"
+        raise InputError(f"{both}; give it one number or text a walk.")
     return np.char.decode(array, "latin1").reshape(-1) if array.dtype.kind == "S" else array.reshape(-1)
 
 
@@ -149,10 +147,7 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
 
 def _people(found: _Set, walks: int) -> np.ndarray:
     path = found.beside("label")
-    labels = _part(found, "label", walks)
-    if labels is None:
-        raise InputError(f"{path} is missing; it says who walks.")
-    people = _whole(labels, path)
+    people = _whole(_part(found, "label", walks), path)
     if (people < 1).any():
         raise InputError(f"{path} holds person {people.min()}, and people count from 1; add 1 to all if they count from 0.")
     return people
@@ -171,9 +166,8 @@ def _views(found: _Set, walks: int) -> list[str]:
     if bad.any():
         raise InputError(f"{path} holds {views[np.argmax(bad)]}, which is no view in degrees; correct it.")
     if 0 < views.max() <= 10:
-        raise InputError(
-            f"{path} holds {views.min()} to {views.max()}, places in a list of views and not degrees; save the degrees instead."
-        )
+        places = f"{path} holds {views.min()} to {views.max()}, places in a list of views"
+        raise InputError(f"{places} and not degrees; save the degrees instead.")
     return [view_name(view) for view in views.tolist()]
 
 

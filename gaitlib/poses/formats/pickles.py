@@ -51,9 +51,9 @@ def load_array(path: Path) -> np.ndarray:
         value = _Arrays(content).load()
     except (pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError):
         raise Unusable("is no pickle, or a damaged or cut off one") from None
-    if _count(value, {}) > _MOST_NUMBERS:
+    value, count = _unwrapped(value, {})
+    if count > _MOST_NUMBERS:
         raise Unusable("unfolds to many more values than a walk has")
-    value = _unwrapped(value)
     if not isinstance(value, np.ndarray | list):
         raise Unusable(f"holds a {type(value).__name__.strip('_').lower()}, not an array")
     try:
@@ -107,9 +107,8 @@ def _text(value: str | bytes) -> str:
 
 def _from_bytes(data: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> np.ndarray:
     """Bytes as an array of a shape that fits them exactly, without a copy."""
-    if len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
-        raise ValueError
-    if len(data) != math.prod(shape) * kind.dtype.itemsize:
+    fits = len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+    if not fits or len(data) != math.prod(shape) * kind.dtype.itemsize:
         raise ValueError
     return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
 
@@ -149,20 +148,19 @@ class _Arrays(pickle.Unpickler):
         return text.encode("latin1")
 
 
-def _count(value: Any, known: dict[int, int], depth: int = 0) -> int:
-    """How many numbers lists unfold to; each is looked at once, however often it is mentioned."""
+def _unwrapped(value: Any, known: dict[int, tuple[Any, int]], depth: int = 0) -> tuple[Any, int]:
+    """The value with arrays for what stands in their place, and how many numbers its lists unfold to.
+
+    Each list is looked at once, however often it is mentioned.
+    """
     if isinstance(value, _Array | np.ndarray):
-        return (value.values if isinstance(value, _Array) else value).size
+        values = value.values if isinstance(value, _Array) else value
+        return values, values.size
     if not isinstance(value, list | tuple):
-        return 1
+        return value, 1
     if depth == _DEEPEST:
         raise Unusable(f"holds lists nested more than {_DEEPEST} deep")
     if id(value) not in known:
-        known[id(value)] = 1 + sum(_count(item, known, depth + 1) for item in value)
+        items = [_unwrapped(item, known, depth + 1) for item in value]
+        known[id(value)] = [item for item, _ in items], 1 + sum(count for _, count in items)
     return known[id(value)]
-
-
-def _unwrapped(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_unwrapped(item) for item in value]
-    return value.values if isinstance(value, _Array) else value

@@ -8,13 +8,14 @@ commas or line ends. (pandas would fill a row that is cut off with empty cells, 
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from gaitlib import InputError
-from gaitlib.files import MOST_ARRAY, Unreadable, opened
-from gaitlib.poses.formats.files import count_frames, each_file, number_frames
+from gaitlib.files import MOST_ARRAY, opened
+from gaitlib.poses.formats.files import count_frames, each_file, number_frames, usable
 from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import COCO17, JOINTS, NUM_JOINTS
@@ -38,67 +39,52 @@ def _lines(path: Path) -> Iterator[str]:
     with opened(path, MOST_ARRAY) as file:
         while line := file.readline(_LONGEST_LINE):
             if len(line) == _LONGEST_LINE:
-                raise InputError(f"{path} holds a line of more than {_LONGEST_LINE:,} bytes; check that it is a table.")
+                raise Unusable(f"holds a line of more than {_LONGEST_LINE:,} bytes")
             if text := line.decode("utf-8", "replace").removeprefix("\ufeff").replace('"', "").strip():
                 yield text
 
 
 def _first_row(path: Path) -> list[str]:
     """The fields of the first line. Raises Unusable where there is none, or it is no text."""
-    try:
-        with opened(path, MOST_ARRAY) as file:
-            line = file.readline(_LONGEST_LINE)
-    except Unreadable as error:
-        raise Unusable(f"cannot be read: {error.why}") from None
-    if not line.strip():
-        raise Unusable("is empty" if not line else "starts with an empty line")
-    if len(line) == _LONGEST_LINE:
-        raise Unusable("is no table: its first line does not end")
-    try:
-        fields = [field.strip() for field in line.decode("utf-8-sig").replace('"', "").split(",")]
-    except UnicodeDecodeError:
-        raise Unusable("is no text in UTF-8") from None
-    if len(fields) == 1 and (other := next((sign for sign in ";\t" if sign in fields[0]), "")):
+    line = usable(lambda: next(_lines(path), ""))
+    if not line or "\ufffd" in line:
+        raise Unusable("is no text in UTF-8" if line else "is empty")
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) == 1 and (other := next((sign for sign in ";\t" if sign in line), "")):
         raise Unusable(f"has columns separated by {other!r}; save it with commas")
     return fields
 
 
 def _recognize(look: _Look, source: Path) -> str:
-    for _, path in each_file(source, ".csv"):
-        try:
-            return f"{path.name} has {look(path)[2]}"
-        except Unusable:
-            break
-    return ""
+    _, path = next(each_file(source, ".csv"), ("", source))
+    try:
+        return f"{path.name} has {look(path)[2]}"
+    except Unusable:
+        return ""
 
 
 def _find(look: _Look, wanted: str, source: Path) -> Iterator[Sequence]:
     """The walks of a table, or of all tables in a folder, each with its rows as one text; one of another kind is a problem.
 
-    wanted: the advice where `source` itself is of another kind, which raises InputError, as does a line without end, or a table
-    whose walks are too mixed to be held in memory.
+    wanted: the advice where `source` itself is of another kind, which raises InputError, as does a table whose walks are too
+    mixed to be held in memory.
     """
     for _, path in each_file(source, ".csv"):
         try:
             walk_of, header, _ = look(path)
+            yield from _walks(path, walk_of, header)
         except Unusable as reason:
             if source.is_file():
                 raise InputError(f"{path} {reason}; {wanted}.") from None
             yield Sequence(path.stem, (path,), problem=str(reason))
-        else:
-            yield from _walks(path, walk_of, header)
 
 
 def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
-    def rows() -> Iterator[tuple[int, tuple, str]]:
-        for number, line in enumerate(_lines(path)):
-            if number >= header:
-                yield number, walk_of(line), line
-
-    last = {walk: number for number, walk, _ in rows()}
+    last = {walk_of(line): number for number, line in enumerate(islice(_lines(path), header, None))}
     held: dict[tuple, list[str]] = {}
     size = 0
-    for number, walk, line in rows():
+    for number, line in enumerate(islice(_lines(path), header, None)):
+        walk = walk_of(line)
         held.setdefault(walk, []).append(line)
         size += len(line)
         if size > LARGEST_WALK:
@@ -112,8 +98,7 @@ def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
 def _cells(sequence: Sequence, columns: int) -> list[str]:
     """The cells of all rows, end to end. Raises Unusable where a row has another number of them than `columns`."""
     lines = sequence.content.split("\n")
-    wrong = next((line for line in lines if line.count(",") != columns - 1), None)
-    if wrong is not None:
+    if wrong := next((line for line in lines if line.count(",") != columns - 1), ""):
         raise Unusable(f"a row has {wrong.count(',') + 1} fields, not {columns}: {wrong[:60]!r}")
     return ",".join(lines).split(",")
 
@@ -123,30 +108,24 @@ def _numbers(cells: list[str]) -> np.ndarray:
     try:
         return np.array([cell or "nan" for cell in cells] if "" in cells else cells, dtype=np.float64)
     except ValueError:
-        return np.array([_number(cell) for cell in cells])
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell) if cell.strip() else np.nan
-    except ValueError:
-        raise Unusable(f"{cell[:40]!r} is no number") from None
-
-
-# ------------------------------------------------------------------------------------------------------ our own tables
+        numbers = np.empty(len(cells))
+    for i, cell in enumerate(cells):
+        try:
+            numbers[i] = float(cell) if cell.strip() else np.nan
+        except ValueError:
+            raise Unusable(f"{cell[:40]!r} is no number") from None
+    return numbers
 
 
 def _our_columns(path: Path) -> dict[str, int]:
     """Where each column stands, by its name. Raises Unusable where one is missing or comes twice."""
     names = _first_row(path)
     walk = ("path",) if "path" in names else LABELS
-    wanted = (*walk, "frame", *POSITIONS, *(CONFIDENCES if not set(CONFIDENCES).isdisjoint(names) else ()))
-    missing = [name for name in wanted if name not in names]
-    if missing:
+    wanted = (*walk, "frame", *POSITIONS, *(() if set(CONFIDENCES).isdisjoint(names) else CONFIDENCES))
+    if missing := [name for name in wanted if name not in names]:
         others = f" and {len(missing) - 1} more columns" if len(missing) > 1 else ""
         raise Unusable(f"lacks the column {missing[0]}{others}")
-    twice = next((name for name in wanted if names.count(name) > 1), None)
-    if twice:
+    if twice := next((name for name in wanted if names.count(name) > 1), ""):
         raise Unusable(f"has the column {twice} twice")
     return {name: i for i, name in enumerate(names)}
 
@@ -156,6 +135,7 @@ def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
     columns = [at[name] for name in (("path",) if "path" in at else LABELS)]
 
     def walk_of(row: str) -> tuple[str, tuple[str, ...]]:
+        """The path, or what stands for it, and the labels; empty where the row is cut off."""
         cells = row.split(",", max(columns) + 1)
         found = [cells[c].strip() if c < len(cells) else "" for c in columns]
         if len(found) == 1:
@@ -182,8 +162,6 @@ def _load_csv(sequence: Sequence) -> Detections:
     frame, remarks = count_frames(number.astype(np.int64))
     return detections(frame, keypoints, np.zeros_like(frame), remarks, zero_is_missing=False)
 
-
-# ------------------------------------------------------------------------------------------------------ GaitGraph's tables
 
 _GAITGRAPH_COLUMNS = 1 + 3 * len(COCO17.names)
 #: A name without a folder: 001-nm-01-090-000001.jpg
