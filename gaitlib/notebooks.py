@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from gaitlib.reports.run import Run
 from gaitlib.stages import StageFailed, Stages
 
 CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
+#: What a run folder holds; notes that somebody keeps there are not ours to replace.
+_OURS = re.compile(
+    r"\d\d_\w+\.(ipynb|html)|index\.html|results\.xlsx|\w+\.json|embeddings\.npz|config\.yaml|checkpoint|logs|figures"
+)
 #: Sockets have addresses of about 107 letters at most, of which jupyter adds some.
 _LONGEST_FOLDER = 70
 
@@ -83,7 +88,8 @@ def run_notebooks(
 def _taking_the_place_of(run: Path) -> Iterator[Path]:
     """A hidden folder beside `run`, to make the run in, which takes its place when it is complete.
 
-    One that ended early takes it too, to be looked at, unless a finished run is there. No other process makes the run meanwhile.
+    One that ended early takes it too, to be looked at, unless a finished run is there. What somebody else put there stays. No
+    other process makes the run meanwhile.
     """
 
     def busy() -> None:
@@ -97,11 +103,18 @@ def _taking_the_place_of(run: Path) -> Iterator[Path]:
             yield folder
         except BaseException as error:
             if not Run(run).is_finished:
-                replace_folder(folder, run)
+                _replace_run(folder, run)
             elif isinstance(error, KeyboardInterrupt):
                 shutil.rmtree(folder)
             raise
-        replace_folder(folder, run)
+        _replace_run(folder, run)
+
+
+def _replace_run(folder: Path, run: Path) -> None:
+    for path in run.iterdir() if run.is_dir() else ():
+        if not _OURS.fullmatch(path.name):
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, folder / path.name)
+    replace_folder(folder, run)
 
 
 def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str) -> None:

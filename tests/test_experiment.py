@@ -216,6 +216,19 @@ def test_a_report_stays_until_the_new_one_is_complete(workbook, small_run, small
     assert (run.parent / ".small.new").exists() == (error is notebooks.StageFailed)  # to be looked at
 
 
+def test_what_somebody_keeps_in_a_run_folder_stays(tmp_path):
+    run = tmp_path / "reports" / "mine"
+    (run / "figures").mkdir(parents=True)
+    for name in ("notes.txt", "index.html", "figures/old.png"):
+        (run / name).write_text("old")
+    (run / "mine").mkdir()
+    (run / "mine" / "x").touch()
+    with notebooks._taking_the_place_of(run) as folder:
+        (folder / "index.html").write_text("new")
+    assert {str(p.relative_to(run)) for p in run.rglob("*")} == {"index.html", "notes.txt", "mine", "mine/x"}
+    assert (run / "index.html").read_text() == "new"
+
+
 def test_what_a_first_run_reached_can_be_looked_at(workbook, small_settings_run):
     def stops(path, experiment, trained, seen, again):
         (experiment.run / path.name).write_text("half")
