@@ -94,7 +94,8 @@ def test_names_that_the_checkpoint_knows_from_other_data_have_to_be_said_to_be_o
     assert tested._shared_names() == []
 
 
-def test_shared_names_are_counted_in_the_metrics(workbook, small_run):
+@pytest.mark.usefixtures("own_cache")
+def test_shared_names_are_counted_in_the_metrics(small_run):
     opened = Experiment.open(checkpoint=str(small_run), other_people=True)
     some = sorted(opened.split.test.walks.index["subject"].unique())
     facts = opened._facts | {"data": "others", "people": {"train": some[:1], "validation": some[1:2]}}
@@ -165,7 +166,16 @@ def test_a_run_cannot_take_the_place_of_a_file(workbook):
             run_experiment(load_config("configs/quick.yaml"), "mine", resume=resume)
 
 
-def test_measures_on_some_of_the_people_say_so(workbook, small_run, monkeypatch):
+@pytest.fixture
+def own_cache(workbook):
+    """A copy of the small run's cache: stages that are made here are not found by other tests."""
+    cache = workbook / "cache"
+    kept = cache.resolve()
+    cache.unlink()
+    shutil.copytree(kept, cache)
+
+
+def test_measures_on_some_of_the_people_say_so(own_cache, small_run, monkeypatch):
     opened = Experiment.open(checkpoint=str(small_run))
     counts = opened.evaluate().metrics["counts"]
     people = counts["people"]
