@@ -4,6 +4,7 @@ The small run is made once, by the first test that asks for it, or lies in the f
 GAITLIB_SMALL_RUN names.
 """
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -52,3 +53,19 @@ def workbook(small_run, tmp_path, monkeypatch):
     (tmp_path / "cache").symlink_to(small_run.parents[1] / "cache", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """forbid(path): opening the file is refused, also to root, whom no permission keeps out."""
+
+    def forbid(path):
+        def refuse(name, *arguments, **others):
+            if str(name) == str(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return original(name, *arguments, **others)
+
+        original = os.open
+        monkeypatch.setattr(os, "open", refuse)
+
+    return forbid
