@@ -112,8 +112,13 @@ def _taking_the_place_of(run: Path) -> Iterator[Path]:
 
 def _replace_run(folder: Path, run: Path) -> None:
     for path in run.iterdir() if run.is_dir() else ():
-        if not _OURS.fullmatch(path.name):
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, folder / path.name)
+        if _OURS.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, folder / path.name, symlinks=True)
+        else:
+            with suppress(shutil.SpecialFileError):  # a pipe has no content
+                shutil.copy2(path, folder / path.name, follow_symlinks=False)
     replace_folder(folder, run)
 
 

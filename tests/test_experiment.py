@@ -233,9 +233,11 @@ def test_what_somebody_keeps_in_a_run_folder_stays(tmp_path):
         (run / name).write_text("old")
     (run / "mine").mkdir()
     (run / "mine" / "x").touch()
+    (run / "link").symlink_to("nowhere")
+    os.mkfifo(run / "pipe")
     with notebooks._taking_the_place_of(run) as folder:
         (folder / "index.html").write_text("new")
-    assert {str(p.relative_to(run)) for p in run.rglob("*")} == {"index.html", "notes.txt", "mine", "mine/x"}
+    assert {str(p.relative_to(run)) for p in run.rglob("*")} == {"index.html", "notes.txt", "mine", "mine/x", "link"}
     assert (run / "index.html").read_text() == "new"
 
 
