@@ -9,7 +9,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-# Python compiles a module when it is first imported; of what is installed most never is, and compiling it all takes a minute.
+# Python compiles a module when it is first imported and keeps that, unless it is told not to; of what is installed most never
+# is, and compiling it all takes a minute.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-compile
 
 # A stamp is written last, so that an environment whose installation was interrupted does not count as made.
