@@ -38,15 +38,9 @@ class ExchangeExplorer(Explorer):
     """
 
     def __init__(
-        self,
-        autoencoder: torch.nn.Module,
-        windows: np.ndarray,
-        table: pd.DataFrame,
-        fps: float = 25.0,
-        truth: str | None = None,
-        *,
-        static: Sequence[int] | None = None,
-    ):
+        self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float = 25.0,
+        truth: str | None = None, *, static: Sequence[int] | None = None,
+    ):  # fmt: skip
         super().__init__(autoencoder, windows, table, fps)
         if truth not in {None, *table}:
             raise InputError(f"truth={truth!r} names a column of the table, and it has no such column.")
@@ -129,22 +123,13 @@ class ExchangeExplorer(Explorer):
 
     def _taking(self, name: str) -> widgets.HBox:
         """The button that takes a code as a whole and the slider for a share of it; each moves the other."""
-        whole = name == "view"  # at the start the view is exchanged
-        button = self.take[name] = widgets.ToggleButton(
-            value=whole, description=name, tooltip=f"swap the {name} code", layout={"width": "84px"}
-        )
+        button = self.take[name] = widgets.ToggleButton(description=name, tooltip=f"swap the {name} code", layout={"width": "84px"})
         slider = self.share[name] = widgets.FloatSlider(
-            float(whole), min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
+            float(name == "view"),  # at the start the view is exchanged
+            min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
             style={"description_width": "90px"},
         )  # fmt: skip
-
-        def on_take(change):
-            """The whole code, or nothing of it, unless the slider says so already."""
-            if change["new"] != (slider.value == 1):
-                slider.value = float(change["new"])
-
-        button.observe(on_take, names="value")
-        traitlets.dlink((slider, "value"), (button, "value"), lambda share: share == 1)
+        traitlets.link((slider, "value"), (button, "value"), (lambda share: share == 1, float))
         slider.observe(self._update, names="value")
         return widgets.HBox([button, slider])
 
@@ -219,7 +204,6 @@ def decoder_weights(autoencoder: torch.nn.Module) -> dict:
     layers = [(moving, first.bias), (second.weight, second.bias), (third.weight[flat], third.bias[flat])]
 
     def layer(weight, bias):
-        """What decoder.js reads of one layer."""
         return {"weight": packed(weight.numpy()), "bias": bias.tolist()}
 
     gated = [decoder.gate, decoder.stance[0], decoder.stance[2]] if decoder.gated else []

@@ -26,15 +26,9 @@ class WhoIsIt(Explorer):
     """
 
     def __init__(
-        self,
-        autoencoder: torch.nn.Module,
-        windows: np.ndarray,
-        table: pd.DataFrame,
-        embeddings: np.ndarray,
-        gallery: np.ndarray,
-        probes: np.ndarray,
-        fps: float = 25.0,
-    ):
+        self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, embeddings: np.ndarray,
+        gallery: np.ndarray, probes: np.ndarray, fps: float = 25.0,
+    ):  # fmt: skip
         super().__init__(autoencoder, windows, table, fps)
         sizes = {len(windows), len(embeddings), len(gallery), len(probes)}
         if len(sizes) > 1:

@@ -46,7 +46,6 @@ def styled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
-        """The function in the workbook's style."""
         with mpl.style.context(style()):
             return function(*args, **kwargs)
 
