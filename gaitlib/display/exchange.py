@@ -123,14 +123,15 @@ class ExchangeExplorer(Explorer):
 
     def _taking(self, name: str) -> widgets.HBox:
         """The button that takes a code as a whole and the slider for a share of it; each moves the other."""
-        button = self.take[name] = widgets.ToggleButton(description=name, tooltip=f"swap the {name} code", layout={"width": "84px"})
-        slider = self.share[name] = widgets.FloatSlider(
+        button = widgets.ToggleButton(description=name, tooltip=f"swap the {name} code", layout={"width": "84px"})
+        slider = widgets.FloatSlider(
             float(name == "view"),  # at the start the view is exchanged
             min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
             style={"description_width": "90px"},
         )  # fmt: skip
         traitlets.link((slider, "value"), (button, "value"), (lambda share: share == 1, float))
         slider.observe(self._update, names="value")
+        self.take[name], self.share[name] = button, slider
         return widgets.HBox([button, slider])
 
     def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0) -> None:

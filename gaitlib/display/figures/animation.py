@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
+from jinja2 import Template
 
 from gaitlib import InputError
 from gaitlib.skeleton import LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
@@ -19,16 +19,6 @@ CHAINS = {
     "m": ((0, 1, 8),),
     "r": ((1, *RIGHT_JOINTS[:3]), (8, *RIGHT_JOINTS[3:])),
 }
-STYLE = """
-.card{fill:#fff;stroke:#dde1e6}.floor{fill:#1d2329;opacity:.09}
-text{font:600 16px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;text-anchor:middle;fill:#59636f}
-path{fill:none;stroke-linecap:round;stroke-linejoin:round;stroke-width:7}
-.l{opacity:.5}.w0{color:#0072b2}.w1{color:#00875f}.w2{color:#59636f}path{stroke:currentColor}circle{fill:currentColor}
-.still{display:none}
-@media (prefers-color-scheme:dark){.card{fill:#1a1e23;stroke:#373d45}text{fill:#a5aeb8}.floor{fill:#fff}
-.w0{color:#56b4e9}.w1{color:#3ccf9f}.w2{color:#a5aeb8}}
-@media (prefers-reduced-motion:reduce){.moves{display:none}.still{display:inline}}
-"""
 
 
 def exchange_animation(
@@ -52,20 +42,14 @@ def exchange_animation(
     low = min(walk[..., 1].min() for walk in walks)
     tall = max(walk[..., 1].max() for walk in walks) - low
     scale = min(196 / tall, 0.44 * ACROSS / max(np.abs(w[..., 0] - w[:, :1, 0].mean()).max() for w in walks))
-    groups = []
+    drawn = []
     for k, (walk, label) in enumerate(zip(walks, labels, strict=True)):
-        middle = ACROSS * (k + 0.5)
+        middle = int(ACROSS * (k + 0.5))
         points = (walk - [walk[..., 0].mean(), low + tall]) * scale + [middle, GROUND]
-        groups.append(
-            f'<g class="w{k}">{_walking(points, (end - start) / fps)}</g>'
-            f'<ellipse class="floor" cx="{middle:g}" cy="{GROUND + 10}" rx="58" ry="4"/>'
-            f'<text x="{middle:g}" y="284">{escape(label)}</text>'
-        )
-    width, title = ACROSS * len(walks), escape("Walking skeletons side by side: " + ", ".join(labels))
-    size = f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}"'
-    card = f'<rect class="card" x=".5" y=".5" width="{width - 1}" height="{HEIGHT - 1}" rx="16"/>'
-    start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img"><title>{title}</title><style>{STYLE}</style>'
-    path.write_text(f"{start}{card}{''.join(groups)}</svg>\n", encoding="utf-8")
+        drawn.append({"label": label, "middle": middle, **_lines(points)})
+    template = Template(Path(__file__).with_name("exchange.svg.j2").read_text("utf-8"), autoescape=True, trim_blocks=True)
+    sizes = {"width": ACROSS * len(walks), "height": HEIGHT, "ground": GROUND}
+    path.write_text(template.render(walks=drawn, seconds=(end - start) / fps, **sizes) + "\n", encoding="utf-8")
     return path
 
 
@@ -80,25 +64,12 @@ def _loop(pose: np.ndarray) -> tuple[int, int]:
     return best[1:]
 
 
-def _walking(points: np.ndarray, seconds: float) -> str:
-    """The SVG elements of one walk, points float [T, 15, 2] in pixels: in motion, and its first frame standing still."""
-
-    def animate(attribute, values):
-        """The element that leads an attribute through values again and again."""
-        timing = f'dur="{seconds:.3g}s" repeatCount="indefinite"'
-        return f'<animate attributeName="{attribute}" {timing} values="{";".join(values)}"/>'
-
-    radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
-    moving, still = [], []
+def _lines(points: np.ndarray) -> dict:
+    """What the template draws of a walk, float [T, 15, 2] in pixels: each chain a frame as a path, and the head's circle."""
+    lines = {}
     for name, chains in CHAINS.items():
-        lines = ([[f"{x:.1f} {y:.1f}" for x, y in skeleton[list(chain)]] for chain in chains] for skeleton in points)
-        frames = ["".join("M" + "L".join(line) for line in skeleton) for skeleton in lines]
-        dash = ' stroke-dasharray="5 9"' if name == "l" else ""
-        path = f'<path class="{name}"{dash} d="{frames[0]}"'
-        moving.append(f"{path}>{animate('d', frames)}</path>")
-        still.append(f"{path}/>")
+        texts = ([[f"{x:.1f} {y:.1f}" for x, y in skeleton[list(chain)]] for chain in chains] for skeleton in points)
+        lines[name] = ["".join("M" + "L".join(line) for line in skeleton) for skeleton in texts]
     x, y = ([f"{v:.1f}" for v in points[:, 0, i]] for i in (0, 1))
-    head = f'<circle r="{radius:.1f}" cx="{x[0]}" cy="{y[0]}"'
-    moving.append(f"{head}>{animate('cx', x)}{animate('cy', y)}</circle>")
-    still.append(f"{head}/>")
-    return f'<g class="moves">{"".join(moving)}</g><g class="still">{"".join(still)}</g>'
+    radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
+    return {"lines": lines, "x": x, "y": y, "radius": f"{radius:.1f}"}
