@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import IPython.display
 import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
@@ -101,8 +102,6 @@ def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
 @styled
 def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") -> None:
     """Display a figure as `embedded`; folder: where NAME.png and NAME.svg, named as a file can be, are saved as well."""
-    from IPython.display import HTML, display
-
     png = _bytes(fig, "png")
     if folder is not None:
         folder = Path(folder)
@@ -110,7 +109,7 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") ->
         name = re.sub(r"[^\w.+-]+", "-", name)  # a probe set may be called A/B
         (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    display(HTML(embedded(fig, png)))
+    IPython.display.display(IPython.display.HTML(embedded(fig, png)))
 
 
 @styled
@@ -126,9 +125,8 @@ def embedded(fig: Figure, png: bytes | None = None) -> str:
 
 def show_svg(path: str | Path, text: str) -> None:
     """Display an SVG file, such as `exchange_animation` writes, with its text alternative; the picture is embedded."""
-    from IPython.display import HTML, display
-
-    display(HTML(_image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")))
+    picture = _image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")
+    IPython.display.display(IPython.display.HTML(picture))
 
 
 def _image(kind: str, data: bytes, text: str, look: str) -> str:

@@ -53,8 +53,7 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
             if np.isfinite(v):
                 ax.text(place, top + 1.5, f"{v:.0f}", ha="center", va="bottom", weight="bold", size=10)
     ax.set_xticks(range(len(conditions)), conditions)
-    ax.set_yticks(range(0, 101, 20))
-    ax.set(ylim=(0, 109), ylabel="rank-1 (%), whiskers: 95 % interval", xlabel="probe condition")
+    ax.set(yticks=range(0, 101, 20), ylim=(0, 109), ylabel="rank-1 (%), whiskers: 95 % interval", xlabel="probe condition")
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
     ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
@@ -84,13 +83,10 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
         _cell(ax, margin, p, by_probe[p], size=size, weight="bold")
         _cell(ax, p, margin, by_gallery[p], size=size, weight="bold")
     _cell(ax, margin, margin, mean, size=size, weight="bold")
-    ticks = [*(np.arange(n) + 0.5), margin + 0.5]
-    ax.set_xticks(ticks, [*names, "mean"])
-    ax.set_yticks(ticks, [*names, "mean"])
-    ax.set(xlim=(0, margin + 1), ylim=(margin + 1, 0), aspect="equal")
+    ticks, labels, unit = [*(np.arange(n) + 0.5), margin + 0.5], [*names, "mean"], drawing.unit_of(names)
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels, xlim=(0, margin + 1), ylim=(margin + 1, 0))
+    ax.set(aspect="equal", xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
     drawing.bare(ax)
-    unit = drawing.unit_of(names)
-    ax.set(xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
     drawing.color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
     best, worst = (by_probe.idxmax(), by_probe.idxmin()) if n > 1 else (0, 0)
     details = (
@@ -122,8 +118,7 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
     table = table.astype({"value": float}).sort_values("value", kind="stable")
     value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
     ax = Figure(figsize=(8, 4)).subplots()
-    ax.plot(value, mean, color=BLUE)
-    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
+    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o-", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
     ax.set_xticks(value, [f"{at:g}" for at in value])
     ends = np.nanmin([mean, low]) - 2, np.nanmax([mean, high]) + 2
     ax.set(xlabel=axis, ylabel="mean rank-1 (%), whiskers: 95 % interval", ylim=np.clip(ends, 0, 100))
@@ -167,15 +162,14 @@ def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
         look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
         label = f"{name}, rank-1 {percent(curve[0])} %"
         ax.plot(range(1, len(curve) + 1), 100 * np.asarray(curve), clip_on=False, zorder=3, label=label, **look)
-    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100))
+    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100), xlim=(1, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlim(left=1)
     ax.grid(axis="y")
     ax.legend(handles=list(ax.lines), loc="lower right")
     name, curve = max(curves.items(), key=lambda item: item[1][0])
-    k = min(5, len(curve))
-    first, among = 100 * curve[0], 100 * curve[k - 1]
-    text = f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
+    among = curve[:5]
+    text = f"{name[:1].upper()}{name[1:]} finds the person first in {100 * among[0]:.1f} %, "
+    text += f"among {len(among)} in {100 * among[-1]:.1f} %"
     return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
 
 
@@ -193,12 +187,10 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
             errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
             shown = [ndtri(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
             lines += ax.plot(*shown, ls=DASHES[k % 4], label=f"{name}, equal error rate {percent(errors[name])} %")
-    ends = ndtri(DET_ENDS)
+    ends, ticks, names = ndtri(DET_ENDS), ndtri(DET_TICKS), [f"{100 * share:g}" for share in DET_TICKS]
     ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
-    ticks, names = ndtri(DET_TICKS), [f"{100 * share:g}" for share in DET_TICKS]
-    ax.set_xticks(ticks, names)
-    ax.set_yticks(ticks, names)
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlim=ends, ylim=ends, aspect="equal")
+    ax.set(xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
     ax.grid()
     if not lines:
         return drawing.stated(ax, "Nothing to verify", "There are no pairs of one person, or none of different people.")

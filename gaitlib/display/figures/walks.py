@@ -14,10 +14,7 @@ from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NE
 
 #: A strip shows one of so many frames.
 EVERY = 5
-
-
-def _is_left(bone: tuple[int, int]) -> bool:
-    return not set(bone).isdisjoint(LEFT_JOINTS)
+LEFT_BONES = [bone for bone in BONES if not set(bone).isdisjoint(LEFT_JOINTS)]
 
 
 @drawing.styled
@@ -44,18 +41,15 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
         for k, skeleton in enumerate(pose[::EVERY]):
             points = np.add(skeleton, [k * wide, down])
             for bone in BONES:
-                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if _is_left(bone) else {"lw": 1.8}
+                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if bone in LEFT_BONES else {"lw": 1.8}
                 ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
             ax.scatter(*points[0], s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
         label = textwrap.fill(name, 14)
         ax.text(-wide * 0.62, down + top + tall / 2, label, ha="right", va="center", color=color, weight="bold")
-    ax.set_aspect("equal")
-    ax.set_xlim(-wide * 0.6, (count - 0.4) * wide)
-    ax.set_ylim(tall * (1.15 * len(poses) - 0.1), -tall * 0.05)
+    ax.set(xlim=(-wide * 0.6, (count - 0.4) * wide), ylim=(tall * (1.15 * len(poses) - 0.1), -tall * 0.05), aspect="equal")
     ax.set_xticks(np.arange(count) * wide, np.arange(count) * EVERY)
-    ax.set_yticks([])
+    ax.set(yticks=[], xlabel="frame    (right limbs solid, left limbs dashed)")
     drawing.bare(ax)
-    ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
     details = f"Rows of {count} skeletons each: {', '.join(poses)}; left limbs dashed."
     return drawing.stated(ax, title or f"The walk, one frame in {EVERY}", details)
 
@@ -91,21 +85,17 @@ def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
 
 
 def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: tuple[str, str]) -> Figure:
-    """A skeleton, float [15, 2], whose joints are as large and dark as `joints`, float [15]; beside it `each`, float [T, 15].
-
-    labels: of the two color bars.
-    """
+    """A skeleton, float [15, 2], with joints as large and dark as `joints`, [15]; beside it `each`, [T, 15]; labels: of bars."""
     fig = Figure(figsize=(8, 4.4))
     left, right = fig.subplots(1, 2)
     for bone in BONES:
-        left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if _is_left(bone) else "-", zorder=1)
+        left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if bone in LEFT_BONES else "-", zorder=1)
     top = max(float(np.nanmax(joints)), 1e-9)
     sizes = 40 + 260 * np.nan_to_num(joints) / top
     dots = left.scatter(*pose.T, s=sizes, c=joints, cmap="cividis_r", vmin=0, vmax=top, zorder=2, edgecolor="white")
-    left.set_aspect("equal")
-    left.invert_yaxis()
     left.margins(0.18, 0.1)
-    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed")
+    left.invert_yaxis()
+    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed", aspect="equal")
     image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
     right.set_yticks(range(NUM_JOINTS), map(drawing.spoken, JOINTS), fontsize=8.5)
     right.set_xlabel("frame")
@@ -149,8 +139,8 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
         note = "right side solid, left dashed; thin: single cycles"
         fig.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=note, title_fontsize=9)
     frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
-    lost = f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
-    details = f"Knee and thigh angles over the cycle, right solid, left dashed.{lost}"
+    details = "Knee and thigh angles over the cycle, right solid, left dashed."
+    details += f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
     return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
 
 
