@@ -12,8 +12,7 @@ import torch
 import traitlets
 
 from gaitlib import InputError
-from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, around, packed, panel, player_html
+from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, WalkPicker, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
@@ -102,7 +101,7 @@ class ExchangeExplorer(Explorer):
     @cached_property
     def _spread(self) -> dict[str, np.ndarray]:
         """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
-        codes = encoded(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
+        codes = encode(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
         spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
 
@@ -182,7 +181,7 @@ class ExchangeExplorer(Explorer):
             "fps": self._fps,
             "box": around(self._windows),
             "poses": packed(self._windows[chosen]),
-            **{name: packed(code.cpu().numpy()) for name, code in encoded(self._autoencoder, self._windows[chosen]).items()},
+            **{name: packed(code.cpu().numpy()) for name, code in encode(self._autoencoder, self._windows[chosen]).items()},
             "spread": {name: spread.tolist() for name, spread in self._spread.items()},
             "decoder": decoder_weights(self._autoencoder),
             # of each pair the place of the pose that is the truth

@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, packed, panel, player_html
+from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, WalkPicker, encode, evenly, packed, panel, player_html
 
 #: So many people of the gallery are shown; the right person comes in addition where it is not among them.
 SHOWN = 5
@@ -117,7 +116,7 @@ class WhoIsIt(Explorer):
 
 def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np.ndarray]:
     """Codes without time: view, body float32 [N, 128]; motion [N, 256], its mean and standard deviation over time."""
-    codes = encoded(autoencoder, windows)
+    codes = encode(autoencoder, windows)
     motion = torch.cat([codes["motion"].mean(2), codes["motion"].std(2)], 1)
     return {name: (motion if name == "motion" else codes[name]).cpu().numpy() for name in CODES}
 

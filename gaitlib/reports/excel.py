@@ -53,12 +53,8 @@ def write_results(
     matrices, baseline_matrices: probe set -> RankMatrix of the model and of the hand-made baseline.
     config, provenance: nested dicts, one row a value. left_out: a list of {"source", "reason"}, walks that were not used.
     """
-    others = [
-        *tables.all_measured(metrics),
-        tables.left_out(left_out),
-        tables.key_values("Config", "Configuration", config),
-        tables.key_values("Provenance", "Provenance", provenance),
-    ]
+    settings = [tables.key_values("Config", "Configuration", config), tables.key_values("Provenance", "Provenance", provenance)]
+    others = [*tables.all_measured(metrics), tables.left_out(left_out), *settings]
     taken = {"summary", "history", *(table.name.lower() for table in others)}  # History is Excel's own
     with _written(path, "Gait recognition results") as book:
         _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
@@ -141,7 +137,6 @@ def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) ->
 
 
 def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
-    """The headline table, what was counted, and a chart of bars."""
     table = tables.headline(metrics)
     sheet, counted = _add(book, replace(table, note=f"{table.note} {about}")), tables.totals(metrics)
     for r, (name, number) in enumerate(counted.items(), 6 + len(table.frame)):
@@ -152,7 +147,6 @@ def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
 
 
 def _bars(sheet: Worksheet, table: Table) -> BarChart:
-    """Bars a probe set: cross-view with its interval, same view, and the baseline."""
     chart, last = BarChart(), 4 + len(table.frame)
     chart.type, chart.grouping, chart.gapWidth, chart.overlap = "col", "clustered", 70, -5
     chart.title, chart.style = "Rank-1 by probe set", 10
@@ -205,13 +199,10 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
     for c, width in enumerate([18] + [max(10, 60 / views)] * views + [16], 1):
         sheet.column_dimensions[get_column_letter(c)].width = width
     _write(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
-    note = (
-        "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
-        "scale. Colors run from 0 % (white) to 100 % (blue) on every sheet."
-    )
-    _write_note(sheet, 2, note)
+    note = "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color scale. "
+    _write_note(sheet, 2, note + "Colors run from 0 % (white) to 100 % (blue) on every sheet.")
     r = _matrix_block(sheet, 4, "Rank-1", matrix)
-    if baseline is not None:
+    if baseline:
         r = _matrix_block(sheet, r + 1, "Rank-1 of the hand-made baseline", baseline)
     if len(np.unique(matrix.counts)) == 1:
         r += 1
@@ -219,7 +210,7 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
         _write(sheet.cell(r, 2), f"{matrix.counts.flat[0]:,} in every cell")
     else:
         r = _matrix_block(sheet, r + 1, "Number of probes", matrix, counts=True)
-    if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
+    if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m):
         _write_note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
     _page_setup(sheet)
@@ -229,13 +220,13 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, co
     """Rank-1 with its margins, or the counts without, the title in row `top`; returns the first free row below."""
     views, columns, rows = list(matrix.probe_views), list(matrix.gallery_views), matrix.counts.astype(float)
     if not counts:
-        rows = np.c_[matrix.cells(), matrix.probe_margin()]
-        rows = np.r_[rows, [[*matrix.gallery_margin(), matrix.mean()]]]
+        rows = np.vstack([np.c_[matrix.cells(), matrix.probe_margin()], [*matrix.gallery_margin(), matrix.mean()]])
     names = [["probe view ↓", *columns, "mean of others"], [*views, "mean of others"]]
     _write(sheet.cell(top, 1), title, _BOLD)
     _write(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
     for c, name in enumerate(names[0][: rows.shape[1] + 1], 1):
         _head_cell(sheet.cell(top + 2, c), name, "right" if c > 1 else "left", _STRONG)
+    others = []
     for i, row in enumerate(rows):
         _head_cell(sheet.cell(top + 3 + i, 1), names[1][i])
         for j, value in enumerate(row):
@@ -244,15 +235,13 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, co
             cell.border = Border(left=_STRONG if beside else _LINE, right=_LINE, top=_STRONG if below else _LINE, bottom=_LINE)
             if names[0][j + 1] == names[1][i]:
                 cell.fill = _HEAD_FILL if below else _DIAGONAL_FILL
+            elif not below and not beside:
+                others.append(cell.coordinate)
+    r = top + 4 + len(views)
     if counts:
-        return top + 4 + len(views)
-    others = [
-        sheet.cell(top + 3 + i, j + 2).coordinate
-        for i, view in enumerate(views) for j, gallery in enumerate(columns) if gallery != view
-    ]  # fmt: skip
+        return r
     if others:
         sheet.conditional_formatting.add(" ".join(others), _color_scale(0, 1))
-    r = top + 4 + len(views)
     _write(sheet.cell(r, 1), "same view", _NOTE)
     _write(sheet.cell(r, 2), matrix.same_view_mean(), _NOTE, "0.0%", "No such pair.")
     return r + 2

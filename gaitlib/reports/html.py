@@ -106,7 +106,7 @@ def _rendered(template: str, **values) -> str:
 
 
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
-    """The picture that moves: its address with all of it, and its text alternative."""
+    """Its address with all of it, and its text alternative."""
     if not (address := _embedded(_MOVING, folder)):
         return None
     title = BeautifulSoup(read_bytes(folder / _MOVING), "html.parser").title
