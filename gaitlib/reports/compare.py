@@ -288,8 +288,8 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
         "Provenance": [_differing("What differs in how the runs were made", names, facts)],
         "Runs": [runs_table(settings, out)],
     }
-    title, lead = " and ".join(names), _sentence(settings[0], people)
-    _write(out, eyebrow="Runs compared", title=title, lead=lead, sections=sections, bars=[])
+    lead = _sentence(settings[0].name, people)
+    _write(out, eyebrow="Runs compared", title=" and ".join(names), lead=lead, sections=sections, bars=[])
     return out / "index.html"
 
 
@@ -303,13 +303,13 @@ def _curves(settings: list[Setting], people: Table) -> list[Figure]:
     return drawn
 
 
-def _sentence(first: Setting, people: Table) -> str:
+def _sentence(first: str, people: Table) -> str:
     said = []
     means = people.frame[people.frame["probe set"] == "mean"].iloc[1:]
     for name, *gain in means.iloc[:, [0, -3, -2, -1]].itertuples(index=False, name=None):
         value, low, high = (100 * share for share in gain)
         verb = ("beats" if value > 0 else "loses to") if low > 0 or high < 0 else "cannot be told from"
-        said.append(f"{name} {verb} {first.name} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
+        said.append(f"{name} {verb} {first} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
     return f"Cross-view rank-1, the same people in all runs: {'; '.join(said)}."
 
 

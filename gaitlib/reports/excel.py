@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count, cycle
@@ -165,8 +165,7 @@ def _bars(sheet: Worksheet, table: Table) -> BarChart:
     return chart
 
 
-def _literal(numbers: Iterable[float]) -> NumDataSource:
-    numbers = list(numbers)
+def _literal(numbers: Sequence[float]) -> NumDataSource:
     points = [NumVal(idx=i, v=repr(float(number))) for i, number in enumerate(numbers) if math.isfinite(number)]
     return NumDataSource(numLit=NumData(formatCode="General", ptCount=len(numbers), pt=points))
 

@@ -106,7 +106,6 @@ def _rendered(template: str, **values) -> str:
 
 
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
-    """Its address with all of it, and its text alternative."""
     if not (address := _embedded(_MOVING, folder)):
         return None
     title = BeautifulSoup(read_bytes(folder / _MOVING), "html.parser").title
@@ -228,7 +227,6 @@ def _read_notebook(path: Path) -> list[nbformat.NotebookNode]:
 
 
 def _without_progress(text: str) -> str:
-    """What was printed, without the lines of progress bars."""
     return "\n".join(line for line in text.split("\n") if not _PROGRESS.search(line)).strip("\r\n")
 
 

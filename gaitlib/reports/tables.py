@@ -87,7 +87,6 @@ class Table:
         return values.rename_axis(index=[None] * values.index.nlevels, columns=None)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         texts = self.texts()
         return texts.rename_axis(index=[None] * texts.index.nlevels).to_html(border=0)
 

@@ -118,7 +118,8 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
     table = table.astype({"value": float}).sort_values("value", kind="stable")
     value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
     ax = Figure(figsize=(8, 4)).subplots()
-    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o-", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
+    ax.plot(value, mean, color=BLUE)
+    ax.errorbar(value, mean, drawing.whiskers(mean, low, high), fmt="o", color=BLUE, ecolor=INK, elinewidth=1.3, capsize=4)
     ax.set_xticks(value, [f"{at:g}" for at in value])
     ends = np.nanmin([mean, low]) - 2, np.nanmax([mean, high]) + 2
     ax.set(xlabel=axis, ylabel="mean rank-1 (%), whiskers: 95 % interval", ylim=np.clip(ends, 0, 100))
