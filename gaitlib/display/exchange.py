@@ -12,15 +12,13 @@ import torch
 import traitlets
 
 from gaitlib import InputError
-from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, WalkPicker, around, encode, evenly, packed, panel, player_html
+from gaitlib.display.player import CODES, ROW, Explorer, SkeletonPlayer, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most. One takes 27 kB, the decoder 1.8 MB.
 STATIC_WALKS = 24
-#: How rows of controls are laid out.
-_ROW = {"flex_flow": "row wrap", "align_items": "flex-end", "grid_gap": "6px 16px", "overflow": "visible"}
 
 
 class ExchangeExplorer(Explorer):
@@ -49,29 +47,21 @@ class ExchangeExplorer(Explorer):
             raise InputError(f"The page form takes 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
         first = self._static[0]
         second = next((i for i in self._static if i != first), first)
-        self.walk_a, self.walk_b = (
-            WalkPicker(options=self._labels, value=i, label=f"Walk {letter}", color=color, layout={"width": "320px"})
-            for i, letter, color in ((first, "A", 0), (second, "B", 1))
-        )
+        self.walk_a = self._picker("Walk A", self._labels, first)
+        self.walk_b = self._picker("Walk B", self._labels, second, color=1)
         surprise = widgets.Button(description="Surprise me", tooltip="two walks and shares by chance", layout={"width": "110px"})
         surprise.on_click(lambda _: self.surprise())
+        walks = widgets.HBox([self.walk_a, self.walk_b, surprise], layout={**ROW, "align_items": "flex-end"})
         self.take, self.share = {}, {}
-        pairs = [self._taking(name) for name in CODES]
+        codes = widgets.HBox([widgets.Label("Take from B"), *map(self._taking, CODES)], layout=ROW)
         self.player = SkeletonPlayer(label="Exchange explorer", box=around(self._windows))
         self.frame = widgets.IntSlider(
             max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"}, layout={"width": "100%"}
         )
         widgets.jslink((self.player, "frame"), (self.frame, "value"))
-        for picker in (self.walk_a, self.walk_b):
-            picker.observe(self._update, names="value")
         self._quiet = False
         self._update()
-        self.children = [
-            widgets.HBox([self.walk_a, self.walk_b, surprise], layout=_ROW),
-            widgets.HBox([widgets.Label("Take from B"), *pairs], layout={**_ROW, "align_items": "center"}),
-            self.player,
-            self.frame,
-        ]
+        self.children = [walks, codes, self.player, self.frame]
 
     def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> np.ndarray:
         """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.

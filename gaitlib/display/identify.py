@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, WalkPicker, encode, evenly, packed, panel, player_html
+from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, encode, evenly, packed, panel, player_html
 
 #: So many people of the gallery are shown; the right person comes in addition where it is not among them.
 SHOWN = 5
@@ -40,9 +40,8 @@ class WhoIsIt(Explorer):
             raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
         self._static = self._typical()
         labels, first = [self._labels[i] for i in self._asked], self._asked.index(self._static[0])
-        self.probe = WalkPicker(options=labels, value=first, label="Probe", layout={"width": "320px"})
+        self.probe = self._picker("Probe", labels, first)
         self.player = SkeletonPlayer(label="Who is it?")
-        self.probe.observe(self._update, names="value")
         self._update()
         self.children = [self.probe, self.player]
 

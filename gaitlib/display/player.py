@@ -29,6 +29,8 @@ _MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") f
 _MOUNT = Path(__file__).with_name("mount.js").read_text(encoding="utf-8")
 _MISSING, _LARGEST = -32768, 32767
 CODES = ("view", "body", "motion")
+#: How a row of controls is laid out.
+ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "6px 16px", "overflow": "visible"}
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
@@ -183,6 +185,11 @@ class Explorer(PageForm, widgets.VBox):
             raise InputError(f"There are {len(windows)} windows and the table has {len(table)} rows; give one row a window.")
         self._autoencoder, self._windows, self._labels, self._fps = autoencoder.eval(), windows, walk_labels(table), float(fps)
         super().__init__(layout={"overflow": "visible"})
+
+    def _picker(self, label: str, options: list[str], value: int, **look: Any) -> WalkPicker:
+        picker = WalkPicker(label=label, options=options, value=value, layout={"width": "320px"}, **look)
+        picker.observe(self._update, names="value")
+        return picker
 
     @lru_cache(64)  # noqa: B019, the walks that were looked at last; those of 10,000 would take 330 MB
     def _codes(self, walk: int) -> dict[str, torch.Tensor]:

@@ -24,8 +24,7 @@ def missing_cells(inspection: Inspection) -> Figure:
     counts = inspection.counts
     conditions, views = (list(dict.fromkeys(counts.columns.get_level_values(name))) for name in ("condition", "view"))
     several, values = len(conditions) > 1, counts.to_numpy()
-    filled = {name: counts[name].to_numpy()[counts[name] > 0] for name in conditions}
-    usual = {name: int(np.bincount(walks).argmax()) for name, walks in filled.items()}
+    usual = {name: int(counts[name].stack()[lambda walks: walks > 0].mode()[0]) for name in conditions}
     expected = np.array([usual[name] for name, _ in counts.columns])
     share = np.clip(values / expected, 0, 1)
     per_row = -(-len(counts) // MOST_ROWS)
