@@ -79,10 +79,7 @@ class ExchangeExplorer(Explorer):
         return self._windows[b] if self._performance[a] == self._performance[b] else None
 
     def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
-        """How far each channel of each code moves, in units of its spread over the walks: float32 [128] each.
-
-        View and body signed; motion as the mean distance over time.
-        """
+        """How far each channel of each code moves, in units of its spread: float32 [128] each; of motion the mean over time."""
         change = {name: (self._codes(b)[name] - code).cpu().numpy() for name, code in self._codes(a).items()}
         change["motion"] = np.abs(change["motion"]).mean(1)
         shares = {"view": view, "body": body, "motion": motion}
@@ -124,10 +121,7 @@ class ExchangeExplorer(Explorer):
         return widgets.HBox([button, slider])
 
     def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0) -> None:
-        """Set all controls: two walks, by place or label, and the share of each code that A takes from B, 0 to 1.
-
-        Raises InputError for a walk that is not there and a share outside 0..1.
-        """
+        """Set all controls: two walks, by place or label, and shares of codes from B, 0 to 1; InputError for any other."""
         shares = dict(zip(CODES, (view, body, motion), strict=True))
         for name, share in shares.items():
             if not 0 <= share <= 1:

@@ -77,10 +77,7 @@ def panel(
 
 
 def around(poses: np.ndarray) -> list[float]:
-    """[left, right, top, bottom] around all but the most unusual frames, with room for decoded ones that reach further.
-
-    poses: float [N, T, 15, 2].
-    """
+    """[left, right, top, bottom] around all but odd frames of float [N, T, 15, 2], with room: decoded ones reach further."""
     low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
     room = 0.06 * (high - low)
     return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
@@ -197,10 +194,7 @@ class Explorer(PageForm, widgets.VBox):
 
 
 def walk_labels(walks: pd.DataFrame) -> list[str]:
-    """A line for each walk from its subject, condition, run and view columns: "001 · nm-01 · 54°".
-
-    Lines that occur more than once are numbered, so that each names one walk.
-    """
+    """A line for each walk, "001 · nm-01 · 54°", with a number where it occurs again; columns subject, condition, run, view."""
     views = [view if (angle := degrees(view)) is None else f"{angle:g}°" for view in walks["view"]]
     rows = zip(walks.itertuples(), views, strict=True)
     labels = pd.Series([f"{walk.subject} · {walk.condition}-{int(walk.run):02d} · {view}" for walk, view in rows])

@@ -55,10 +55,7 @@ class Setting:
 
     @classmethod
     def open(cls, text: str) -> "Setting":
-        """Finished runs, "A" or "A-0,A-1,A-2".
-
-        Raises InputError where one is none, or where they do not differ in the seed, or in more than the seed.
-        """
+        """Finished runs, "A" or "A-0,A-1,A-2"; InputError where one is none, or they differ in more than the seed, or less."""
         runs = [Run.open(part) for part in text.split(",") if part]
         if not runs:
             raise InputError(f"{text!r} names no run folder.")

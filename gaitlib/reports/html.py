@@ -76,10 +76,7 @@ def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> Non
 
 
 def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
-    """Write the page over all runs of a folder, by protocol, the best first; last those that cannot be read, and why.
-
-    runs: each with its size as text. grids: names of the folders that hold the report of a grid.
-    """
+    """Write the page over runs, each with its size as text, by protocol, the best first; grids: names of their folders."""
     write_page(Path(path), "runs.html.j2", found=tables.overview(runs), grids=list(grids))
 
 

@@ -23,10 +23,7 @@ LABELS = {"identity": "subject", "view": "view", "condition": "condition"}
 
 @drawing.styled
 def motion_difference_maps(motion_a: np.ndarray, motion_v: np.ndarray, motion_i: np.ndarray) -> Figure:
-    """How far motion codes differ between two views of a person, and between two people, on one color bar.
-
-    motion_a, motion_v, motion_i: float [128, T], of a walk, the same person from another view, another person.
-    """
+    """How far the motion code of a walk, float [128, T], is from the same person's in another view, and from another person's."""
     fig = Figure(figsize=(8, 4.6))
     axes = fig.subplots(1, 2)
     maps = np.abs(motion_a - np.stack([motion_v, motion_i]))
@@ -102,10 +99,7 @@ def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
 
 
 def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
-    """Draw points, float [N, 2], colored by their label: views from dark to light, others with markers and, if few, a legend.
-
-    Returns the place of each label among the kinds: int [N].
-    """
+    """Draw points, float [N, 2], colored by their label; returns the place of each label among the kinds: int [N]."""
     is_view = label.name == "view"
     kinds = sorted_views(label) if is_view else sorted(label.unique())
     place = pd.Categorical(label, kinds).codes

@@ -17,10 +17,7 @@ MOST_ROWS = 120
 
 @drawing.styled
 def missing_cells(inspection: Inspection) -> Figure:
-    """Where walks are missing: how many each subject has in each condition from each view. Many subjects are binned, and say so.
-
-    Full is what most subjects with any walk in that condition have from a view.
-    """
+    """How many walks each subject has in each condition and view, of what most have who have any; many subjects are binned."""
     counts = inspection.counts
     conditions, views = (list(dict.fromkeys(counts.columns.get_level_values(name))) for name in ("condition", "view"))
     several, values = len(conditions) > 1, counts.to_numpy()

@@ -114,10 +114,7 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") ->
 
 @styled
 def embedded(fig: Figure, png: bytes | None = None) -> str:
-    """A figure as an <img> element with its text alternative and the picture inside, at twice the screen's density.
-
-    png: the picture where it is known.
-    """
+    """A figure as an <img> with its text alternative, at twice the density of the screen; png: the picture where it is known."""
     width = round(fig.get_size_inches()[0] * 100)
     look = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
     return _image("image/png", png or _bytes(fig, "png"), fig.alt, look)

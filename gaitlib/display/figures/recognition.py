@@ -33,10 +33,7 @@ def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
 
 @drawing.styled
 def rank1_bars(table: pd.DataFrame) -> Figure:
-    """Rank-1 of each condition with its 95 % interval, recognizers side by side.
-
-    table: columns condition, arm (say "model", "baseline"), rank1, low, high; shares 0..1; low and high may be NaN.
-    """
+    """Rank-1 with 95 % intervals; columns condition, arm ("model", ...), rank1, low, high; shares 0..1, ends may be NaN."""
     conditions, arms = table["condition"].unique(), table["arm"].unique()
     ax = Figure(figsize=(8, 4)).subplots()
     width = 0.76 / len(arms)
@@ -111,10 +108,7 @@ def _cell(ax: Axes, x: float, y: float, share: float, is_same_view: bool = False
 
 @drawing.styled
 def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
-    """Mean rank-1 of the settings of a grid over one number, with 95 % intervals.
-
-    table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN. axis: its name.
-    """
+    """Mean rank-1 of a grid's settings over one axis; columns value (a number), mean, low, high; shares 0..1, ends may be NaN."""
     table = table.astype({"value": float}).sort_values("value", kind="stable")
     value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
     ax = Figure(figsize=(8, 4)).subplots()
@@ -132,10 +126,7 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
 
 @drawing.styled
 def rank1_heat_map(shares: pd.DataFrame) -> Figure:
-    """Mean rank-1 of the settings of a grid over two axes, in percent, from pale for the lowest to blue for the highest.
-
-    shares: 0..1, NaN = not measured, left blank; index and columns are the values of the axes and are named after them.
-    """
+    """Mean rank-1 of a grid's settings, 0..1, NaN = not measured; index and columns are values of two axes, named after them."""
     down, across = shares.index.name, shares.columns.name
     settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
     ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
@@ -154,10 +145,7 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
-    """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
-
-    curves: name -> float [K], shares 0..1 for rank 1..K.
-    """
+    """Share of probes whose person is among the first k of the gallery; curves: name -> float [K], shares 0..1 for rank 1..K."""
     ax = Figure(figsize=(8, 4)).subplots()
     for k, (name, curve) in enumerate(curves.items()):
         look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
@@ -176,10 +164,7 @@ def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
 
 @drawing.styled
 def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """False rejection against false acceptance, on axes of the normal deviate, where normal scores make straight lines.
-
-    curves: name -> columns far, frr (shares 0..1), as `evaluation.verification.detection_error` gives.
-    """
+    """False rejection against false acceptance; curves: name -> columns far, frr (shares 0..1), as `detection_error` gives."""
     ax = Figure(figsize=(5.6, 5.2)).subplots()
     errors, lines = {}, []
     for k, (name, curve) in enumerate(curves.items()):
@@ -203,10 +188,7 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 @drawing.styled
 def score_histograms(scores: Mapping[str, Scores]) -> Figure:
-    """How far apart walks of one person and of different people are, a panel a probe set.
-
-    scores: probe set -> pairs, as `evaluation.verification.cross_view_scores` gives.
-    """
+    """How far apart walks of one and of different people are; scores: probe set -> pairs, as `cross_view_scores` gives."""
     fig = Figure(figsize=(8, 1.1 + 1.5 * len(scores)))
     axes = fig.subplots(len(scores), squeeze=False)[:, 0]
     edges = np.linspace(0, max(float(-s.score.min()) for s in scores.values()), 70)
@@ -230,10 +212,7 @@ def score_histograms(scores: Mapping[str, Scores]) -> Figure:
 
 @drawing.styled
 def ablation_chart(table: pd.DataFrame) -> Figure:
-    """Mean rank-1 of each ablation with its interval, and a line where nothing was changed.
-
-    table: columns kind, name, rank1 (a dictionary with "mean"), ci95 ([low, high]); the first row is the model as it is.
-    """
+    """Mean rank-1 of ablations; columns kind, name, rank1 (has "mean"), ci95 ([low, high]); first the model as it is."""
     ax = Figure(figsize=(8, 0.27 * len(table) + 1.6)).subplots()
     value = 100 * np.array([row["mean"] for row in table["rank1"]], float)
     low, high = 100 * np.array(table["ci95"].tolist(), float).T

@@ -52,10 +52,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def validation_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Rank-1 of the validation people over the iterations of several runs.
-
-    histories: name -> columns iteration and validation_rank1 (share 0..1, NaN where it was not measured).
-    """
+    """Rank-1 of the validation people; histories: run -> columns iteration, validation_rank1 (share 0..1, NaN: not measured)."""
     ax = Figure(figsize=(8, 4)).subplots()
     best = {}
     for k, (name, history) in enumerate(histories.items()):

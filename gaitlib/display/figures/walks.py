@@ -68,10 +68,7 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
 
 @drawing.styled
 def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
-    """The error of each joint on a skeleton, and of each joint in each frame.
-
-    pose, truth: float [T, 15, 2], one unit, y down. Errors are distances in % of the true torso length, mean over the frames.
-    """
+    """Errors of joints in % of the true torso length, mean and by frame; pose, truth: float [T, 15, 2], one unit, y down."""
     pose, truth = np.asarray(pose, float), np.asarray(truth, float)
     torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1).mean()
     errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
@@ -84,10 +81,7 @@ def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
 
 @drawing.styled
 def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
-    """Which joints say who, on a skeleton and over time.
-
-    shares: float [T, 15], as `joint_saliency` gives them: they add up to one. pose: float [15, 2], a skeleton to draw them on.
-    """
+    """Which joints say who; shares: float [T, 15], as `joint_saliency` gives; pose: float [15, 2], a skeleton to draw them on."""
     shares = 100 * np.asarray(shares, float)
     joints = shares.sum(0)
     fig = _joints_over_time(pose, joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
@@ -164,16 +158,13 @@ def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray
 
 
 def gait_starts(pose: np.ndarray) -> np.ndarray:
-    """Frames at which the ankles are farthest apart with the right one on the same side: int64 [n], ascending.
-
-    pose: float [T, 15, 2]. The signal is the ankles' difference along the direction in which it varies most.
-    """
+    """Frames, int64 [n], at which the ankles are farthest apart, the right one on the same side; pose: float [T, 15, 2]."""
     from scipy.ndimage import gaussian_filter1d  # slow to import, and only needed here
     from scipy.signal import find_peaks
 
     apart = pose[:, RIGHT_ANKLE].astype(float) - pose[:, LEFT_ANKLE]
     apart = apart - apart.mean(0)
-    direction = np.linalg.svd(apart, full_matrices=False)[2][0]
+    direction = np.linalg.svd(apart, full_matrices=False)[2][0]  # in which it varies most
     signal = gaussian_filter1d(apart @ direction, 1.5)
     peaks, _ = find_peaks(signal, distance=12, prominence=0.5 * signal.std())
     return peaks
