@@ -60,13 +60,12 @@ class Setting:
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
         for first, other in combinations(runs, 2):
+            pair = f"{first.name} and {other.name}"
             if changed := _changed(*(run.config.model_dump(mode="json") | {"seed": None} for run in (first, other))):
-                raise InputError(
-                    f"{first.name} and {other.name} differ in more than the seed ({changed}) and do not count as one; write a "
-                    "blank between them, not a comma."
-                )
+                why = f"differ in more than the seed ({changed}) and do not count as one"
+                raise InputError(f"{pair} {why}; write a blank between them, not a comma.")
             if first.seed == other.seed:
-                raise InputError(f"{first.name} and {other.name} have the same seed and are not two measurements; leave out one.")
+                raise InputError(f"{pair} have the same seed and are not two measurements; leave out one.")
         name = ", ".join(run.name for run in runs)
         return cls(name, {"setting": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
@@ -125,16 +124,13 @@ def check_comparable(settings: Iterable[Setting]) -> None:
     """Raise InputError where not all runs were measured on the same data, by protocols of the same content."""
     first, *others = [run for setting in settings for run in setting.runs]
     for run in others:
+        pair = f"{first.name} and {run.name}"
         if run.data != first.data:
-            raise InputError(
-                f"{first.name} and {run.name} were measured on different data sets, in which people of the same name may be "
-                "others; compare runs on one."
-            )
+            why = "were measured on different data sets, in which people of the same name may be others"
+            raise InputError(f"{pair} {why}; compare runs on one.")
         if changed := _changed(first.protocol.content, run.protocol.content):
-            raise InputError(
-                f"{first.name} and {run.name} were made by different protocols ({changed}), so that their numbers do not mean "
-                "the same; compare runs of one."
-            )
+            why = f"were made by different protocols ({changed}), so that their numbers do not mean the same"
+            raise InputError(f"{pair} {why}; compare runs of one.")
 
 
 def _changed(a: Mapping, b: Mapping) -> str:
@@ -259,13 +255,12 @@ def _write(folder: Path, **values) -> None:
     write_page(folder / "index.html", "compare.html.j2", has_excel=has_excel, embedded=figures.embedded, **values)
 
 
-def compare(texts: Sequence[str], out: str | Path) -> Path:
+def compare(texts: Sequence[str], out: Path) -> Path:
     """Write the page OUT/index.html that compares runs with the first of them; returns its path.
 
     texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, they cannot
     be compared (see `Setting.open`, `check_comparable`, `people_table`), or OUT is a run or a grid itself.
     """
-    out = Path(out)
     if any((out / file).exists() for file in ("config.yaml", "grid.json")):
         raise InputError(f"{out} is a run or a grid, whose page would be lost; give another --name.")
     settings = [Setting.open(text) for text in texts]
@@ -353,14 +348,14 @@ def write_report(folder: Path, found: Iterable) -> None:
 
 def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
     """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
-    varied = [axis for axis, labels in axes.items() if axis != "seed" and len(labels) > 1]
+    varied = {axis: labels for axis, labels in axes.items() if axis != "seed" and len(labels) > 1}
     measured = [s for s in settings if s.shares()]
-    if not measured:
-        return []
-    if len(varied) == 1 and len(labels := axes[varied[0]]) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
-        rows = [[s.labels[varied[0]], *s.mean()] for s in measured]
-        return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), varied[0])]
-    if len(varied) == 2:
+    if measured and len(varied) == 1:
+        ((axis, labels),) = varied.items()
+        rows = [[s.labels[axis], *s.mean()] for s in measured]
+        if len(labels) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
+            return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), axis)]
+    if measured and len(varied) == 2:
         down, across = varied
         shares = pd.Series({(s.labels[down], s.labels[across]): s.mean()[0] for s in measured}).unstack()
         shares = shares.reindex(index=axes[down], columns=axes[across]).rename_axis(index=down, columns=across)

@@ -45,7 +45,7 @@ _WRAPPED = Alignment(horizontal="left", vertical="top", wrap_text=True)
 
 
 def write_results(
-    path: str | Path, *, metrics: dict, matrices: dict, baseline_matrices: dict, config: dict, provenance: dict, left_out: list
+    path: Path, *, metrics: dict, matrices: dict, baseline_matrices: dict, config: dict, provenance: dict, left_out: list
 ) -> None:
     """Write results.xlsx; the file appears whole or the older one stays. All text passes `safe_text`.
 
@@ -67,7 +67,7 @@ def write_results(
             _cmc_chart(book["CMC"])
 
 
-def write_tables(path: str | Path, title: str, written: Iterable[Table]) -> None:
+def write_tables(path: Path, title: str, written: Iterable[Table]) -> None:
     """Write an Excel file with a sheet a table; it appears whole or the older one stays."""
     with _written(path, title) as book:
         for table in written:
@@ -75,15 +75,15 @@ def write_tables(path: str | Path, title: str, written: Iterable[Table]) -> None
 
 
 @contextmanager
-def _written(path: str | Path, title: str) -> Iterator[Workbook]:
+def _written(path: Path, title: str) -> Iterator[Workbook]:
     """An empty workbook, which is saved at the end."""
     book = Workbook()
     book.remove(book.active)
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     book.properties.title = title
     yield book
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(Path(path)) as part:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
         book.save(part)
 
 

@@ -44,12 +44,11 @@ _FETCHING_STYLE = re.compile(r"@import\b[^;]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)
 _MOVING = "figures/exchange.svg"
 
 
-def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -> None:
+def notebook_html(notebook_path: Path, out_path: Path, title: str) -> None:
     """Write one executed notebook as a page that needs no other file and no network, beside the index.html of its run.
 
     The page's only H1 is `title`, in place of the notebook's own. Raises InputError where the notebook cannot be read.
     """
-    notebook_path, out_path = Path(notebook_path), Path(out_path)
     links = {path.stem: f"{quote(path.stem)}.html" for path in sorted(notebook_path.parent.glob("*.ipynb"))}
     chapter = _Chapter(notebook_path, {"content", "contents"}, links)
     write_page(out_path, "notebook.html.j2", title=title, chapter=chapter)
@@ -75,9 +74,9 @@ def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> Non
     )  # fmt: skip
 
 
-def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
+def write_overview(path: Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
     """Write the page over runs, each with its size as text, by protocol, the best first; grids: names of their folders."""
-    write_page(Path(path), "runs.html.j2", found=tables.overview(runs), grids=list(grids))
+    write_page(path, "runs.html.j2", found=tables.overview(runs), grids=list(grids))
 
 
 def write_page(path: Path, template: str, **values) -> None:

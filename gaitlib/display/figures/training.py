@@ -20,8 +20,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
         it was not measured).
     """
-    fig = Figure(figsize=(8, 5.6))
-    above, below = fig.subplots(2, 1, sharex=True)
+    above, below = Figure(figsize=(8, 5.6)).subplots(2, 1, sharex=True)
     score = score_column(history)
     parts = [c for c in history.select_dtypes("number") if c not in ("iteration", score)]
     for k, (part, color) in enumerate(zip(parts, sns.color_palette("colorblind", max(len(parts), 1)), strict=False)):
