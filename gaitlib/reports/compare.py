@@ -55,7 +55,7 @@ class Setting:
 
     @classmethod
     def open(cls, text: str) -> "Setting":
-        """Finished runs, "A" or "A-0,A-1,A-2"; InputError where one is none, or they differ in more than the seed, or less."""
+        """Finished runs, "A" or "A-0,A-1,A-2"; InputError where one is none, or the seed is not what they differ in."""
         runs = [Run.open(part) for part in text.split(",") if part]
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
@@ -146,8 +146,8 @@ def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[
     gain_over_seeds = gain_over_people = _UNKNOWN
     with suppress(InputError):  # of other data, without embeddings, or of other people
         if seeds:
-            first, second = pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
-            check_comparable(pair)
+            first, second = setting.of_seeds(seeds), baseline.of_seeds(seeds)
+            check_comparable([first, second])
             gain_over_seeds = seed_mean(mine[seed] - theirs[seed] for seed in seeds)
             gain_over_people = paired_differences(first.matrices, second.matrices, **second.draws)["mean"]
     return gain_over_seeds, gain_over_people

@@ -80,7 +80,7 @@ def write_overview(path: Path, runs: Iterable[tuple[Run, str]], grids: Iterable[
 
 
 def write_page(path: Path, template: str, **values) -> None:
-    """Write a page, in which all values are escaped; it appears whole or stays as it was; what is no Unicode becomes a ?."""
+    """Write a page, all values escaped, whole or not at all; what is no Unicode becomes a question mark."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, _rendered(template, **values).encode("utf-8", "replace").decode("utf-8"))
 
