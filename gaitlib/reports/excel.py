@@ -76,12 +76,20 @@ def write_tables(path: Path, title: str, written: Iterable[Table]) -> None:
 
 @contextmanager
 def _written(path: Path, title: str) -> Iterator[Workbook]:
-    """An empty workbook, which is saved at the end."""
+    """An empty workbook, which is saved at the end, each sheet to be printed on one page."""
     book = Workbook()
     book.remove(book.active)
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     book.properties.title = title
     yield book
+    for sheet in book:
+        sheet.sheet_view.showGridLines = False
+        sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
+        sheet.sheet_properties.pageSetUpPr.fitToPage = True
+        sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 1
+        sheet.print_options.horizontalCentered = True
+        sheet.page_margins.left = sheet.page_margins.right = 0.4
+        sheet.oddFooter.center.text = "&A"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         book.save(part)
@@ -104,7 +112,6 @@ def _add(book: Workbook, table: Table) -> Worksheet:
         sheet.freeze_panes = sheet.cell(header + 1, 1 + next((c for c, is_text in enumerate(texts) if not is_text), 0))
     if len(table.frame) and sum(texts) > 1:  # a list
         sheet.auto_filter.ref = f"A{header}:{get_column_letter(len(texts))}{header + len(table.frame)}"
-    _page_setup(sheet)
     return sheet
 
 
@@ -149,7 +156,6 @@ def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
 def _bars(sheet: Worksheet, table: Table) -> BarChart:
     chart, last = BarChart(), 4 + len(table.frame)
     chart.type, chart.grouping, chart.gapWidth, chart.overlap = "col", "clustered", 70, -5
-    chart.title, chart.style = "Rank-1 by probe set", 10
     for name, color in ((RANK1, _BLUE), (SAME_VIEW, "7FC4EA"), (BASELINE, _ORANGE)):
         column = 1 + list(table.frame).index(name)
         chart.add_data(Reference(sheet, min_col=column, min_row=4, max_row=last), titles_from_data=True)
@@ -160,8 +166,7 @@ def _bars(sheet: Worksheet, table: Table) -> BarChart:
         errBarType="both", errValType="cust", plus=_literal(plus), minus=_literal(minus),
         spPr=GraphicalProperties(ln=LineProperties(solidFill="1D2329", w=12_700)),
     )  # fmt: skip
-    _axes(chart)
-    chart.width, chart.height = 2.45 * min(12, len(table.frame.columns)) + 1.5, 11.5  # cm, as wide as the table
+    _finish(chart, "Rank-1 by probe set", 10, 2.45 * min(12, len(table.frame.columns)) + 1.5, 11.5)  # as wide as the table
     return chart
 
 
@@ -172,20 +177,19 @@ def _literal(numbers: Sequence[float]) -> NumDataSource:
 
 def _cmc_chart(sheet: Worksheet) -> None:
     chart = LineChart()
-    chart.title, chart.style = "Cumulative match characteristic", 12
     data = Reference(sheet, min_col=2, max_col=sheet.max_column, min_row=4, max_row=sheet.max_row)
     chart.add_data(data, titles_from_data=True)
     chart.set_categories(Reference(sheet, min_col=1, min_row=5, max_row=sheet.max_row))
     for series, color, dash in zip(chart.series, cycle((_BLUE, _ORANGE, _GREEN, _PURPLE)), cycle(_DASHES), strict=False):
         series.graphicalProperties = GraphicalProperties(ln=LineProperties(solidFill=color, w=25_400, prstDash=dash))
         series.smooth = False
-    _axes(chart)
-    chart.width, chart.height = 20, 10
+    _finish(chart, "Cumulative match characteristic", 12, 20, 10)
     sheet.add_chart(chart, f"{get_column_letter(sheet.max_column + 2)}4")
 
 
-def _axes(chart: BarChart | LineChart) -> None:
-    """Shares from 0 to 100 % upward, the legend below."""
+def _finish(chart: BarChart | LineChart, title: str, style: int, width: float, height: float) -> None:
+    """Shares from 0 to 100 % upward, the legend below; width and height in cm."""
+    chart.title, chart.style, chart.width, chart.height = title, style, width, height
     chart.y_axis.scaling.min, chart.y_axis.scaling.max, chart.y_axis.majorUnit = 0, 1, 0.2
     chart.y_axis.number_format, chart.y_axis.numFmt.sourceLinked = "0%", False
     chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E3E6EA"))
@@ -212,7 +216,6 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
     if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m):
         _write_note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
-    _page_setup(sheet)
 
 
 def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, counts: bool = False) -> int:
@@ -290,16 +293,6 @@ def _head_cell(cell: Cell, text: str, align: str = "left", bottom: Side = _LINE)
 
 def _color_scale(low: float, high: float) -> ColorScaleRule:
     return ColorScaleRule("num", low, "FFFFFF", "num", high, "5AA9DC")
-
-
-def _page_setup(sheet: Worksheet) -> None:
-    sheet.sheet_view.showGridLines = False
-    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 1
-    sheet.print_options.horizontalCentered = True
-    sheet.page_margins.left = sheet.page_margins.right = 0.4
-    sheet.oddFooter.center.text = "&A"
 
 
 def _sheet_name(name: str, taken: set[str]) -> str:
