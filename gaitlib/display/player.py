@@ -144,10 +144,7 @@ class WalkPicker(anywidget.AnyWidget):
 
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:
-    """The player as an HTML fragment, of which a page can hold any number: a div and an inline module script, all text escaped.
-
-    panels: from `panel(...)`. options: traits of SkeletonPlayer. Raises InputError for an unknown one.
-    """
+    """The player as a div and an inline module, all text escaped; options: traits of SkeletonPlayer, InputError for others."""
     if unknown := set(options) - set(_OPTIONS):
         raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(_OPTIONS)}.")
     state = {**_OPTIONS, **options, "panels": list(panels)}

@@ -54,10 +54,13 @@ class TrainingPanel(Watch, widgets.VBox):
 
     def __exit__(self, kind, error, trace) -> None:
         self.button.disabled = True
-        said = f"{error} Run the cell again." if isinstance(error, Interrupted) else "Training ended with an error."
         if error is None:
-            said = f"iteration {self.bar.value:,} of {self.bar.max:,}, done{self._score}"
-        self.text.value, self.bar.bar_style = said, "" if error is None else "warning"
+            self.text.value = f"iteration {self.bar.value:,} of {self.bar.max:,}, done{self._score}"
+        elif isinstance(error, Interrupted):
+            self.text.value = f"{error} Run the cell again."
+        else:
+            self.text.value = "Training ended with an error."
+        self.bar.bar_style = "" if error is None else "warning"
 
     def step(self, done: int, iterations: int, left: float) -> None:
         """Move the bar, at most every PAUSE seconds."""

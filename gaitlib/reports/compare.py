@@ -224,10 +224,7 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
 
 
 def people_table(settings: list[Setting]) -> Table:
-    """A row a setting and probe set: rank-1 and how much it is above the first setting's, with their intervals over people.
-
-    Raises InputError where embeddings.npz of a run cannot be read, or runs have other people.
-    """
+    """A row a setting and probe set: rank-1, how much it is above the first's; InputError for other people, no embeddings."""
     first, rows = settings[0], []
     for s in settings:
         means = with_mean({name: matrix.mean() for name, matrix in s.matrices.items()})

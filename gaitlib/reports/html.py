@@ -57,8 +57,7 @@ def notebook_html(notebook_path: Path, out_path: Path, title: str) -> None:
 def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    left_out: a list of {"source", "reason"}, walks that were not used. chapters: the executed notebooks in the folder, in order.
-    Raises InputError where a notebook cannot be read.
+    left_out: a list of {"source", "reason"}. chapters: the executed notebooks, in order; InputError where one cannot be read.
     """
     anchors = {path: f"chapter-{i}" for i, path in enumerate(chapters, 1)}
     taken = {"content", "contents", "results", "left-out", "files", "provenance", *anchors.values()}

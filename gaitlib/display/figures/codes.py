@@ -121,8 +121,7 @@ def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
 def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     """What a simple classifier reads from each code, and whether that belongs there.
 
-    table: columns code, name ("view, linear probe"), value, low, high, chance, wanted, as `Experiment.scorecard` gives.
-    kind: of the classifier, "linear" or "nearest-neighbor".
+    table: columns code, name ("view, linear probe"), value, low, high, chance, wanted. kind: "linear" or "nearest-neighbor".
     """
     rows = table[table["name"].str.endswith(f", {kind} probe")]
     rows = rows.assign(target=rows["name"].str.partition(",")[0])

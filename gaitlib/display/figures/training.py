@@ -17,8 +17,7 @@ from gaitlib.training import SCORES, score_column
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
-        it was not measured).
+    history: columns iteration, each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN: not measured).
     """
     above, below = Figure(figsize=(8, 5.6)).subplots(2, 1, sharex=True)
     score = score_column(history)

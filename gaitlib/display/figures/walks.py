@@ -33,8 +33,7 @@ CHAINS = {
 def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) -> Figure:
     """Skeletons side by side, one of five frames, a row for each walk. Left limbs are dashed and lighter.
 
-    poses: row names -> float [T, 15, 2], y down, NaN = missing. One scale for all rows. title: instead of the usual one.
-    Raises InputError for another shape.
+    poses: row names -> float [T, 15, 2], y down, NaN = missing, one scale for all rows; InputError for another shape.
     """
     for name, pose in poses.items():
         if np.ndim(pose) != 3 or np.shape(pose)[1:] != (NUM_JOINTS, 2):
