@@ -12,16 +12,13 @@ import torch
 import traitlets
 
 from gaitlib import InputError
-from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, around, packed, panel, player_html
+from gaitlib.display.player import CODES, ROW, Explorer, SkeletonPlayer, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE
 from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most. One takes 27 kB, the decoder 1.8 MB.
 STATIC_WALKS = 24
-#: How rows of controls are laid out.
-_ROW = {"flex_flow": "row wrap", "align_items": "flex-end", "grid_gap": "6px 16px", "overflow": "visible"}
 
 
 class ExchangeExplorer(Explorer):
@@ -38,15 +35,9 @@ class ExchangeExplorer(Explorer):
     """
 
     def __init__(
-        self,
-        autoencoder: torch.nn.Module,
-        windows: np.ndarray,
-        table: pd.DataFrame,
-        fps: float = 25.0,
-        truth: str | None = None,
-        *,
-        static: Sequence[int] | None = None,
-    ):
+        self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float = 25.0,
+        truth: str | None = None, *, static: Sequence[int] | None = None,
+    ):  # fmt: skip
         super().__init__(autoencoder, windows, table, fps)
         if truth not in {None, *table}:
             raise InputError(f"truth={truth!r} names a column of the table, and it has no such column.")
@@ -56,29 +47,21 @@ class ExchangeExplorer(Explorer):
             raise InputError(f"The page form takes 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
         first = self._static[0]
         second = next((i for i in self._static if i != first), first)
-        self.walk_a, self.walk_b = (
-            WalkPicker(options=self._labels, value=i, label=f"Walk {letter}", color=color, layout={"width": "320px"})
-            for i, letter, color in ((first, "A", 0), (second, "B", 1))
-        )
+        self.walk_a = self._picker("Walk A", self._labels, first)
+        self.walk_b = self._picker("Walk B", self._labels, second, color=1)
         surprise = widgets.Button(description="Surprise me", tooltip="two walks and shares by chance", layout={"width": "110px"})
         surprise.on_click(lambda _: self.surprise())
+        walks = widgets.HBox([self.walk_a, self.walk_b, surprise], layout={**ROW, "align_items": "flex-end"})
         self.take, self.share = {}, {}
-        pairs = [self._taking(name) for name in CODES]
+        codes = widgets.HBox([widgets.Label("Take from B"), *map(self._taking, CODES)], layout=ROW)
         self.player = SkeletonPlayer(label="Exchange explorer", box=around(self._windows))
         self.frame = widgets.IntSlider(
             max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"}, layout={"width": "100%"}
         )
         widgets.jslink((self.player, "frame"), (self.frame, "value"))
-        for picker in (self.walk_a, self.walk_b):
-            picker.observe(self._update, names="value")
         self._quiet = False
         self._update()
-        self.children = [
-            widgets.HBox([self.walk_a, self.walk_b, surprise], layout=_ROW),
-            widgets.HBox([widgets.Label("Take from B"), *pairs], layout={**_ROW, "align_items": "center"}),
-            self.player,
-            self.frame,
-        ]
+        self.children = [walks, codes, self.player, self.frame]
 
     def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> np.ndarray:
         """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.
@@ -96,10 +79,7 @@ class ExchangeExplorer(Explorer):
         return self._windows[b] if self._performance[a] == self._performance[b] else None
 
     def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
-        """How far each channel of each code moves, in units of its spread over the walks: float32 [128] each.
-
-        View and body signed; motion as the mean distance over time.
-        """
+        """How far each channel of each code moves, in units of its spread: float32 [128] each; of motion the mean over time."""
         change = {name: (self._codes(b)[name] - code).cpu().numpy() for name, code in self._codes(a).items()}
         change["motion"] = np.abs(change["motion"]).mean(1)
         shares = {"view": view, "body": body, "motion": motion}
@@ -108,7 +88,7 @@ class ExchangeExplorer(Explorer):
     @cached_property
     def _spread(self) -> dict[str, np.ndarray]:
         """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
-        codes = encoded(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
+        codes = encode(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
         spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
 
@@ -129,30 +109,19 @@ class ExchangeExplorer(Explorer):
 
     def _taking(self, name: str) -> widgets.HBox:
         """The button that takes a code as a whole and the slider for a share of it; each moves the other."""
-        whole = name == "view"  # at the start the view is exchanged
-        button = self.take[name] = widgets.ToggleButton(
-            value=whole, description=name, tooltip=f"swap the {name} code", layout={"width": "84px"}
-        )
-        slider = self.share[name] = widgets.FloatSlider(
-            float(whole), min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
+        button = widgets.ToggleButton(description=name, tooltip=f"swap the {name} code", layout={"width": "84px"})
+        slider = widgets.FloatSlider(
+            float(name == "view"),  # at the start the view is exchanged
+            min=0, max=1, step=0.01, description=f"{name} share", readout_format=".2f", layout={"width": "280px"},
             style={"description_width": "90px"},
         )  # fmt: skip
-
-        def on_take(change):
-            """The whole code, or nothing of it, unless the slider says so already."""
-            if change["new"] != (slider.value == 1):
-                slider.value = float(change["new"])
-
-        button.observe(on_take, names="value")
-        traitlets.dlink((slider, "value"), (button, "value"), lambda share: share == 1)
+        traitlets.link((slider, "value"), (button, "value"), (lambda share: share == 1, float))
         slider.observe(self._update, names="value")
+        self.take[name], self.share[name] = button, slider
         return widgets.HBox([button, slider])
 
     def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0) -> None:
-        """Set all controls: two walks, by place or label, and the share of each code that A takes from B, 0 to 1.
-
-        Raises InputError for a walk that is not there and a share outside 0..1.
-        """
+        """Set all controls: two walks, by place or label, and shares of codes from B, 0 to 1; InputError for any other."""
         shares = dict(zip(CODES, (view, body, motion), strict=True))
         for name, share in shares.items():
             if not 0 <= share <= 1:
@@ -196,7 +165,7 @@ class ExchangeExplorer(Explorer):
             "fps": self._fps,
             "box": around(self._windows),
             "poses": packed(self._windows[chosen]),
-            **{name: packed(code.cpu().numpy()) for name, code in encoded(self._autoencoder, self._windows[chosen]).items()},
+            **{name: packed(code.cpu().numpy()) for name, code in encode(self._autoencoder, self._windows[chosen]).items()},
             "spread": {name: spread.tolist() for name, spread in self._spread.items()},
             "decoder": decoder_weights(self._autoencoder),
             # of each pair the place of the pose that is the truth
@@ -219,7 +188,6 @@ def decoder_weights(autoencoder: torch.nn.Module) -> dict:
     layers = [(moving, first.bias), (second.weight, second.bias), (third.weight[flat], third.bias[flat])]
 
     def layer(weight, bias):
-        """What decoder.js reads of one layer."""
         return {"weight": packed(weight.numpy()), "bias": bias.tolist()}
 
     gated = [decoder.gate, decoder.stance[0], decoder.stance[2]] if decoder.gated else []

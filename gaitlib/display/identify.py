@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.display.explorer import CODES, Explorer, encoded, evenly
-from gaitlib.display.player import SkeletonPlayer, WalkPicker, packed, panel, player_html
+from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, encode, evenly, packed, panel, player_html
 
 #: So many people of the gallery are shown; the right person comes in addition where it is not among them.
 SHOWN = 5
@@ -26,15 +25,9 @@ class WhoIsIt(Explorer):
     """
 
     def __init__(
-        self,
-        autoencoder: torch.nn.Module,
-        windows: np.ndarray,
-        table: pd.DataFrame,
-        embeddings: np.ndarray,
-        gallery: np.ndarray,
-        probes: np.ndarray,
-        fps: float = 25.0,
-    ):
+        self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, embeddings: np.ndarray,
+        gallery: np.ndarray, probes: np.ndarray, fps: float = 25.0,
+    ):  # fmt: skip
         super().__init__(autoencoder, windows, table, fps)
         sizes = {len(windows), len(embeddings), len(gallery), len(probes)}
         if len(sizes) > 1:
@@ -47,9 +40,8 @@ class WhoIsIt(Explorer):
             raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
         self._static = self._typical()
         labels, first = [self._labels[i] for i in self._asked], self._asked.index(self._static[0])
-        self.probe = WalkPicker(options=labels, value=first, label="Probe", layout={"width": "320px"})
+        self.probe = self._picker("Probe", labels, first)
         self.player = SkeletonPlayer(label="Who is it?")
-        self.probe.observe(self._update, names="value")
         self._update()
         self.children = [self.probe, self.player]
 
@@ -123,7 +115,7 @@ class WhoIsIt(Explorer):
 
 def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np.ndarray]:
     """Codes without time: view, body float32 [N, 128]; motion [N, 256], its mean and standard deviation over time."""
-    codes = encoded(autoencoder, windows)
+    codes = encode(autoencoder, windows)
     motion = torch.cat([codes["motion"].mean(2), codes["motion"].std(2)], 1)
     return {name: (motion if name == "motion" else codes[name]).cpu().numpy() for name in CODES}
 

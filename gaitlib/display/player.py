@@ -1,20 +1,26 @@
 """Walking skeletons that play: a widget in JupyterLab, and the same drawing as an HTML fragment that needs no kernel.
 
-Both use player.js with the files beside it, put together as one ES module, and neither fetches anything.
+Both use player.js with the files beside it, put together as one ES module, and neither fetches anything. `Explorer` is what the
+explorers of notebook 04 share: walks with their names and codes.
 """
 
 import base64
 import hashlib
 import html
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as widgets
 import numpy as np
+import pandas as pd
+import torch
 import traitlets
 
 from gaitlib import InputError
+from gaitlib.data.views import degrees
 from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 _PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
@@ -22,6 +28,9 @@ _MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") f
 #: Module code that gives render() a stand-in for the widget model, once for each place of the name FRAGMENT.
 _MOUNT = Path(__file__).with_name("mount.js").read_text(encoding="utf-8")
 _MISSING, _LARGEST = -32768, 32767
+CODES = ("view", "body", "motion")
+#: How a row of controls is laid out.
+ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "6px 16px", "overflow": "visible"}
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
@@ -56,11 +65,11 @@ def panel(
         raise InputError(f"{title}: a frame rate must be positive, not {fps}.")
 
     def layer(pose):
-        """A skeleton; a joint of which one coordinate is missing is missing."""
         pose = np.asarray(pose)
         if pose.ndim != 3 or pose.shape[1:] != (NUM_JOINTS, 2) or not len(pose):
             raise InputError(f"{title}: a pose to play is [T,{NUM_JOINTS},2], not {list(pose.shape)}.")
-        numbers = packed(np.where(np.isfinite(pose).all(axis=-1, keepdims=True), pose, np.nan))
+        is_whole = np.isfinite(pose).all(axis=-1, keepdims=True)  # a joint of which one coordinate is missing is missing
+        numbers = packed(np.where(is_whole, pose, np.nan))
         return {"pose": numbers["data"], "scale": numbers["scale"], "frames": len(pose)}
 
     entry = {"title": str(title), "subtitle": str(subtitle), "fps": float(fps), **layer(pose), **shown}
@@ -68,10 +77,7 @@ def panel(
 
 
 def around(poses: np.ndarray) -> list[float]:
-    """[left, right, top, bottom] around all but the most unusual frames, with room for decoded ones that reach further.
-
-    poses: float [N, T, 15, 2].
-    """
+    """[left, right, top, bottom] around all but odd frames of float [N, T, 15, 2], with room: decoded ones reach further."""
     low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
     room = 0.06 * (high - low)
     return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
@@ -138,10 +144,7 @@ class WalkPicker(anywidget.AnyWidget):
 
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:
-    """The player as an HTML fragment, of which a page can hold any number: a div and an inline module script, all text escaped.
-
-    panels: from `panel(...)`. options: traits of SkeletonPlayer. Raises InputError for an unknown one.
-    """
+    """The player as a div and an inline module, all text escaped; options: traits of SkeletonPlayer, InputError for others."""
     if unknown := set(options) - set(_OPTIONS):
         raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(_OPTIONS)}.")
     state = {**_OPTIONS, **options, "panels": list(panels)}
@@ -154,3 +157,57 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
         "<noscript>The walking skeletons need JavaScript.</noscript>\n</div>\n"
         f'<script type="module">\n{_MODULE}\n{_MOUNT.replace("FRAGMENT", name)}</script>\n'
     )
+
+
+class Explorer(PageForm, widgets.VBox):
+    """Walks to choose from, one above the other with what is made of them; set up by its subclasses.
+
+    autoencoder: as gaitlib.model.autoencoder.Autoencoder: encode([B,30,T]) -> Codes; set to eval() here.
+    windows: float [N, T, 15, 2], normalized (neck at the origin, torso length 1), no missing joints.
+    table: N rows with the columns subject, condition, run, view. fps: frames a second.
+    Raises InputError where the sizes do not fit or a joint is missing.
+    """
+
+    def __init__(self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float):
+        windows = np.asarray(windows, dtype=np.float32)
+        if windows.ndim != 4 or windows.shape[2:] != (NUM_JOINTS, 2) or not len(windows):
+            raise InputError(f"The explorer needs windows [N,T,{NUM_JOINTS},2], not {list(windows.shape)}.")
+        if not np.isfinite(windows).all():
+            n, t, j = np.argwhere(~np.isfinite(windows).all(axis=-1))[0]
+            raise InputError(f"Window {n} has no joint {j} in frame {t}; fill missing joints before the explorer.")
+        if len(table) != len(windows):
+            raise InputError(f"There are {len(windows)} windows and the table has {len(table)} rows; give one row a window.")
+        self._autoencoder, self._windows, self._labels, self._fps = autoencoder.eval(), windows, walk_labels(table), float(fps)
+        super().__init__(layout={"overflow": "visible"})
+
+    def _picker(self, label: str, options: list[str], value: int, **look: Any) -> WalkPicker:
+        picker = WalkPicker(label=label, options=options, value=value, layout={"width": "320px"}, **look)
+        picker.observe(self._update, names="value")
+        return picker
+
+    @lru_cache(64)  # noqa: B019, the walks that were looked at last; those of 10,000 would take 330 MB
+    def _codes(self, walk: int) -> dict[str, torch.Tensor]:
+        return {name: code[0] for name, code in encode(self._autoencoder, self._windows[[walk]]).items()}
+
+
+def walk_labels(walks: pd.DataFrame) -> list[str]:
+    """A line for each walk, "001 · nm-01 · 54°", with a number where it occurs again; columns subject, condition, run, view."""
+    views = [view if (angle := degrees(view)) is None else f"{angle:g}°" for view in walks["view"]]
+    rows = zip(walks.itertuples(), views, strict=True)
+    labels = pd.Series([f"{walk.subject} · {walk.condition}-{int(walk.run):02d} · {view}" for walk, view in rows])
+    before = labels.groupby(labels).cumcount()
+    return [label if not count else f"{label} ({count + 1})" for label, count in zip(labels, before, strict=True)]
+
+
+def evenly(n: int, most: int) -> list[int]:
+    """At most `most` of 0..n-1, evenly spread."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most))})
+
+
+def encode(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, torch.Tensor]:
+    """The codes of windows, float32 [N, T, 15, 2]: view [N, 128], body [N, 128], motion [N, 128, T]."""
+    x = torch.from_numpy(windows).flatten(2).transpose(1, 2)  # [N, 30, T]
+    device = next((p.device for p in autoencoder.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        parts = [autoencoder.encode(batch.contiguous().to(device)) for batch in x.split(256)]
+    return {name: torch.cat([getattr(part, name) for part in parts]) for name in CODES}

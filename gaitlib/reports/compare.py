@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -22,7 +21,7 @@ from gaitlib.evaluation.bootstrap import paired_differences, rank_intervals
 from gaitlib.evaluation.ranking import RankMatrix, pooled, with_mean
 from gaitlib.files import check_name, read_json
 from gaitlib.reports.excel import write_tables
-from gaitlib.reports.html import template, write_page
+from gaitlib.reports.html import write_page
 from gaitlib.reports.run import Run, flat
 from gaitlib.reports.tables import ENDS, UNIT, Table, frame_of
 
@@ -56,21 +55,17 @@ class Setting:
 
     @classmethod
     def open(cls, text: str) -> "Setting":
-        """Finished runs, "A" or "A-0,A-1,A-2".
-
-        Raises InputError where one is none, or where they do not differ in the seed, or in more than the seed.
-        """
+        """Finished runs, "A" or "A-0,A-1,A-2"; InputError where one is none, or the seed is not what they differ in."""
         runs = [Run.open(part) for part in text.split(",") if part]
         if not runs:
             raise InputError(f"{text!r} names no run folder.")
         for first, other in combinations(runs, 2):
+            pair = f"{first.name} and {other.name}"
             if changed := _changed(*(run.config.model_dump(mode="json") | {"seed": None} for run in (first, other))):
-                raise InputError(
-                    f"{first.name} and {other.name} differ in more than the seed ({changed}) and do not count as one; write a "
-                    "blank between them, not a comma."
-                )
+                why = f"differ in more than the seed ({changed}) and do not count as one"
+                raise InputError(f"{pair} {why}; write a blank between them, not a comma.")
             if first.seed == other.seed:
-                raise InputError(f"{first.name} and {other.name} have the same seed and are not two measurements; leave out one.")
+                raise InputError(f"{pair} have the same seed and are not two measurements; leave out one.")
         name = ", ".join(run.name for run in runs)
         return cls(name, {"setting": name}, [Point(run, run.seed, validation=run.validation) for run in runs])
 
@@ -99,6 +94,12 @@ class Setting:
         """Of all its runs together."""
         return sum(run.core_hours or 0.0 for run in self.runs)
 
+    @property
+    def draws(self) -> dict[str, int]:
+        """How people are drawn again for intervals, `repeats` and `seed`, by the configuration of the first run."""
+        config = self.runs[0].config
+        return {"repeats": config.evaluation.bootstrap, "seed": config.seed}
+
     @cached_property
     def matrices(self) -> dict[str, RankMatrix]:
         """Probe set -> what each person scored, all seeds together."""
@@ -112,11 +113,10 @@ class Setting:
 def seed_mean(values: Iterable[float]) -> list[float]:
     """[mean, low, high] of a value a seed, by Student's t; NaN where there is none, and the ends also of a single one."""
     values = np.array(list(values), float)
-    if not len(values):
-        return _UNKNOWN
-    n, mean, half = len(values), float(values.mean()), math.nan
-    if n > 1:
-        half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    n = len(values)
+    if n < 2:
+        return [*values.tolist(), *_UNKNOWN][:3]
+    mean, half = float(values.mean()), float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return [mean, mean - half, mean + half]
 
 
@@ -124,31 +124,19 @@ def check_comparable(settings: Iterable[Setting]) -> None:
     """Raise InputError where not all runs were measured on the same data, by protocols of the same content."""
     first, *others = [run for setting in settings for run in setting.runs]
     for run in others:
+        pair = f"{first.name} and {run.name}"
         if run.data != first.data:
-            raise InputError(
-                f"{first.name} and {run.name} were measured on different data sets, in which people of the same name may be "
-                "others; compare runs on one."
-            )
+            why = "were measured on different data sets, in which people of the same name may be others"
+            raise InputError(f"{pair} {why}; compare runs on one.")
         if changed := _changed(first.protocol.content, run.protocol.content):
-            raise InputError(
-                f"{first.name} and {run.name} were made by different protocols ({changed}), so that their numbers do not mean "
-                "the same; compare runs of one."
-            )
+            why = f"were made by different protocols ({changed}), so that their numbers do not mean the same"
+            raise InputError(f"{pair} {why}; compare runs of one.")
 
 
 def _changed(a: Mapping, b: Mapping) -> str:
     """The first value that two nested dicts do not have in common: "gallery.run: 1-4 and 1"; empty where they are alike."""
     a, b = dict(flat(a)), dict(flat(b))
     return next((f"{key}: {a.get(key, 'none')} and {b.get(key, 'none')}" for key in a | b if a.get(key) != b.get(key)), "")
-
-
-def over_people(setting: Setting, baseline: Setting) -> dict[str, list[float]]:
-    """Probe set and "mean" -> by how much rank-1 is better, all seeds together, with its interval over people, who are paired.
-
-    Raises InputError where embeddings.npz of a run cannot be read, or runs have other people.
-    """
-    config = baseline.runs[0].config
-    return paired_differences(setting.matrices, baseline.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
 
 
 def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[float]]:
@@ -158,10 +146,10 @@ def differences(setting: Setting, baseline: Setting) -> tuple[list[float], list[
     gain_over_seeds = gain_over_people = _UNKNOWN
     with suppress(InputError):  # of other data, without embeddings, or of other people
         if seeds:
-            pair = [setting.of_seeds(seeds), baseline.of_seeds(seeds)]
-            check_comparable(pair)
+            first, second = setting.of_seeds(seeds), baseline.of_seeds(seeds)
+            check_comparable([first, second])
             gain_over_seeds = seed_mean(mine[seed] - theirs[seed] for seed in seeds)
-            gain_over_people = over_people(*pair)["mean"]
+            gain_over_people = paired_differences(first.matrices, second.matrices, **second.draws)["mean"]
     return gain_over_seeds, gain_over_people
 
 
@@ -235,14 +223,14 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
     return Table("Runs", "Runs", "", frame, formats, shaded, links)
 
 
-def people_table(settings: list[Setting], found: Mapping[str, Mapping[str, list[float]]]) -> Table:
-    """A row a setting and probe set: rank-1 and what `over_people` found, with their intervals over people."""
+def people_table(settings: list[Setting]) -> Table:
+    """A row a setting and probe set: rank-1, how much it is above the first's; InputError for other people, no embeddings."""
     first, rows = settings[0], []
-    config = first.runs[0].config
     for s in settings:
         means = with_mean({name: matrix.mean() for name, matrix in s.matrices.items()})
-        ends = rank_intervals(s.matrices, repeats=config.evaluation.bootstrap, seed=config.seed)
-        gains = found.get(s.name, dict.fromkeys(means, _UNKNOWN))
+        ends, gains = rank_intervals(s.matrices, **first.draws), dict.fromkeys(means, _UNKNOWN)
+        if s is not first:
+            gains = paired_differences(s.matrices, first.matrices, **first.draws)
         rows += [[s.name, name, mean, *ends[name], *gains[name]] for name, mean in means.items()]
     gain = f"points above {first.name}"
     frame = frame_of(rows, ["setting", "probe set"], ["cross-view rank-1", *ENDS, gain, *ENDS])
@@ -258,23 +246,18 @@ def _differing(title: str, names: list[str], columns: list[Mapping]) -> Table:
     return Table(title, title, "", frame_of([row for row in rows if len(set(row[1:])) > 1], ["Key", *names], []))
 
 
-def _write(folder: Path, eyebrow: str, title: str, lead: str, sections: dict[str, list], bars: Iterable[dict] = ()) -> None:
-    """Write index.html. sections: heading -> tables and figures, in order. bars: for the first of them, as the macro takes."""
-    for items in sections.values():
-        items[:] = [Markup(figures.embedded(item)) if isinstance(item, Figure) else item for item in items]
-    page = template("compare.html.j2").render(
-        eyebrow=eyebrow, title=title, lead=lead, sections=sections, bars=list(bars), has_excel=(folder / "grid.xlsx").is_file()
-    )
-    write_page(folder / "index.html", page)
+def _write(folder: Path, **values) -> None:
+    """Write index.html. values: eyebrow, title, lead; sections: heading -> tables and figures; bars: for the first of them."""
+    has_excel = (folder / "grid.xlsx").is_file()
+    write_page(folder / "index.html", "compare.html.j2", has_excel=has_excel, embedded=figures.embedded, **values)
 
 
-def compare(texts: Sequence[str], out: str | Path) -> Path:
+def compare(texts: Sequence[str], out: Path) -> Path:
     """Write the page OUT/index.html that compares runs with the first of them; returns its path.
 
     texts: run folders, "A", or several seeds as one, "A-0,A-1,A-2". Raises InputError where fewer than two are given, they cannot
-    be compared (see `Setting.open`, `check_comparable`, `over_people`), or OUT is a run or a grid itself.
+    be compared (see `Setting.open`, `check_comparable`, `people_table`), or OUT is a run or a grid itself.
     """
-    out = Path(out)
     if any((out / file).exists() for file in ("config.yaml", "grid.json")):
         raise InputError(f"{out} is a run or a grid, whose page would be lost; give another --name.")
     settings = [Setting.open(text) for text in texts]
@@ -285,8 +268,7 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
     check_comparable(settings)
     firsts = [setting.runs[0] for setting in settings]
     facts = [run.provenance | {"stage_seconds": None, "start": None} for run in firsts]
-    found = {setting.name: over_people(setting, settings[0]) for setting in settings[1:]}
-    people = people_table(settings, found)
+    people = people_table(settings)
     sections = {
         "Differences": [people],
         "Curves": _curves(settings, people),
@@ -295,7 +277,8 @@ def compare(texts: Sequence[str], out: str | Path) -> Path:
         "Provenance": [_differing("What differs in how the runs were made", names, facts)],
         "Runs": [runs_table(settings, out)],
     }
-    _write(out, "Runs compared", " and ".join(names), _sentence(settings[0], found), sections)
+    lead = _sentence(settings[0].name, people)
+    _write(out, eyebrow="Runs compared", title=" and ".join(names), lead=lead, sections=sections, bars=[])
     return out / "index.html"
 
 
@@ -309,12 +292,13 @@ def _curves(settings: list[Setting], people: Table) -> list[Figure]:
     return drawn
 
 
-def _sentence(first: Setting, found: Mapping[str, Mapping[str, list[float]]]) -> str:
+def _sentence(first: str, people: Table) -> str:
     said = []
-    for name, gain in found.items():
-        value, low, high = (100 * share for share in gain["mean"])
+    means = people.frame[people.frame["probe set"] == "mean"].iloc[1:]
+    for name, *gain in means.iloc[:, [0, -3, -2, -1]].itertuples(index=False, name=None):
+        value, low, high = (100 * share for share in gain)
         verb = ("beats" if value > 0 else "loses to") if low > 0 or high < 0 else "cannot be told from"
-        said.append(f"{name} {verb} {first.name} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
+        said.append(f"{name} {verb} {first} ({value:+.1f} points [{low:+.1f}, {high:+.1f}])")
     return f"Cross-view rank-1, the same people in all runs: {'; '.join(said)}."
 
 
@@ -356,19 +340,19 @@ def write_report(folder: Path, found: Iterable) -> None:
     elif bars:
         lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
     sections = {"Settings": _pictures(grid["axes"], settings), "In numbers": [numbers], "Runs": [runs]}
-    _write(folder, "Grid of gait recognition runs", folder.name, lead, sections, bars)
+    _write(folder, eyebrow="Grid of gait recognition runs", title=folder.name, lead=lead, sections=sections, bars=bars)
 
 
 def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
     """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
-    varied = [axis for axis, labels in axes.items() if axis != "seed" and len(labels) > 1]
+    varied = {axis: labels for axis, labels in axes.items() if axis != "seed" and len(labels) > 1}
     measured = [s for s in settings if s.shares()]
-    if not measured:
-        return []
-    if len(varied) == 1 and len(labels := axes[varied[0]]) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
-        rows = [[s.labels[varied[0]], *s.mean()] for s in measured]
-        return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), varied[0])]
-    if len(varied) == 2:
+    if measured and len(varied) == 1:
+        ((axis, labels),) = varied.items()
+        rows = [[s.labels[axis], *s.mean()] for s in measured]
+        if len(labels) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
+            return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), axis)]
+    if measured and len(varied) == 2:
         down, across = varied
         shares = pd.Series({(s.labels[down], s.labels[across]): s.mean()[0] for s in measured}).unstack()
         shares = shares.reindex(index=axes[down], columns=axes[across]).rename_axis(index=down, columns=across)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count, cycle
@@ -45,7 +45,7 @@ _WRAPPED = Alignment(horizontal="left", vertical="top", wrap_text=True)
 
 
 def write_results(
-    path: str | Path, *, metrics: dict, matrices: dict, baseline_matrices: dict, config: dict, provenance: dict, left_out: list
+    path: Path, *, metrics: dict, matrices: dict, baseline_matrices: dict, config: dict, provenance: dict, left_out: list
 ) -> None:
     """Write results.xlsx; the file appears whole or the older one stays. All text passes `safe_text`.
 
@@ -53,12 +53,8 @@ def write_results(
     matrices, baseline_matrices: probe set -> RankMatrix of the model and of the hand-made baseline.
     config, provenance: nested dicts, one row a value. left_out: a list of {"source", "reason"}, walks that were not used.
     """
-    others = [
-        *tables.all_measured(metrics),
-        tables.left_out(left_out),
-        tables.key_values("Config", "Configuration", config),
-        tables.key_values("Provenance", "Provenance", provenance),
-    ]
+    settings = [tables.key_values("Config", "Configuration", config), tables.key_values("Provenance", "Provenance", provenance)]
+    others = [*tables.all_measured(metrics), tables.left_out(left_out), *settings]
     taken = {"summary", "history", *(table.name.lower() for table in others)}  # History is Excel's own
     with _written(path, "Gait recognition results") as book:
         _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
@@ -71,7 +67,7 @@ def write_results(
             _cmc_chart(book["CMC"])
 
 
-def write_tables(path: str | Path, title: str, written: Iterable[Table]) -> None:
+def write_tables(path: Path, title: str, written: Iterable[Table]) -> None:
     """Write an Excel file with a sheet a table; it appears whole or the older one stays."""
     with _written(path, title) as book:
         for table in written:
@@ -79,15 +75,23 @@ def write_tables(path: str | Path, title: str, written: Iterable[Table]) -> None
 
 
 @contextmanager
-def _written(path: str | Path, title: str) -> Iterator[Workbook]:
-    """An empty workbook, which is saved at the end."""
+def _written(path: Path, title: str) -> Iterator[Workbook]:
+    """An empty workbook, which is saved at the end, each sheet to be printed on one page."""
     book = Workbook()
     book.remove(book.active)
     book.properties.creator = book.properties.lastModifiedBy = "gaitlib"
     book.properties.title = title
     yield book
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(Path(path)) as part:
+    for sheet in book:
+        sheet.sheet_view.showGridLines = False
+        sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
+        sheet.sheet_properties.pageSetUpPr.fitToPage = True
+        sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 1
+        sheet.print_options.horizontalCentered = True
+        sheet.page_margins.left = sheet.page_margins.right = 0.4
+        sheet.oddFooter.center.text = "&A"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
         book.save(part)
 
 
@@ -108,7 +112,6 @@ def _add(book: Workbook, table: Table) -> Worksheet:
         sheet.freeze_panes = sheet.cell(header + 1, 1 + next((c for c, is_text in enumerate(texts) if not is_text), 0))
     if len(table.frame) and sum(texts) > 1:  # a list
         sheet.auto_filter.ref = f"A{header}:{get_column_letter(len(texts))}{header + len(table.frame)}"
-    _page_setup(sheet)
     return sheet
 
 
@@ -141,7 +144,6 @@ def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) ->
 
 
 def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
-    """The headline table, what was counted, and a chart of bars."""
     table = tables.headline(metrics)
     sheet, counted = _add(book, replace(table, note=f"{table.note} {about}")), tables.totals(metrics)
     for r, (name, number) in enumerate(counted.items(), 6 + len(table.frame)):
@@ -152,10 +154,8 @@ def _summary(book: Workbook, metrics: Mapping, about: str) -> None:
 
 
 def _bars(sheet: Worksheet, table: Table) -> BarChart:
-    """Bars a probe set: cross-view with its interval, same view, and the baseline."""
     chart, last = BarChart(), 4 + len(table.frame)
     chart.type, chart.grouping, chart.gapWidth, chart.overlap = "col", "clustered", 70, -5
-    chart.title, chart.style = "Rank-1 by probe set", 10
     for name, color in ((RANK1, _BLUE), (SAME_VIEW, "7FC4EA"), (BASELINE, _ORANGE)):
         column = 1 + list(table.frame).index(name)
         chart.add_data(Reference(sheet, min_col=column, min_row=4, max_row=last), titles_from_data=True)
@@ -166,33 +166,30 @@ def _bars(sheet: Worksheet, table: Table) -> BarChart:
         errBarType="both", errValType="cust", plus=_literal(plus), minus=_literal(minus),
         spPr=GraphicalProperties(ln=LineProperties(solidFill="1D2329", w=12_700)),
     )  # fmt: skip
-    _axes(chart)
-    chart.width, chart.height = 2.45 * min(12, len(table.frame.columns)) + 1.5, 11.5  # cm, as wide as the table
+    _finish(chart, "Rank-1 by probe set", 10, 2.45 * min(12, len(table.frame.columns)) + 1.5, 11.5)  # as wide as the table
     return chart
 
 
-def _literal(numbers: Iterable[float]) -> NumDataSource:
-    numbers = list(numbers)
+def _literal(numbers: Sequence[float]) -> NumDataSource:
     points = [NumVal(idx=i, v=repr(float(number))) for i, number in enumerate(numbers) if math.isfinite(number)]
     return NumDataSource(numLit=NumData(formatCode="General", ptCount=len(numbers), pt=points))
 
 
 def _cmc_chart(sheet: Worksheet) -> None:
     chart = LineChart()
-    chart.title, chart.style = "Cumulative match characteristic", 12
     data = Reference(sheet, min_col=2, max_col=sheet.max_column, min_row=4, max_row=sheet.max_row)
     chart.add_data(data, titles_from_data=True)
     chart.set_categories(Reference(sheet, min_col=1, min_row=5, max_row=sheet.max_row))
     for series, color, dash in zip(chart.series, cycle((_BLUE, _ORANGE, _GREEN, _PURPLE)), cycle(_DASHES), strict=False):
         series.graphicalProperties = GraphicalProperties(ln=LineProperties(solidFill=color, w=25_400, prstDash=dash))
         series.smooth = False
-    _axes(chart)
-    chart.width, chart.height = 20, 10
+    _finish(chart, "Cumulative match characteristic", 12, 20, 10)
     sheet.add_chart(chart, f"{get_column_letter(sheet.max_column + 2)}4")
 
 
-def _axes(chart: BarChart | LineChart) -> None:
-    """Shares from 0 to 100 % upward, the legend below."""
+def _finish(chart: BarChart | LineChart, title: str, style: int, width: float, height: float) -> None:
+    """Shares from 0 to 100 % upward, the legend below; width and height in cm."""
+    chart.title, chart.style, chart.width, chart.height = title, style, width, height
     chart.y_axis.scaling.min, chart.y_axis.scaling.max, chart.y_axis.majorUnit = 0, 1, 0.2
     chart.y_axis.number_format, chart.y_axis.numFmt.sourceLinked = "0%", False
     chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E3E6EA"))
@@ -205,13 +202,10 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
     for c, width in enumerate([18] + [max(10, 60 / views)] * views + [16], 1):
         sheet.column_dimensions[get_column_letter(c)].width = width
     _write(sheet.cell(1, 1), f"Rank-1 of {probe_set}: probe view against gallery view", _TITLE)
-    note = (
-        "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color "
-        "scale. Colors run from 0 % (white) to 100 % (blue) on every sheet."
-    )
-    _write_note(sheet, 2, note)
+    note = "Rows are probe views, columns are gallery views. Gray: the same view, left out of all means and of the color scale. "
+    _write_note(sheet, 2, note + "Colors run from 0 % (white) to 100 % (blue) on every sheet.")
     r = _matrix_block(sheet, 4, "Rank-1", matrix)
-    if baseline is not None:
+    if baseline:
         r = _matrix_block(sheet, r + 1, "Rank-1 of the hand-made baseline", baseline)
     if len(np.unique(matrix.counts)) == 1:
         r += 1
@@ -219,23 +213,22 @@ def _matrix_sheet(sheet: Worksheet, probe_set: str, matrix: RankMatrix, baseline
         _write(sheet.cell(r, 2), f"{matrix.counts.flat[0]:,} in every cell")
     else:
         r = _matrix_block(sheet, r + 1, "Number of probes", matrix, counts=True)
-    if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m is not None):
+    if any(np.isnan(m.cells()).any() for m in (matrix, baseline) if m):
         _write_note(sheet, r + 1, "Blank: nobody to compare, no probe of that view has its person in that gallery view.")
     sheet.freeze_panes = sheet.cell(7, 2)  # the header of the first block, whose columns all blocks share
-    _page_setup(sheet)
 
 
 def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, counts: bool = False) -> int:
     """Rank-1 with its margins, or the counts without, the title in row `top`; returns the first free row below."""
     views, columns, rows = list(matrix.probe_views), list(matrix.gallery_views), matrix.counts.astype(float)
     if not counts:
-        rows = np.c_[matrix.cells(), matrix.probe_margin()]
-        rows = np.r_[rows, [[*matrix.gallery_margin(), matrix.mean()]]]
+        rows = np.vstack([np.c_[matrix.cells(), matrix.probe_margin()], [*matrix.gallery_margin(), matrix.mean()]])
     names = [["probe view ↓", *columns, "mean of others"], [*views, "mean of others"]]
     _write(sheet.cell(top, 1), title, _BOLD)
     _write(sheet.cell(top + 1, 2), "gallery view →", _NOTE)
     for c, name in enumerate(names[0][: rows.shape[1] + 1], 1):
         _head_cell(sheet.cell(top + 2, c), name, "right" if c > 1 else "left", _STRONG)
+    others = []
     for i, row in enumerate(rows):
         _head_cell(sheet.cell(top + 3 + i, 1), names[1][i])
         for j, value in enumerate(row):
@@ -244,15 +237,13 @@ def _matrix_block(sheet: Worksheet, top: int, title: str, matrix: RankMatrix, co
             cell.border = Border(left=_STRONG if beside else _LINE, right=_LINE, top=_STRONG if below else _LINE, bottom=_LINE)
             if names[0][j + 1] == names[1][i]:
                 cell.fill = _HEAD_FILL if below else _DIAGONAL_FILL
+            elif not below and not beside:
+                others.append(cell.coordinate)
+    r = top + 4 + len(views)
     if counts:
-        return top + 4 + len(views)
-    others = [
-        sheet.cell(top + 3 + i, j + 2).coordinate
-        for i, view in enumerate(views) for j, gallery in enumerate(columns) if gallery != view
-    ]  # fmt: skip
+        return r
     if others:
         sheet.conditional_formatting.add(" ".join(others), _color_scale(0, 1))
-    r = top + 4 + len(views)
     _write(sheet.cell(r, 1), "same view", _NOTE)
     _write(sheet.cell(r, 2), matrix.same_view_mean(), _NOTE, "0.0%", "No such pair.")
     return r + 2
@@ -302,16 +293,6 @@ def _head_cell(cell: Cell, text: str, align: str = "left", bottom: Side = _LINE)
 
 def _color_scale(low: float, high: float) -> ColorScaleRule:
     return ColorScaleRule("num", low, "FFFFFF", "num", high, "5AA9DC")
-
-
-def _page_setup(sheet: Worksheet) -> None:
-    sheet.sheet_view.showGridLines = False
-    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", sheet.PAPERSIZE_A4
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 1
-    sheet.print_options.horizontalCentered = True
-    sheet.page_margins.left = sheet.page_margins.right = 0.4
-    sheet.oddFooter.center.text = "&A"
 
 
 def _sheet_name(name: str, taken: set[str]) -> str:

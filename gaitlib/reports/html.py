@@ -12,14 +12,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from itertools import chain, count
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import nbformat
 from bs4 import BeautifulSoup
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -27,8 +28,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_bytes, read_text, write_text
+from gaitlib.reports import tables
 from gaitlib.reports.run import Run, flat
-from gaitlib.reports.tables import UNIT, bars, headline, overview, sentence, totals
 from gaitlib.rounding import with_interval
 
 #: A line that a progress bar left behind: "40%|####   | 2/5 [00:01<00:02, 1.9it/s]", or with no end known "5it [00:01, 4.8it/s]".
@@ -43,69 +44,63 @@ _FETCHING_STYLE = re.compile(r"@import\b[^;]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)
 _MOVING = "figures/exchange.svg"
 
 
-def notebook_html(notebook_path: str | Path, out_path: str | Path, title: str) -> None:
+def notebook_html(notebook_path: Path, out_path: Path, title: str) -> None:
     """Write one executed notebook as a page that needs no other file and no network, beside the index.html of its run.
 
     The page's only H1 is `title`, in place of the notebook's own. Raises InputError where the notebook cannot be read.
     """
-    notebook_path, out_path = Path(notebook_path), Path(out_path)
     links = {path.stem: f"{quote(path.stem)}.html" for path in sorted(notebook_path.parent.glob("*.ipynb"))}
     chapter = _Chapter(notebook_path, {"content", "contents"}, links)
-    write_page(out_path, template("notebook.html.j2").render(title=title, chapter=chapter))
+    write_page(out_path, "notebook.html.j2", title=title, chapter=chapter)
 
 
 def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> None:
     """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
 
-    left_out: a list of {"source", "reason"}, walks that were not used. chapters: the executed notebooks in the folder, in order.
-    Raises InputError where a notebook cannot be read.
+    left_out: a list of {"source", "reason"}. chapters: the executed notebooks, in order; InputError where one cannot be read.
     """
     anchors = {path: f"chapter-{i}" for i, path in enumerate(chapters, 1)}
     taken = {"content", "contents", "results", "left-out", "files", "provenance", *anchors.values()}
     links = {path.stem: f"#{anchor}" for path, anchor in anchors.items()}
-    read = {path: _Chapter(path, taken, links, anchor) for path, anchor in anchors.items()}
-    players = {anchor: is_exchange for chapter in read.values() for anchor, is_exchange in chapter.players.items()}
-    exchanges = [anchor for anchor, is_exchange in players.items() if is_exchange]
-    text = template("index.html.j2").render(
-        run=run,
-        sentence=sentence(run.metrics),
-        headline=headline(run.metrics),
-        bars=bars(run.metrics),
-        totals=totals(run.metrics),
-        files={path.name for path in run.folder.iterdir()},
-        chapters=list(read.values()),
-        player=next(iter([*exchanges, *players]), None),
-        is_exchange=bool(exchanges),
-        moving=_moving_picture(run.folder),
-        left_out=left_out,
-        reasons=Counter(str(entry.get("reason", "")) for entry in left_out).most_common(),
-        notebooks={path.stem: chapter.title for path, chapter in read.items()},
-        config=list(flat(run.content)),
-    )
-    write_page(run.folder / "index.html", text)
+    chapters = [_Chapter(path, taken, links, anchor) for path, anchor in anchors.items()]
+    players = [player for chapter in chapters for player in chapter.players.items()]
+    player, is_exchange = max(players, key=itemgetter(1), default=("", False))  # of equals the first
+    reasons = Counter(str(entry.get("reason", "")) for entry in left_out).most_common()
+    write_page(
+        run.folder / "index.html", "index.html.j2", run=run, files={path.name for path in run.folder.iterdir()},
+        chapters=chapters, player=player, is_exchange=is_exchange, moving=_moving_picture(run.folder), left_out=left_out,
+        reasons=reasons,
+    )  # fmt: skip
 
 
-def write_overview(path: str | Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
-    """Write the page over all runs of a folder, by protocol, the best first; last those that cannot be read, and why.
-
-    runs: each with its size as text. grids: names of the folders that hold the report of a grid.
-    """
-    write_page(Path(path), template("runs.html.j2").render(tables=overview(runs), grids=list(grids)))
+def write_overview(path: Path, runs: Iterable[tuple[Run, str]], grids: Iterable[str]) -> None:
+    """Write the page over runs, each with its size as text, by protocol, the best first; grids: names of their folders."""
+    write_page(path, "runs.html.j2", found=tables.overview(runs), grids=list(grids))
 
 
-def template(name: str) -> Template:
-    """A page's template, in which all values are escaped."""
-    return _environment().get_template(name)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page, which appears whole or stays as it was; what is no Unicode becomes a question mark."""
+def write_page(path: Path, template: str, **values) -> None:
+    """Write a page, all values escaped, whole or not at all; what is no Unicode becomes a question mark."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+    write_text(path, _rendered(template, **values).encode("utf-8", "replace").decode("utf-8"))
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("gaitlib", "reports")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=tables.UNIT)}
+    environment.filters |= {"prose": _prose, "whole": _whole, "address": _address, "without_progress": _without_progress}
+    environment.filters |= {"code": lambda text: Markup(Highlight2HTML()(text)), "ansi": lambda text: Markup(ansi2html(text))}
+    environment.tests |= {"a_repr": _REPR.fullmatch, "a_progress_bar": lambda t: "Progress" in t or _PROGRESS.search(t)}
+    environment.globals |= {"tables": tables, "flat": flat}
+    return environment
+
+
+def _rendered(template: str, **values) -> str:
+    return _environment().get_template(template).render(values)
 
 
 def _moving_picture(folder: Path) -> tuple[str, str] | None:
-    """The picture that moves: its address with all of it, and its text alternative."""
     if not (address := _embedded(_MOVING, folder)):
         return None
     title = BeautifulSoup(read_bytes(folder / _MOVING), "html.parser").title
@@ -114,44 +109,29 @@ def _moving_picture(folder: Path) -> tuple[str, str] | None:
 
 def _plain(value) -> str:
     """A value of the configuration or provenance as a reader wants it."""
-    if value is None:
-        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:,.6g}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(v) for v in value) or "none"
-    return str(value)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    loader = PackageLoader("gaitlib", "reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=UNIT)}
-    environment.filters |= {"prose": _prose, "whole": _whole, "address": _address, "without_progress": _without_progress}
-    environment.filters |= {"code": lambda text: Markup(Highlight2HTML()(text)), "ansi": lambda text: Markup(ansi2html(text))}
-    environment.tests |= {"a_repr": _REPR.fullmatch, "a_progress_bar": lambda t: "Progress" in t or _PROGRESS.search(t)}
-    environment.globals["unit"] = UNIT
-    environment.globals["css"] = Markup((Path(__file__).parent / "page.css").read_text("utf-8"))
-    return environment
+        value = ", ".join(map(str, value)) or None
+    return "none" if value is None else str(value)
 
 
 class _Chapter:
     """One executed notebook as HTML, to be placed under a heading of its title, which is its first H1.
 
-    taken: the ids of the page; those of the chapter are added. links: name of a notebook -> where links to it lead.
-    anchor: of the chapter's heading; "" where it is the whole page. sections: (anchor, text) of its headings of the first two
-    levels. players: anchor of each output with a script module -> whether it exchanges codes.
+    name: of its file. taken: the ids of the page; those of the chapter are added. links: name of a notebook -> where links to it
+    lead. anchor: of the chapter's heading; "" where it is the whole page. sections: (anchor, text) of its headings of the first
+    two levels. players: anchor of each output with a script module -> whether it exchanges codes.
     """
 
     def __init__(self, path: Path, taken: set[str], links: Mapping[str, str], anchor: str = ""):
-        self.title, self.anchor, self.sections, self.players = "", anchor, [], {}
+        self.name, self.title, self.anchor, self.sections, self.players = path.stem, "", anchor, [], {}
         self._taken, self._links, self._folder = taken, links, path.parent
+        self._prefix = f"{anchor}-" if anchor else ""
         self._anchors: dict[str, str] = {}  # anchor as Jupyter makes it -> ours
-        cells = template("cells.html.j2").render(cells=_read_notebook(path))
-        self._soup = BeautifulSoup(cells, "html.parser")
+        self._soup = BeautifulSoup(_rendered("cells.html.j2", cells=_read_notebook(path)), "html.parser")
         _embed(self._soup, path.parent)
         self._make_ids_unique()
         self._fit_headings()
@@ -163,17 +143,13 @@ class _Chapter:
             table.wrap(self._soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
         for cell in self._soup.select(".cell:empty"):
             cell.decompose()
-        self.title = self.title or re.sub(r"^\d+[_-]", "", path.stem).replace("_", " ").capitalize()
+        self.title = self.title or re.sub(r"^\d+[_-]", "", self.name).replace("_", " ").capitalize()
         self.html = Markup(str(self._soup))
 
     def _unique(self, wanted: str) -> str:
         found = next(name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in self._taken)
         self._taken.add(found)
         return found
-
-    def _own(self, name: str) -> str:
-        """An anchor of this chapter."""
-        return self._unique(f"{self.anchor}-{name}" if self.anchor else name)
 
     def _make_ids_unique(self) -> None:
         """Give ids that are taken on the page another name, in the markup of an output and wherever its scripts quote it."""
@@ -201,7 +177,7 @@ class _Chapter:
                 tag.decompose()
             else:
                 slug = re.sub(r"[^\w]+", "-", above.lower()).strip("-_") or "section"
-                anchor = tag["id"] = tag.get("id") or self._own(slug)
+                anchor = tag["id"] = tag.get("id") or self._unique(self._prefix + slug)
                 link = {"class": "anchor", "href": f"#{anchor}", "aria-label": "Link to this section"}
                 tag.extend([" ", self._soup.new_tag("a", attrs=link, string="#")])
             self._anchors.setdefault(above.replace(" ", "-"), anchor)
@@ -210,7 +186,7 @@ class _Chapter:
 
     def _find_players(self) -> None:
         for output in self._soup.select(".cell > .output.html:has(script[type=module])"):
-            anchor = output["id"] = self._own("player")
+            anchor = output["id"] = self._unique(f"{self._prefix}player")
             output["class"] = "output html player"
             del output["tabindex"]
             self.players[anchor] = any(re.search(r'"exchange":\s*[{[]', script.string or "") for script in output("script"))
@@ -246,7 +222,6 @@ def _read_notebook(path: Path) -> list[nbformat.NotebookNode]:
 
 
 def _without_progress(text: str) -> str:
-    """What was printed, without the lines of progress bars."""
     return "\n".join(line for line in text.split("\n") if not _PROGRESS.search(line)).strip("\r\n")
 
 
@@ -254,7 +229,6 @@ def _prose(source: str, attachments: Mapping | None = None) -> Markup:
     """Markdown as HTML, with the pictures that were attached to the cell."""
 
     def attached(found: re.Match) -> str:
-        """The picture of that name as an address."""
         content = (attachments or {}).get(unquote(found[1]), {})
         return next((_address(encoded, kind) for kind, encoded in content.items()), "")
 

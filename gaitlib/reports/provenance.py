@@ -40,14 +40,12 @@ def provenance(
     }
 
 
-def _git(*arguments: str) -> str | None:
-    """What a git command about the folder of gaitlib prints, or None where it fails or there is no git."""
+def _said(*command: str) -> str | None:
+    """What a command prints, or None where it fails or there is none of that name."""
     # inside a git hook GIT_DIR and its kin would point to another repository
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(
-            ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, env=environment, timeout=30
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -55,10 +53,10 @@ def _git(*arguments: str) -> str | None:
 
 def _commit() -> tuple[str | None, bool | None]:
     """The commit of the repository that tracks gaitlib, and whether anything in it differs from that commit."""
-    if _git("ls-files", "--error-unmatch", "__init__.py") is None:  # installed, maybe inside somebody else's repository
+    git = ("git", "-C", str(_PACKAGE))
+    if _said(*git, "ls-files", "--error-unmatch", "__init__.py") is None:  # installed, maybe inside somebody else's repository
         return None, None
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain")
+    commit, changes = _said(*git, "rev-parse", "HEAD"), _said(*git, "status", "--porcelain")
     return commit, None if commit is None or changes is None else bool(changes)
 
 
@@ -82,6 +80,7 @@ def _hardware() -> dict:
     with suppress(AttributeError, ValueError, OSError):  # Windows has neither, macOS not the last
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
         usable = len(os.sched_getaffinity(0))
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
@@ -89,17 +88,14 @@ def _hardware() -> dict:
         "usable_cores": usable,
         "threads": torch.get_num_threads(),
         "memory_gib": memory,
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        or ["Apple GPU"] * torch.backends.mps.is_available(),
+        "gpus": gpus or ["Apple GPU"] * torch.backends.mps.is_available(),
     }
 
 
 def _cpu_name() -> str:
-    try:
-        if sys.platform == "darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        return name[1].strip() if name else platform.processor()
-    except (OSError, subprocess.SubprocessError):
-        return platform.processor()
+    if sys.platform == "darwin":
+        return _said("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    with suppress(OSError):
+        if name := re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return name[1].strip()
+    return platform.processor()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +67,6 @@ class _Provenance(_Facts):
     versions: dict = {}
 
 
-@dataclass(frozen=True)
 class Run:
     """A run folder, finished or not; its files are read when they are first asked for.
 
@@ -76,11 +74,8 @@ class Run:
     Properties raise InputError where a file is damaged; `problem` says it without raising.
     """
 
-    folder: Path
-    name: str = ""
-
-    def __post_init__(self):
-        object.__setattr__(self, "name", self.name or self.folder.resolve().name)
+    def __init__(self, folder: Path, name: str = ""):
+        self.folder, self.name = folder, name or folder.resolve().name
 
     @classmethod
     def open(cls, folder: str | Path) -> "Run":

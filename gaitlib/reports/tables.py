@@ -87,7 +87,6 @@ class Table:
         return values.rename_axis(index=[None] * values.index.nlevels, columns=None)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         texts = self.texts()
         return texts.rename_axis(index=[None] * texts.index.nlevels).to_html(border=0)
 
@@ -205,14 +204,10 @@ def ablations(metrics: Mapping) -> Table:
     """What recognition rests on: a row an ablation, rank-1 and its difference to the first row."""
     table = metrics["ablations"]
     sets = [name for name in table[0]["rank1"] if name != "mean"]
-    rows = [
-        [
-            *(row["kind"], row["name"], row["rank1"]["mean"], *row["ci95"], *row["difference"]),
-            *(row["rank1"][name] for name in sets),
-            row["rank1_same_view"]["mean"],
-        ]
-        for row in table
-    ]
+    rows = []
+    for row in table:
+        mean, shares, same = row["rank1"]["mean"], [row["rank1"][name] for name in sets], row["rank1_same_view"]["mean"]
+        rows.append([row["kind"], row["name"], mean, *row["ci95"], *row["difference"], *shares, same])
     note = (
         "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
         "ones. Codes: linear discriminants of single codes. Difference: percentage points against the first row, for the "

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from gaitlib.display.explorer import evenly, walk_labels
+from gaitlib.display.player import evenly, walk_labels
 
 
 def test_labels_name_the_walk(people):

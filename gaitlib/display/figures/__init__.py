@@ -6,19 +6,9 @@ and `fig.alt` describes it in words. `show(fig)` puts it into a notebook with th
 
 # ruff: noqa: F401
 
-from gaitlib.display.figures.animation import exchange_animation
-from gaitlib.display.figures.codes import code_maps, code_rows, exchange_matrix, motion_difference_maps, probe_grid
-from gaitlib.display.figures.data import missing_cells, missing_joints, walk_lengths
-from gaitlib.display.figures.drawing import BLUE, embedded, show, show_svg
-from gaitlib.display.figures.recognition import (
-    ablation_chart,
-    cmc,
-    det,
-    rank1_bars,
-    rank1_heat_map,
-    rank1_matrix,
-    rank1_over_axis,
-    score_histograms,
-)
-from gaitlib.display.figures.training import training_curves, validation_curves
-from gaitlib.display.figures.walks import gait_cycles, joint_errors, saliency, skeleton_strip
+from .codes import code_maps, code_rows, exchange_matrix, motion_difference_maps, probe_grid
+from .data import missing_cells, missing_joints, walk_lengths
+from .drawing import BLUE, embedded, show, show_svg
+from .recognition import ablation_chart, cmc, det, rank1_bars, rank1_heat_map, rank1_matrix, rank1_over_axis, score_histograms
+from .training import training_curves, validation_curves
+from .walks import exchange_animation, gait_cycles, joint_errors, saliency, skeleton_strip

@@ -23,24 +23,20 @@ LABELS = {"identity": "subject", "view": "view", "condition": "condition"}
 
 @drawing.styled
 def motion_difference_maps(motion_a: np.ndarray, motion_v: np.ndarray, motion_i: np.ndarray) -> Figure:
-    """How far motion codes differ between two views of a person, and between two people, on one color bar.
-
-    motion_a, motion_v, motion_i: float [128, T], of a walk, the same person from another view, another person.
-    """
+    """How far the motion code of a walk, float [128, T], is from the same person's in another view, and from another person's."""
     fig = Figure(figsize=(8, 4.6))
     axes = fig.subplots(1, 2)
-    maps = [np.abs(motion_a - other) for other in (motion_v, motion_i)]
-    between_views, between_people = means = [float(differences.mean()) for differences in maps]
-    top = max(float(differences.max()) for differences in maps) or 1.0
+    maps = np.abs(motion_a - np.stack([motion_v, motion_i]))
     names = ("same person, another view", "another person, same view")
-    for ax, differences, name, mean in zip(axes, maps, names, means, strict=True):
-        image = ax.imshow(differences, aspect="auto", vmin=0, vmax=top, origin="lower")
-        drawing.subtitle(ax, f"{name}\nmean {mean:.3g}", pad=7)
+    for ax, differences, name in zip(axes, maps, names, strict=True):
+        image = ax.imshow(differences, aspect="auto", vmin=0, vmax=maps.max() or 1.0, origin="lower")
+        drawing.subtitle(ax, f"{name}\nmean {differences.mean():.3g}", pad=7)
         ax.set_xlabel("frame")
         ax.spines[:].set_visible(False)
     axes[0].set_ylabel("motion code channel")
     axes[1].set_yticklabels([])
     drawing.color_bar(image, list(axes), "absolute difference (code units)")
+    between_views, between_people = (float(differences.mean()) for differences in maps)
     ratio = between_people / between_views if between_views else float("inf")
     text = f"Motion codes differ {ratio:.1f} times as much between people as between views"
     means = f"Mean absolute difference {between_views:.3g} between views, {between_people:.3g} between people."
@@ -58,9 +54,7 @@ def code_rows(body: np.ndarray, view: np.ndarray) -> Figure:
     far = {}
     for ax, (name, codes) in zip(fig.subplots(2, 1), {"body": body, "view": view}.items(), strict=True):
         image = ax.imshow(codes, aspect="auto")
-        ax.set_yticks(range(3), TRIPLET)
-        ax.set_xlabel("channel")
-        ax.set_ylim(2.5, -0.5)
+        ax.set(yticks=range(3), yticklabels=TRIPLET, xlabel="channel")
         for between in (0.5, 1.5):
             ax.axhline(between, color="white", lw=3)
         drawing.bare(ax)
@@ -89,15 +83,15 @@ def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
         values = np.asarray(values, dtype=np.float32)
         scaled = (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
         near = NearestNeighbors(n_neighbors=6).fit(scaled).kneighbors(scaled, return_distance=False)[:, 1:]
-        tsne = TSNE(perplexity=min(30, (len(scaled) - 1) / 3), init="pca", random_state=0, max_iter=500)
-        points = tsne.fit_transform(scaled)
+        perplexity = min(30, (len(scaled) - 1) / 3)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=0, max_iter=500).fit_transform(scaled)
         for ax, (label, column) in zip(row, LABELS.items(), strict=True):
             place = _color_by(ax, points, table[column])
             count = np.bincount(place)
             agree = 100 * float((place[near] == place[:, None]).mean())
             chance = 100 * float(((count - 1) * count).sum() / (len(place) * (len(place) - 1)))
-            text = f"by {label}\n{agree:.0f} % of neighbors agree (chance {chance:.0f})"
-            ax.set_title(text, fontsize=9, weight="normal", pad=4)
+            title = f"by {label}\n{agree:.0f} % of neighbors agree (chance {chance:.0f})"
+            ax.set_title(title, fontsize=9, weight="normal", pad=4)
             said.append(f"{name} by {label} {agree:.0f} % (chance {chance:.0f} %)")
         row[0].set_ylabel(f"{name} code", weight="bold")
     text = f"t-SNE of the codes of {len(table):,} walks, and whether neighbors agree"
@@ -105,10 +99,7 @@ def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
 
 
 def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
-    """Draw points, float [N, 2], colored by their label: views from dark to light, others with markers and, if few, a legend.
-
-    Returns the place of each label among the kinds: int [N].
-    """
+    """Draw points, float [N, 2], colored by their label; returns the place of each label among the kinds: int [N]."""
     is_view = label.name == "view"
     kinds = sorted_views(label) if is_view else sorted(label.unique())
     place = pd.Categorical(label, kinds).codes
@@ -130,8 +121,7 @@ def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
 def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     """What a simple classifier reads from each code, and whether that belongs there.
 
-    table: columns code, name ("view, linear probe"), value, low, high, chance, wanted, as `Experiment.scorecard` gives.
-    kind: of the classifier, "linear" or "nearest-neighbor".
+    table: columns code, name ("view, linear probe"), value, low, high, chance, wanted. kind: "linear" or "nearest-neighbor".
     """
     rows = table[table["name"].str.endswith(f", {kind} probe")]
     rows = rows.assign(target=rows["name"].str.partition(",")[0])
@@ -143,8 +133,7 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
         x, y = targets.index(row.target), codes.index(row.code)
         ax.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, color=colors[row.wanted], lw=0))
         ax.text(x + 0.5, y + 0.36, f"{percent(row.value, 0)} %", ha="center", va="center", weight="bold", size=15)
-        wish = wishes[row.wanted].format(percent(row.chance, 0))
-        note = f"[{percent(row.low, 0)}, {percent(row.high, 0)}]  {wish}"
+        note = f"[{percent(row.low, 0)}, {percent(row.high, 0)}]  {wishes[row.wanted].format(percent(row.chance, 0))}"
         ax.text(x + 0.5, y + 0.72, note, ha="center", va="center", size=8.5, color=MUTED)
     ax.set(xlim=(0, len(targets)), ylim=(len(codes), 0))
     ax.set_xticks(np.arange(len(targets)) + 0.5, targets)

@@ -17,16 +17,11 @@ MOST_ROWS = 120
 
 @drawing.styled
 def missing_cells(inspection: Inspection) -> Figure:
-    """Where walks are missing: how many each subject has in each condition from each view. Many subjects are binned, and say so.
-
-    Full is what most subjects with any walk in that condition have from a view.
-    """
+    """How many walks each subject has in each condition and view, of what most have who have any; many subjects are binned."""
     counts = inspection.counts
     conditions, views = (list(dict.fromkeys(counts.columns.get_level_values(name))) for name in ("condition", "view"))
-    several = len(conditions) > 1
-    values = counts.to_numpy()
-    filled = {name: counts[name].to_numpy()[counts[name] > 0] for name in conditions}
-    usual = {name: int(np.bincount(walks).argmax()) for name, walks in filled.items()}
+    several, values = len(conditions) > 1, counts.to_numpy()
+    usual = {name: int(counts[name].stack()[lambda walks: walks > 0].mode()[0]) for name in conditions}
     expected = np.array([usual[name] for name, _ in counts.columns])
     share = np.clip(values / expected, 0, 1)
     per_row = -(-len(counts) // MOST_ROWS)
@@ -76,8 +71,8 @@ def walk_lengths(frames: pd.Series, window: int) -> Figure:
     ax.axvline(window, color=ORANGE, lw=2, ls="--")
     look = {"xytext": (6, -4), "textcoords": "offset points", "va": "top", "color": "#a84a00"}
     ax.annotate(f"window: {window} frames", (window, 1), xycoords=("data", "axes fraction"), **look)
-    ax.set_xlim(min(edges[0], window) - 2, max(edges[-1], window) + 2)
-    ax.set(xlabel="length of the walk (frames)", ylabel="walks")
+    ends = min(edges[0], window) - 2, max(edges[-1], window) + 2
+    ax.set(xlim=ends, xlabel="length of the walk (frames)", ylabel="walks")
     ax.grid(axis="y")
     short = int((frames < window).sum())
     start = f"{short:,} of {len(frames):,} walks are" if short else f"None of {len(frames):,} walks is"

@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import IPython.display
 import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
@@ -46,7 +47,6 @@ def styled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
-        """The function in the workbook's style."""
         with mpl.style.context(style()):
             return function(*args, **kwargs)
 
@@ -102,8 +102,6 @@ def whiskers(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
 @styled
 def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") -> None:
     """Display a figure as `embedded`; folder: where NAME.png and NAME.svg, named as a file can be, are saved as well."""
-    from IPython.display import HTML, display
-
     png = _bytes(fig, "png")
     if folder is not None:
         folder = Path(folder)
@@ -111,15 +109,12 @@ def show(fig: Figure, folder: str | Path | None = None, name: str = "figure") ->
         name = re.sub(r"[^\w.+-]+", "-", name)  # a probe set may be called A/B
         (folder / f"{name}.png").write_bytes(png)
         (folder / f"{name}.svg").write_bytes(_bytes(fig, "svg"))
-    display(HTML(embedded(fig, png)))
+    IPython.display.display(IPython.display.HTML(embedded(fig, png)))
 
 
 @styled
 def embedded(fig: Figure, png: bytes | None = None) -> str:
-    """A figure as an <img> element with its text alternative and the picture inside, at twice the screen's density.
-
-    png: the picture where it is known.
-    """
+    """A figure as an <img> with its text alternative, at twice the density of the screen; png: the picture where it is known."""
     width = round(fig.get_size_inches()[0] * 100)
     look = f"width:{width}px;max-width:100%;height:auto;background:#fff;border-radius:8px"
     return _image("image/png", png or _bytes(fig, "png"), fig.alt, look)
@@ -127,9 +122,8 @@ def embedded(fig: Figure, png: bytes | None = None) -> str:
 
 def show_svg(path: str | Path, text: str) -> None:
     """Display an SVG file, such as `exchange_animation` writes, with its text alternative; the picture is embedded."""
-    from IPython.display import HTML, display
-
-    display(HTML(_image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")))
+    picture = _image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")
+    IPython.display.display(IPython.display.HTML(picture))
 
 
 def _image(kind: str, data: bytes, text: str, look: str) -> str:

@@ -33,10 +33,7 @@ def _listed(shares: Mapping[str, float], digits: int = 1) -> str:
 
 @drawing.styled
 def rank1_bars(table: pd.DataFrame) -> Figure:
-    """Rank-1 of each condition with its 95 % interval, recognizers side by side.
-
-    table: columns condition, arm (say "model", "baseline"), rank1, low, high; shares 0..1; low and high may be NaN.
-    """
+    """Rank-1 with 95 % intervals; columns condition, arm ("model", ...), rank1, low, high; shares 0..1, ends may be NaN."""
     conditions, arms = table["condition"].unique(), table["arm"].unique()
     ax = Figure(figsize=(8, 4)).subplots()
     width = 0.76 / len(arms)
@@ -53,8 +50,7 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
             if np.isfinite(v):
                 ax.text(place, top + 1.5, f"{v:.0f}", ha="center", va="bottom", weight="bold", size=10)
     ax.set_xticks(range(len(conditions)), conditions)
-    ax.set_yticks(range(0, 101, 20))
-    ax.set(ylim=(0, 109), ylabel="rank-1 (%), whiskers: 95 % interval", xlabel="probe condition")
+    ax.set(yticks=range(0, 101, 20), ylim=(0, 109), ylabel="rank-1 (%), whiskers: 95 % interval", xlabel="probe condition")
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
     ax.legend(handles=bars, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=len(arms))
@@ -84,13 +80,10 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
         _cell(ax, margin, p, by_probe[p], size=size, weight="bold")
         _cell(ax, p, margin, by_gallery[p], size=size, weight="bold")
     _cell(ax, margin, margin, mean, size=size, weight="bold")
-    ticks = [*(np.arange(n) + 0.5), margin + 0.5]
-    ax.set_xticks(ticks, [*names, "mean"])
-    ax.set_yticks(ticks, [*names, "mean"])
-    ax.set(xlim=(0, margin + 1), ylim=(margin + 1, 0), aspect="equal")
+    ticks, labels, unit = [*(np.arange(n) + 0.5), margin + 0.5], [*names, "mean"], drawing.unit_of(names)
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels, xlim=(0, margin + 1), ylim=(margin + 1, 0))
+    ax.set(aspect="equal", xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
     drawing.bare(ax)
-    unit = drawing.unit_of(names)
-    ax.set(xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
     drawing.color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
     best, worst = (by_probe.idxmax(), by_probe.idxmin()) if n > 1 else (0, 0)
     details = (
@@ -115,10 +108,7 @@ def _cell(ax: Axes, x: float, y: float, share: float, is_same_view: bool = False
 
 @drawing.styled
 def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
-    """Mean rank-1 of the settings of a grid over one number, with 95 % intervals.
-
-    table: a row a setting, columns value (the number), mean, low, high; shares 0..1, low and high may be NaN. axis: its name.
-    """
+    """Mean rank-1 of a grid's settings over one axis; columns value (a number), mean, low, high; shares 0..1, ends may be NaN."""
     table = table.astype({"value": float}).sort_values("value", kind="stable")
     value, (mean, low, high) = table["value"].to_numpy(), 100 * table[["mean", "low", "high"]].to_numpy().T
     ax = Figure(figsize=(8, 4)).subplots()
@@ -136,10 +126,7 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
 
 @drawing.styled
 def rank1_heat_map(shares: pd.DataFrame) -> Figure:
-    """Mean rank-1 of the settings of a grid over two axes, in percent, from pale for the lowest to blue for the highest.
-
-    shares: 0..1, NaN = not measured, left blank; index and columns are the values of the axes and are named after them.
-    """
+    """Mean rank-1 of a grid's settings, 0..1, NaN = not measured; index and columns are values of two axes, named after them."""
     down, across = shares.index.name, shares.columns.name
     settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
     ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
@@ -158,33 +145,26 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
-    """Share of probes whose person is among the first k of the gallery, for one or several recognizers.
-
-    curves: name -> float [K], shares 0..1 for rank 1..K.
-    """
+    """Share of probes whose person is among the first k of the gallery; curves: name -> float [K], shares 0..1 for rank 1..K."""
     ax = Figure(figsize=(8, 4)).subplots()
     for k, (name, curve) in enumerate(curves.items()):
         look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
         label = f"{name}, rank-1 {percent(curve[0])} %"
         ax.plot(range(1, len(curve) + 1), 100 * np.asarray(curve), clip_on=False, zorder=3, label=label, **look)
-    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100))
+    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100), xlim=(1, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlim(left=1)
     ax.grid(axis="y")
     ax.legend(handles=list(ax.lines), loc="lower right")
     name, curve = max(curves.items(), key=lambda item: item[1][0])
-    k = min(5, len(curve))
-    first, among = 100 * curve[0], 100 * curve[k - 1]
-    text = f"{name[:1].upper()}{name[1:]} finds the person first in {first:.1f} %, among {k} in {among:.1f} %"
+    among = curve[:5]
+    text = f"{name[:1].upper()}{name[1:]} finds the person first in {100 * among[0]:.1f} %, "
+    text += f"among {len(among)} in {100 * among[-1]:.1f} %"
     return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
 
 
 @drawing.styled
 def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """False rejection against false acceptance, on axes of the normal deviate, where normal scores make straight lines.
-
-    curves: name -> columns far, frr (shares 0..1), as `evaluation.verification.detection_error` gives.
-    """
+    """False rejection against false acceptance; curves: name -> columns far, frr (shares 0..1), as `detection_error` gives."""
     ax = Figure(figsize=(5.6, 5.2)).subplots()
     errors, lines = {}, []
     for k, (name, curve) in enumerate(curves.items()):
@@ -193,12 +173,10 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
             errors[name] = float((far + frr)[np.abs(far - frr).argmin()] / 2)
             shown = [ndtri(np.clip(share, 1e-5, 1 - 1e-5)) for share in (far, frr)]
             lines += ax.plot(*shown, ls=DASHES[k % 4], label=f"{name}, equal error rate {percent(errors[name])} %")
-    ends = ndtri(DET_ENDS)
+    ends, ticks, names = ndtri(DET_ENDS), ndtri(DET_TICKS), [f"{100 * share:g}" for share in DET_TICKS]
     ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
-    ticks, names = ndtri(DET_TICKS), [f"{100 * share:g}" for share in DET_TICKS]
-    ax.set_xticks(ticks, names)
-    ax.set_yticks(ticks, names)
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlim=ends, ylim=ends, aspect="equal")
+    ax.set(xlabel="different people accepted (%)", ylabel="the same person rejected (%)")
     ax.grid()
     if not lines:
         return drawing.stated(ax, "Nothing to verify", "There are no pairs of one person, or none of different people.")
@@ -210,10 +188,7 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 @drawing.styled
 def score_histograms(scores: Mapping[str, Scores]) -> Figure:
-    """How far apart walks of one person and of different people are, a panel a probe set.
-
-    scores: probe set -> pairs, as `evaluation.verification.cross_view_scores` gives.
-    """
+    """How far apart walks of one and of different people are; scores: probe set -> pairs, as `cross_view_scores` gives."""
     fig = Figure(figsize=(8, 1.1 + 1.5 * len(scores)))
     axes = fig.subplots(len(scores), squeeze=False)[:, 0]
     edges = np.linspace(0, max(float(-s.score.min()) for s in scores.values()), 70)
@@ -237,10 +212,7 @@ def score_histograms(scores: Mapping[str, Scores]) -> Figure:
 
 @drawing.styled
 def ablation_chart(table: pd.DataFrame) -> Figure:
-    """Mean rank-1 of each ablation with its interval, and a line where nothing was changed.
-
-    table: columns kind, name, rank1 (a dictionary with "mean"), ci95 ([low, high]); the first row is the model as it is.
-    """
+    """Mean rank-1 of ablations; columns kind, name, rank1 (has "mean"), ci95 ([low, high]); first the model as it is."""
     ax = Figure(figsize=(8, 0.27 * len(table) + 1.6)).subplots()
     value = 100 * np.array([row["mean"] for row in table["rank1"]], float)
     low, high = 100 * np.array(table["ci95"].tolist(), float).T

@@ -17,11 +17,9 @@ from gaitlib.training import SCORES, score_column
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
-        it was not measured).
+    history: columns iteration, each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN: not measured).
     """
-    fig = Figure(figsize=(8, 5.6))
-    above, below = fig.subplots(2, 1, sharex=True)
+    above, below = Figure(figsize=(8, 5.6)).subplots(2, 1, sharex=True)
     score = score_column(history)
     parts = [c for c in history.select_dtypes("number") if c not in ("iteration", score)]
     for k, (part, color) in enumerate(zip(parts, sns.color_palette("colorblind", max(len(parts), 1)), strict=False)):
@@ -52,10 +50,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def validation_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Rank-1 of the validation people over the iterations of several runs.
-
-    histories: name -> columns iteration and validation_rank1 (share 0..1, NaN where it was not measured).
-    """
+    """Rank-1 of the validation people; histories: run -> columns iteration, validation_rank1 (share 0..1, NaN: not measured)."""
     ax = Figure(figsize=(8, 4)).subplots()
     best = {}
     for k, (name, history) in enumerate(histories.items()):

@@ -1,10 +1,12 @@
-"""Figures of skeletons: strips of walks, what belongs to each joint over time, and the gait cycle."""
+"""Figures of skeletons: strips of walks, what belongs to each joint over time, the gait cycle, and an exchange that moves."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+from jinja2 import Template
 from matplotlib.figure import Figure
 
 from gaitlib import InputError
@@ -14,18 +16,24 @@ from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NE
 
 #: A strip shows one of so many frames.
 EVERY = 5
-
-
-def _is_left(bone: tuple[int, int]) -> bool:
-    return not set(bone).isdisjoint(LEFT_JOINTS)
+LEFT_BONES = [bone for bone in BONES if not set(bone).isdisjoint(LEFT_JOINTS)]
+#: Of the moving picture: width of a walk, height, and where the ground is, pixels.
+ACROSS, HEIGHT, GROUND = 240, 306, 246
+#: Frames that a loop has at least, and the first so many frames are tried as its start.
+SHORTEST_LOOP = 20
+#: What is drawn as one line: left limbs (paler, dashed), trunk, right limbs.
+CHAINS = {
+    "l": ((1, *LEFT_JOINTS[:3]), (8, *LEFT_JOINTS[3:])),
+    "m": ((0, 1, 8),),
+    "r": ((1, *RIGHT_JOINTS[:3]), (8, *RIGHT_JOINTS[3:])),
+}
 
 
 @drawing.styled
 def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) -> Figure:
     """Skeletons side by side, one of five frames, a row for each walk. Left limbs are dashed and lighter.
 
-    poses: row names -> float [T, 15, 2], y down, NaN = missing. One scale for all rows. title: instead of the usual one.
-    Raises InputError for another shape.
+    poses: row names -> float [T, 15, 2], y down, NaN = missing, one scale for all rows; InputError for another shape.
     """
     for name, pose in poses.items():
         if np.ndim(pose) != 3 or np.shape(pose)[1:] != (NUM_JOINTS, 2):
@@ -44,28 +52,22 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
         for k, skeleton in enumerate(pose[::EVERY]):
             points = np.add(skeleton, [k * wide, down])
             for bone in BONES:
-                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if _is_left(bone) else {"lw": 1.8}
+                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if bone in LEFT_BONES else {"lw": 1.8}
                 ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
             ax.scatter(*points[0], s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
         label = textwrap.fill(name, 14)
         ax.text(-wide * 0.62, down + top + tall / 2, label, ha="right", va="center", color=color, weight="bold")
-    ax.set_aspect("equal")
-    ax.set_xlim(-wide * 0.6, (count - 0.4) * wide)
-    ax.set_ylim(tall * (1.15 * len(poses) - 0.1), -tall * 0.05)
+    ax.set(xlim=(-wide * 0.6, (count - 0.4) * wide), ylim=(tall * (1.15 * len(poses) - 0.1), -tall * 0.05), aspect="equal")
     ax.set_xticks(np.arange(count) * wide, np.arange(count) * EVERY)
-    ax.set_yticks([])
+    ax.set(yticks=[], xlabel="frame    (right limbs solid, left limbs dashed)")
     drawing.bare(ax)
-    ax.set_xlabel("frame    (right limbs solid, left limbs dashed)")
     details = f"Rows of {count} skeletons each: {', '.join(poses)}; left limbs dashed."
     return drawing.stated(ax, title or f"The walk, one frame in {EVERY}", details)
 
 
 @drawing.styled
 def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
-    """The error of each joint on a skeleton, and of each joint in each frame.
-
-    pose, truth: float [T, 15, 2], one unit, y down. Errors are distances in % of the true torso length, mean over the frames.
-    """
+    """Errors of joints in % of the true torso length, mean and by frame; pose, truth: float [T, 15, 2], one unit, y down."""
     pose, truth = np.asarray(pose, float), np.asarray(truth, float)
     torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1).mean()
     errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
@@ -78,10 +80,7 @@ def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
 
 @drawing.styled
 def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
-    """Which joints say who, on a skeleton and over time.
-
-    shares: float [T, 15], as `joint_saliency` gives them: they add up to one. pose: float [15, 2], a skeleton to draw them on.
-    """
+    """Which joints say who; shares: float [T, 15], as `joint_saliency` gives; pose: float [15, 2], a skeleton to draw them on."""
     shares = 100 * np.asarray(shares, float)
     joints = shares.sum(0)
     fig = _joints_over_time(pose, joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
@@ -91,21 +90,17 @@ def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
 
 
 def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: tuple[str, str]) -> Figure:
-    """A skeleton, float [15, 2], whose joints are as large and dark as `joints`, float [15]; beside it `each`, float [T, 15].
-
-    labels: of the two color bars.
-    """
+    """A skeleton, float [15, 2], with joints as large and dark as `joints`, [15]; beside it `each`, [T, 15]; labels: of bars."""
     fig = Figure(figsize=(8, 4.4))
     left, right = fig.subplots(1, 2)
     for bone in BONES:
-        left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if _is_left(bone) else "-", zorder=1)
+        left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if bone in LEFT_BONES else "-", zorder=1)
     top = max(float(np.nanmax(joints)), 1e-9)
     sizes = 40 + 260 * np.nan_to_num(joints) / top
     dots = left.scatter(*pose.T, s=sizes, c=joints, cmap="cividis_r", vmin=0, vmax=top, zorder=2, edgecolor="white")
-    left.set_aspect("equal")
-    left.invert_yaxis()
     left.margins(0.18, 0.1)
-    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed")
+    left.invert_yaxis()
+    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed", aspect="equal")
     image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
     right.set_yticks(range(NUM_JOINTS), map(drawing.spoken, JOINTS), fontsize=8.5)
     right.set_xlabel("frame")
@@ -149,8 +144,8 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
         note = "right side solid, left dashed; thin: single cycles"
         fig.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=note, title_fontsize=9)
     frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
-    lost = f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
-    details = f"Knee and thigh angles over the cycle, right solid, left dashed.{lost}"
+    details = "Knee and thigh angles over the cycle, right solid, left dashed."
+    details += f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
     return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
 
 
@@ -162,16 +157,67 @@ def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray
 
 
 def gait_starts(pose: np.ndarray) -> np.ndarray:
-    """Frames at which the ankles are farthest apart with the right one on the same side: int64 [n], ascending.
-
-    pose: float [T, 15, 2]. The signal is the ankles' difference along the direction in which it varies most.
-    """
+    """Frames, int64 [n], at which the ankles are farthest apart, the right one on the same side; pose: float [T, 15, 2]."""
     from scipy.ndimage import gaussian_filter1d  # slow to import, and only needed here
     from scipy.signal import find_peaks
 
     apart = pose[:, RIGHT_ANKLE].astype(float) - pose[:, LEFT_ANKLE]
     apart = apart - apart.mean(0)
-    direction = np.linalg.svd(apart, full_matrices=False)[2][0]
+    direction = np.linalg.svd(apart, full_matrices=False)[2][0]  # in which it varies most
     signal = gaussian_filter1d(apart @ direction, 1.5)
     peaks, _ = find_peaks(signal, distance=12, prominence=0.5 * signal.std())
     return peaks
+
+
+def exchange_animation(
+    path: str | Path, original: np.ndarray, exchange: np.ndarray, truth: np.ndarray, fps: float, labels: Sequence[str]
+) -> Path:
+    """Write skeletons that walk side by side as an animated SVG: original, its view exchanged, and the truth; returns the path.
+
+    It plays as <img> on GitHub and from a file, on light and dark pages (it brings its own background, dark where the
+    reader prefers dark), stands still for readers who prefer that, and loops where the walk comes closest to its start.
+    original, exchange, truth: float [T, 15, 2], one scale, y down, no missing joints. labels: a line under each.
+    Raises InputError for another suffix, other shapes or missing joints.
+    """
+    path = Path(path)
+    walks = [np.asarray(walk, dtype=float) for walk in (original, exchange, truth)]
+    if path.suffix != ".svg":
+        raise InputError(f"{path}: the animation is an .svg file.")
+    if any(w.shape != walks[0].shape or w.shape[1:] != (NUM_JOINTS, 2) or not np.isfinite(w).all() for w in walks):
+        raise InputError("The animation needs walks of one length [T,15,2] without missing joints.")
+    start, end = _loop(walks[0])
+    walks = [walk[start : end + 1] for walk in walks]
+    low = min(walk[..., 1].min() for walk in walks)
+    tall = max(walk[..., 1].max() for walk in walks) - low
+    scale = min(196 / tall, 0.44 * ACROSS / max(np.abs(w[..., 0] - w[:, :1, 0].mean()).max() for w in walks))
+    drawn = []
+    for k, (walk, label) in enumerate(zip(walks, labels, strict=True)):
+        middle = int(ACROSS * (k + 0.5))
+        points = (walk - [walk[..., 0].mean(), low + tall]) * scale + [middle, GROUND]
+        drawn.append({"label": label, "middle": middle, **_lines(points)})
+    template = Template(Path(__file__).with_name("exchange.svg.j2").read_text("utf-8"), autoescape=True, trim_blocks=True)
+    sizes = {"width": ACROSS * len(walks), "height": HEIGHT, "ground": GROUND}
+    path.write_text(template.render(walks=drawn, seconds=(end - start) / fps, **sizes) + "\n", encoding="utf-8")
+    return path
+
+
+def _loop(pose: np.ndarray) -> tuple[int, int]:
+    """First and last frame of the stretch that ends most like it began; longer ones win a tie."""
+    frames, best = len(pose), (np.inf, 0, len(pose) - 1)
+    moves = np.abs(np.diff(pose, axis=0)).mean()
+    for start in range(min(frames - SHORTEST_LOOP, SHORTEST_LOOP)):
+        for end in range(start + SHORTEST_LOOP, frames):
+            jump = np.abs(pose[end] - pose[start]).mean() + moves * (frames - (end - start)) / frames
+            best = min(best, (jump, start, end))
+    return best[1:]
+
+
+def _lines(points: np.ndarray) -> dict:
+    """What the template draws of a walk, float [T, 15, 2] in pixels: each chain a frame as a path, and the head's circle."""
+    lines = {}
+    for name, chains in CHAINS.items():
+        texts = ([[f"{x:.1f} {y:.1f}" for x, y in skeleton[list(chain)]] for chain in chains] for skeleton in points)
+        lines[name] = ["".join("M" + "L".join(line) for line in skeleton) for skeleton in texts]
+    x, y = ([f"{v:.1f}" for v in points[:, 0, i]] for i in (0, 1))
+    radius = 0.36 * np.linalg.norm(points[:, 0] - points[:, 1], axis=-1).mean()
+    return {"lines": lines, "x": x, "y": y, "radius": f"{radius:.1f}"}
