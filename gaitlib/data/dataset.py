@@ -239,7 +239,6 @@ def write_dataset(
     hidden = folder.parent / f".{folder.name}.partial"
 
     def busy() -> None:
-        """Refuse, since somebody else is writing it."""
         raise InputError(f"{folder} is being written by another process; wait for it, or choose another --out.")
 
     try:

@@ -19,7 +19,6 @@ _LONGEST_NUMBER = 19
 _LONGEST_JUMP = 50
 _DEEPEST = 12
 _NUMBER = re.compile(r"(\d+)")
-_LAST = re.compile(r"(?:.*\D)?(\d+)\D*", re.DOTALL)
 
 
 def check_source(source: Path) -> None:
@@ -45,9 +44,7 @@ def usable(read: Callable, *arguments, **options) -> Any:
 
 def in_order(names: list[str]) -> list[str]:
     """The names sorted, numbers inside them by value: 2 comes before 10."""
-    if len({len(name) for name in names}) <= 1:
-        return sorted(names)
-    return sorted(names, key=_natural)
+    return sorted(names, key=_natural if len(set(map(len, names))) > 1 else None)
 
 
 def _natural(name: str) -> list:
@@ -68,11 +65,11 @@ def folders_with(
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                links = entry.is_symlink() and os.path.isdir(entry.path)  # also False where a link leads to itself
+                if entry.name.startswith(".") or (links and _leads_back(entry.path, folder)):
                     continue
-                if _is_folder(entry):
-                    if not (entry.is_symlink() and _leads_back(entry.path, folder)):
-                        folders.append(entry.name)
+                if links or entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
                 elif entry.name.lower().endswith(suffixes):
                     files.append(entry.name)
     except OSError as error:
@@ -83,13 +80,6 @@ def folders_with(
         raise InputError(f"{folder} holds folders more than {_DEEPEST} deep; give one nearer to the walks, or undo links in it.")
     for name in in_order(folders):
         yield from folders_with(f"{folder}{os.sep}{name}", suffixes, (*parts, name))
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _leads_back(link: str, folder: str) -> bool:
@@ -112,15 +102,19 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     The number is the last one in the names that is not the same in all of them.
     """
     distinct = list(dict.fromkeys(names))
-    numbers = list(map(int, _changing(distinct)))
-    if numbers and numbers == list(range(numbers[0], numbers[0] + len(distinct))):
-        return dict(zip(distinct, range(len(distinct)), strict=True)), ()
+    each = [_NUMBER.findall(name) for name in distinct]
+    if len(set(map(len, each))) == 1:
+        columns = reversed(list(zip(*each, strict=True)))
+        numbers = next((column for column in columns if len(set(column)) > 1), ())
+    else:
+        numbers = [found[-1] for found in each if found]
+    numbers = [int(number) for number in numbers if len(number) < _LONGEST_NUMBER]
     if len(set(numbers)) == len(distinct):
         frame, remarks = count_frames(np.array(numbers, dtype=np.int64))
         return dict(zip(distinct, frame.tolist(), strict=True)), remarks
     ranked = sorted(distinct, key=_natural)
     remarks = ("its frames have no numbers of their own",) if len(distinct) > 1 else ()
-    return dict(zip(ranked, range(len(ranked)), strict=True)), remarks
+    return {name: frame for frame, name in enumerate(ranked)}, remarks
 
 
 def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -135,22 +129,3 @@ def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if frame.max() > _LONGEST_JUMP * len(frame):
         return np.argsort(np.argsort(frame)), ("the numbers of its frames jump, so they only give the order",)
     return frame, (f"the numbers of its frames rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
-
-
-def _changing(names: list[str]) -> list[str]:
-    """The last number in each name, or rather the last that is not the same in all where all have as many; without long ones."""
-    found = _LAST.fullmatch(names[0])
-    numbers = numbers_between(names, names[0][: found.start(1)], names[0][found.end(1) :]) if found else []
-    if not numbers:
-        each = [_NUMBER.findall(name) for name in names]
-        if len(set(map(len, each))) == 1:
-            numbers = next((column for column in reversed(list(zip(*each, strict=True))) if len(set(column)) > 1), ())
-        else:
-            numbers = [n[-1] for n in each if n]
-    return [n for n in numbers if len(n) < _LONGEST_NUMBER]
-
-
-def numbers_between(names: list[str], start: str, stop: str) -> list[str]:
-    """What lies between `start` and `stop` in each name where that is a number in all of them, else nothing; soon, for many."""
-    numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
-    return numbers if len(numbers) == len(names) and all(numbers) and "".join(numbers).isdecimal() else []

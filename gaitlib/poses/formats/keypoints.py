@@ -3,6 +3,7 @@
 Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -27,18 +28,16 @@ def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
 
     Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is no JSON in UTF-8.
     """
-    content = usable(read_bytes, path, most)
+    content = usable(read_bytes, path, most).removeprefix(b"\xef\xbb\xbf")
+    if not content or content.isspace():
+        raise Unusable("is empty")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
-        content = content.removeprefix(b"\xef\xbb\xbf")
-    for constant in (b"NaN", b"-Infinity", b"Infinity"):
-        content = content.replace(constant, b"null")
+        content = re.sub(rb"NaN|-?Infinity", b"null", content)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        if not content or content.isspace():
-            raise Unusable("is empty") from None
         if "UTF-8" in error.msg:
             raise Unusable("is no text in UTF-8") from None
         raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
@@ -62,18 +61,16 @@ def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, Any]]:
                 return
 
 
-def from_people(
-    frames: list[str], frame_of: list[str], keypoints: list, numbers: list, remarks: tuple[str, ...] = ()
-) -> Detections:
+def from_people(people: list[tuple[str, list, Any]], frames: list[str], remarks: tuple[str, ...] = ()) -> Detections:
     """Detections of people as JSON files have them.
 
-    frames: the names of all frames, also of empty ones. frame_of: for each person, the name of the frame.
-    keypoints: for each person, x, y, score, x, y, score, ..., or a list [x, y, score] a keypoint; None is NaN.
-    numbers: for each person, what a tracker wrote, None for nothing.
+    people: of each the name of the frame, the keypoints, as x, y, score, x, y, score, ... or a list [x, y, score] a keypoint
+    with None for NaN, and the number that a tracker wrote, None for nothing. frames: the names of all, also of empty ones.
     Raises Unusable where keypoints are anything else or differ in number, and as `detections` does.
     """
-    if not keypoints:
+    if not people:
         raise Unusable("nobody was found in any frame")
+    frame_of, keypoints, numbers = map(list, zip(*people, strict=True))
     number_of, more = number_frames(frames)
     frame = np.array([number_of[name] for name in frame_of])
     return detections(frame, _to_array(keypoints), _tracked(numbers), remarks + more)
@@ -82,15 +79,15 @@ def from_people(
 def _to_array(lists: list) -> np.ndarray:
     """Lists of numbers, one a person, as float64 [D, K, 3]."""
     first = lists[0]
-    if isinstance(first, list) and first and isinstance(first[0], list):
-        try:
+    try:
+        if isinstance(first, list) and first and isinstance(first[0], list):
             if {len(keypoint) for keypoint in chain.from_iterable(lists)} != {3}:
                 raise Unusable("a keypoint has not 3 numbers")
             lists = [list(chain.from_iterable(keypoints)) for keypoints in lists]
-        except TypeError:
-            raise Unusable("its keypoints are no lists of numbers") from None
-    if set(map(type, lists)) != {list}:
-        raise Unusable("its keypoints are no lists of numbers")
+        if set(map(type, lists)) != {list}:
+            raise TypeError
+    except TypeError:
+        raise Unusable("its keypoints are no lists of numbers") from None
     count, *others = sorted(set(map(len, lists)))
     if others:
         raise Unusable(f"its people have different numbers of keypoints: {count} and {others[-1]} values")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.poses.formats.files import folders_with, numbers_between
+from gaitlib.poses.formats.files import folders_with
 from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
@@ -36,41 +36,36 @@ def _recognize(source: Path) -> str:
 
 
 def _recognize_oumvlp(source: Path) -> str:
-    walk = next(find(source), None) if source.is_dir() else None
-    if walk and _OUMVLP.fullmatch(walk.path):
-        for name, people in _frames(source):
-            if people and isinstance(people[0], dict):
-                points = people[0].get("pose_keypoints_2d")
-                is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
-                return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
+    walk = next(_find(source), None)
+    if not walk or not _OUMVLP.fullmatch(walk.path):
+        return ""
+    for name, people in _frames(source):
+        if people and isinstance(people[0], dict):
+            points = people[0].get("pose_keypoints_2d")
+            is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
+            return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
     return ""
 
 
-def find(source: Path) -> Iterator[Sequence]:
+def _find(source: Path) -> Iterator[Sequence]:
     """The walks below a folder; none of their files is read."""
     if not source.is_dir():
         yield Sequence(source.stem, (source,))
         return
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), os.path.join(source, *folders, "")
-        first, walks = _FRAME.fullmatch(names[0]), {}
-        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: quicker
-            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # as text: quicker than Path
-        else:
-            for name in names:
-                frame = _FRAME.fullmatch(name)
-                walks.setdefault(frame[1].rstrip("._-") if frame else "", []).append(folder + name)
+        walks: dict[str, list[str]] = {}
+        for name in names:
+            frame = _FRAME.fullmatch(name)
+            walks.setdefault(frame[1].rstrip("._-") if frame else "", []).append(folder + name)  # as text: quicker than Path
         for walk, files in walks.items():
             path = f"{below}/{walk}" if walk and (len(walks) > 1 or not below) else below
             yield Sequence(path.strip("/") or source.absolute().name, tuple(files))
 
 
-def load(sequence: Sequence) -> Detections:
-    """Everybody in one walk; frames whose file cannot be used count as empty and are told in the remarks.
-
-    Raises Unusable where no file can be used, people differ in their number of keypoints, or nobody is there.
-    """
-    keypoints, numbers, frame_of, bad = [], [], [], []
+def _load(sequence: Sequence) -> Detections:
+    """Frames whose file cannot be used count as empty and are told in the remarks."""
+    people, bad = [], []
     names = list(map(os.path.basename, sequence.files))
     for name, file in zip(names, sequence.files, strict=True):
         try:
@@ -79,9 +74,7 @@ def load(sequence: Sequence) -> Detections:
                 if not isinstance(points, list):
                     raise TypeError
                 if points:
-                    keypoints.append(points)
-                    numbers.append(person.get("person_id"))
-                    frame_of.append(name)
+                    people.append((name, points, person.get("person_id")))
         except Unusable as reason:
             bad.append(f"{name} {reason}")
         except (TypeError, KeyError, AttributeError):
@@ -91,13 +84,13 @@ def load(sequence: Sequence) -> Detections:
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise Unusable(f"{name} is there twice")
-    remark = f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: " + "".join(bad[:1])
-    return from_people(names, frame_of, keypoints, numbers, (remark,) if bad else ())
+    remarks = [f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: {name}" for name in bad[:1]]
+    return from_people(people, names, tuple(remarks))
 
 
 def _load_oumvlp(sequence: Sequence) -> Detections:
-    """As OpenPose; where nobody else is in any frame it is one person, however far apart the places are."""
-    found = load(sequence)
+    """Where nobody else is in any frame it is one person, however far apart the places are."""
+    found = _load(sequence)
     alone = (found.frame[1:] != found.frame[:-1]).all()
     return replace(found, person=np.zeros_like(found.frame)) if alone else found
 
@@ -111,8 +104,8 @@ SOURCE/.../WALK/*.json             one file a frame, ordered by the last number 
 SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
                                    25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18""",
     recognize=_recognize,
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )
 OUMVLP = Format(
     name="oumvlp",
@@ -121,7 +114,7 @@ OUMVLP = Format(
 SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way round; a file a
 SOURCE/VVV_RR/SSSSS/NNNN*.json   frame, {"people": [{"pose_keypoints_2d": [18 x (x, y, score)]}]}, COCO with the neck""",
     recognize=_recognize_oumvlp,
-    find=find,
+    find=_find,
     load=_load_oumvlp,
     rather_than="openpose",
 )
