@@ -111,10 +111,14 @@ def _certain_links(seen: _Seen) -> np.ndarray:
     It is near, about as large and of the same number, and nobody else is in reach of either.
     """
     frame, center, size = seen.frame, seen.center, seen.size
-    first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
-    count = last - first  # everybody in the frame before, for each
-    b = np.repeat(np.arange(len(frame)), count)
-    a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
+    if (frame[1:] != frame[:-1]).all():  # one a frame: quicker
+        a = np.flatnonzero(frame[1:] == frame[:-1] + 1)
+        b = a + 1
+    else:
+        first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
+        count = last - first  # everybody in the frame before, for each
+        b = np.repeat(np.arange(len(frame)), count)
+        a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
     x, y = center[:, b] - center[:, a]
     step = np.hypot(x, y) / np.maximum(size[a], size[b])
     reach = step <= LONGEST_STEP + CERTAIN_STEP

@@ -19,6 +19,7 @@ _LONGEST_NUMBER = 19
 _LONGEST_JUMP = 50
 _DEEPEST = 12
 _NUMBER = re.compile(r"(\d+)")
+_LAST = re.compile(r"(?:.*\D)?(\d+)\D*", re.DOTALL)
 
 
 def check_source(source: Path) -> None:
@@ -102,12 +103,15 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     The number is the last one in the names that is not the same in all of them.
     """
     distinct = list(dict.fromkeys(names))
-    each = [_NUMBER.findall(name) for name in distinct]
-    if len(set(map(len, each))) == 1:
-        columns = reversed(list(zip(*each, strict=True)))
-        numbers = next((column for column in columns if len(set(column)) > 1), ())
-    else:
-        numbers = [found[-1] for found in each if found]
+    last = _LAST.fullmatch(distinct[0])
+    numbers = numbers_between(distinct, distinct[0][: last.start(1)], distinct[0][last.end(1) :]) if last else []
+    if not numbers:
+        each = [_NUMBER.findall(name) for name in distinct]
+        if len(set(map(len, each))) == 1:
+            columns = reversed(list(zip(*each, strict=True)))
+            numbers = next((column for column in columns if len(set(column)) > 1), ())
+        else:
+            numbers = [found[-1] for found in each if found]
     numbers = [int(number) for number in numbers if len(number) < _LONGEST_NUMBER]
     if len(set(numbers)) == len(distinct):
         frame, remarks = count_frames(np.array(numbers, dtype=np.int64))
@@ -129,3 +133,9 @@ def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if frame.max() > _LONGEST_JUMP * len(frame):
         return np.argsort(np.argsort(frame)), ("the numbers of its frames jump, so they only give the order",)
     return frame, (f"the numbers of its frames rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
+
+
+def numbers_between(names: list[str], start: str, stop: str) -> list[str]:
+    """What lies between `start` and `stop` in each name where that is a number in all of them, else nothing; soon, for many."""
+    numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
+    return numbers if len(numbers) == len(names) and all(numbers) and "".join(numbers).isdecimal() else []

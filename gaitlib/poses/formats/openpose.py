@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.poses.formats.files import folders_with
+from gaitlib.poses.formats.files import folders_with, numbers_between
 from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
@@ -54,10 +54,13 @@ def _find(source: Path) -> Iterator[Sequence]:
         return
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), os.path.join(source, *folders, "")
-        walks: dict[str, list[str]] = {}
-        for name in names:
-            frame = _FRAME.fullmatch(name)
-            walks.setdefault(frame[1].rstrip("._-") if frame else "", []).append(folder + name)  # as text: quicker than Path
+        first, walks = _FRAME.fullmatch(names[0]), {}
+        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: quicker
+            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # as text: quicker than Path
+        else:
+            for name in names:
+                frame = _FRAME.fullmatch(name)
+                walks.setdefault(frame[1].rstrip("._-") if frame else "", []).append(folder + name)
         for walk, files in walks.items():
             path = f"{below}/{walk}" if walk and (len(walks) > 1 or not below) else below
             yield Sequence(path.strip("/") or source.absolute().name, tuple(files))
