@@ -133,7 +133,8 @@ def read(
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
         given = table or (naming.Pattern(pattern) if pattern else None)
-        named = _named(known.find(source), (lambda sequence: given(sequence.path)) if given else _names_in(source, known.pattern))
+        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known.pattern)
+        named = _named(known.find(source), name_of)
         outcomes = _outcomes(partial(to_walk, known.load, layout, fps), named, workers)
         walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally)
     return _strictly(walks, left_out) if strict else walks
@@ -151,30 +152,11 @@ def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
             yield walk
 
 
-def _names_in(source: Path, own_pattern: str) -> Callable[[Sequence], Name]:
-    """Names as the file itself says them, or by path in a known spelling, or the format's own pattern.
-
-    The folders above the source may be the beginning of a spelling.
-    """
-    own = naming.Pattern(own_pattern) if own_pattern else None
-    above = "/".join((source if source.is_dir() else source.parent).absolute().parts[1:][-3:])
-
-    def name_of(sequence: Sequence) -> Name:
-        path = sequence.path
-        if sequence.labels:
-            return naming.checked(*sequence.labels)
-        try:
-            return naming.from_path(path)
-        except Unusable:
-            return own(path) if own and own.expression.fullmatch(path) else naming.from_path(f"{above}/{path}")
-
-    return name_of
-
-
 def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -> Iterator[Sequence]:
     """The sequences with their names, or the problem.
 
-    Where folders that are no part of a name hold walks of one subject, that they were taken for one person is remarked."""
+    Where folders that are no part of a name hold walks of one subject, that they were taken for one person is remarked.
+    """
     within: dict[str, str] = {}
     for sequence in sequences:
         try:
@@ -189,6 +171,23 @@ def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -
             folders = " and in ".join(folder or "the source itself" for folder in (first, name.within))
             remark = f"people of the same name in {folders} were taken for one person"
         yield replace(sequence, name=name, remark=remark)
+
+
+def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
+    """As the file itself says it, or by path in a known spelling, or by the format's own pattern.
+
+    The folders above the source may be the beginning of a spelling.
+    """
+    if sequence.labels:
+        return naming.checked(*sequence.labels)
+    try:
+        return naming.from_path(sequence.path)
+    except Unusable:
+        own = naming.Pattern(own_pattern) if own_pattern else None
+        if own and own.expression.fullmatch(sequence.path):
+            return own(sequence.path)
+        above = (source if source.is_dir() else source.parent).absolute().parts[1:][-3:]
+        return naming.from_path("/".join((*above, sequence.path)))
 
 
 def _walks(

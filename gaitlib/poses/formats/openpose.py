@@ -24,26 +24,20 @@ _OUMVLP = re.compile(r"(.*/)?(\d{5}/\d{3}_\d{2}|\d{3}_\d{2}/\d{5})")
 _OUMVLP_KEYPOINTS = 18
 
 
-def _frames(source: Path) -> Iterator[tuple[str, list]]:
-    """(file, people) of the first frames of a folder, to recognize a format by."""
-    for name, content in first_contents(source):
-        if source.is_dir() and isinstance(content, dict) and isinstance(content.get("people"), list):
-            yield name, content["people"]
-
-
 def _recognize(source: Path) -> str:
-    return next((f"{name} holds the people of one frame" for name, _ in _frames(source)), "")
+    for name, content in first_contents(source) if source.is_dir() else ():
+        match content:
+            case {"people": list()}:
+                return f"{name} holds the people of one frame"
+    return ""
 
 
 def _recognize_oumvlp(source: Path) -> str:
     walk = next(_find(source), None)
-    if not walk or not _OUMVLP.fullmatch(walk.path):
-        return ""
-    for name, people in _frames(source):
-        if people and isinstance(people[0], dict):
-            points = people[0].get("pose_keypoints_2d")
-            is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
-            return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
+    for name, content in first_contents(source) if walk and _OUMVLP.fullmatch(walk.path) else ():
+        match content:
+            case {"people": [{"pose_keypoints_2d": [*points]}, *_]} if len(points) == 3 * _OUMVLP_KEYPOINTS:
+                return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints"
     return ""
 
 
