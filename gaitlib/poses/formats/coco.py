@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitlib.files import MOST_TEXT
-from gaitlib.poses.formats.files import each_file
-from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
+from gaitlib.poses.formats.files import each_file, first_contents, from_people, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: Bytes of a file that is the source itself and may hold the walks of a whole data set.

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gaitlib.files import read_array
-from gaitlib.poses.formats.files import each_file, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections, first_contents, read_json
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, each_file, first_contents, read_json, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 _LANDMARKS = 33

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from gaitlib.files import read_bytes
-from gaitlib.poses.formats.files import folders_with, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, folders_with, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: COCO, and COCO with the neck as OpenPose writes it.

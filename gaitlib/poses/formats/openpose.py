@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.poses.formats.files import folders_with, numbers_between
-from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
+from gaitlib.poses.formats.files import first_contents, folders_with, from_people, numbers_between, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: Bytes; a frame with 1,000 people takes less.

@@ -22,8 +22,7 @@ import numpy as np
 from gaitlib import InputError
 from gaitlib.data.views import view_name
 from gaitlib.files import MOST_TEXT, read_array
-from gaitlib.poses.formats.files import each_file, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, each_file, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.files import MOST_ARRAY, opened
-from gaitlib.poses.formats.files import count_frames, each_file, number_frames, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.formats.files import LARGEST_WALK, count_frames, detections, each_file, number_frames, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import COCO17, JOINTS, NUM_JOINTS
 
