@@ -146,20 +146,10 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
     present = np.isfinite(pose).all(-1)
     pose[~(np.abs(pose) < 1e9).all(-1)] = np.nan
 
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, first, axis=0, dtype=np.int64 if values.dtype == bool else None)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        """Over the known frames of each walk, NaN where there is none."""
-        known = np.isfinite(values)
-        count = total(known)
-        return total(np.where(known, values, 0).astype(np.float64)) / np.where(count, count, np.nan)
-
     digest, collapsed = _digests(pose)
-    begins = np.zeros(len(pose), dtype=bool)
-    begins[first] = True
-    trunk = mean(np.linalg.norm(pose[:, NECK] - pose[:, MID_HIP], axis=-1))
-    size = np.where(trunk > 0, trunk, np.nan)[walk_of]
+    begins = np.isin(np.arange(len(pose)), first)
+    trunk = pd.Series(np.linalg.norm(pose[:, NECK] - pose[:, MID_HIP], axis=-1)).astype(float).groupby(walk_of).transform("mean")
+    size = trunk.where(trunk > 0).to_numpy()
     middle = (pose[:, NECK] + pose[:, MID_HIP]) / 2
     step = np.linalg.norm(np.diff(middle, axis=0, prepend=np.nan), axis=-1)
     sides = pose[:, [RIGHT_SHOULDER, RIGHT_HIP], 0] - pose[:, [LEFT_SHOULDER, LEFT_HIP], 0]
@@ -168,16 +158,17 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
         d = (pose[:, right] - pose[:, MIRROR[right]]) / size[:, None, None]
         d = np.insert(d, first, np.nan, axis=0)  # between walks
         edges += np.delete(flip_edges(d), first + np.arange(len(first)))
-    measures = pd.DataFrame({
-        "missing": total(~present).sum(1) / (length * len(JOINTS)),
-        "collapsed": total(collapsed),
-        "frozen": total(~begins & (digest != 0) & (digest == np.roll(digest, 1))),
-        "jumps": total((step > size) & ~begins),
-        "flips": total(edges),
-        "upright": mean((pose[:, MID_HIP, 1] - pose[:, NECK, 1]) / size),
-        "facing": mean(sides.mean(1) / size),
+    frames = pd.DataFrame({
+        "missing": (~present).mean(1),
+        "collapsed": collapsed,
+        "frozen": ~begins & (digest != 0) & (digest == np.roll(digest, 1)),
+        "jumps": ~begins & (step > size),
+        "flips": edges,
+        "upright": (pose[:, MID_HIP, 1] - pose[:, NECK, 1]) / size,
+        "facing": sides.mean(1) / size,
     })  # fmt: skip
-    return measures, total(~present), digest
+    ways = dict.fromkeys(frames, "sum") | dict.fromkeys(("missing", "upright", "facing"), "mean")
+    return frames.groupby(walk_of).agg(ways), pd.DataFrame(~present).groupby(walk_of).sum().to_numpy(), digest
 
 
 _ARM, _LEG = np.array([3, 4]), np.array([10, 11])

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import median_filter
 
 from gaitlib import InputError
 from gaitlib.data.cameras import pass_to_walks
@@ -69,9 +70,10 @@ def cut(joints: np.ndarray) -> list[Pass]:
     ankles = _filled(np.linalg.norm(joints[:, RIGHT_ANKLE] - joints[:, LEFT_ANKLE], axis=-1))
     depth = joints[..., 2]
     side = depth[:, LEFT_SHOULDER] - depth[:, RIGHT_SHOULDER] + depth[:, LEFT_HIP] - depth[:, RIGHT_HIP]
-    walking = np.std(_windows(ankles, STRIDE_FRAMES), axis=-1) > STRIDE_MM
+    strides = sliding_window_view(np.pad(ankles, STRIDE_FRAMES // 2, mode="edge"), STRIDE_FRAMES)
+    walking = np.std(strides, axis=-1) > STRIDE_MM
     # the right side is nearer on the way to -x
-    state = walking * np.where(np.median(_windows(_filled(side), SIDE_FRAMES), axis=-1) > 0, 1, -1)
+    state = walking * np.where(median_filter(_filled(side), SIDE_FRAMES, mode="nearest") > 0, 1, -1)
     edges = itertools.pairwise([0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), len(state)])
     return [Pass(a, b, int(state[a])) for a, b in edges if state[a] and b - a >= SHORTEST_PASS]
 
@@ -80,11 +82,6 @@ def _filled(values: np.ndarray) -> np.ndarray:
     """The values with gaps (NaN) bridged by straight lines; zeros where there is nothing at all."""
     known = np.flatnonzero(np.isfinite(values))
     return np.interp(np.arange(len(values)), known, values[known]) if len(known) else np.zeros(len(values))
-
-
-def _windows(values: np.ndarray, frames: int) -> np.ndarray:
-    """[T] to [T, frames]: the neighborhood of each frame, the first and last value repeated beyond the ends."""
-    return sliding_window_view(np.pad(values, frames // 2, mode="edge"), frames)
 
 
 def recordings(source: Path) -> list[tuple[int, int, Path]]:
