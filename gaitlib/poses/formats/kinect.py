@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import median_filter
 
@@ -67,21 +68,16 @@ def cut(joints: np.ndarray) -> list[Pass]:
     """
     if not len(joints):
         return []
-    ankles = _filled(np.linalg.norm(joints[:, RIGHT_ANKLE] - joints[:, LEFT_ANKLE], axis=-1))
+    ankles = np.linalg.norm(joints[:, RIGHT_ANKLE] - joints[:, LEFT_ANKLE], axis=-1)
     depth = joints[..., 2]
     side = depth[:, LEFT_SHOULDER] - depth[:, RIGHT_SHOULDER] + depth[:, LEFT_HIP] - depth[:, RIGHT_HIP]
-    strides = sliding_window_view(np.pad(ankles, STRIDE_FRAMES // 2, mode="edge"), STRIDE_FRAMES)
+    whole = pd.DataFrame({"ankles": ankles, "side": side}).interpolate(limit_direction="both").fillna(0)
+    strides = sliding_window_view(np.pad(whole["ankles"], STRIDE_FRAMES // 2, mode="edge"), STRIDE_FRAMES)
     walking = np.std(strides, axis=-1) > STRIDE_MM
     # the right side is nearer on the way to -x
-    state = walking * np.where(median_filter(_filled(side), SIDE_FRAMES, mode="nearest") > 0, 1, -1)
+    state = walking * np.where(median_filter(whole["side"], SIDE_FRAMES, mode="nearest") > 0, 1, -1)
     edges = itertools.pairwise([0, *(np.flatnonzero(np.diff(state)) + 1).tolist(), len(state)])
     return [Pass(a, b, int(state[a])) for a, b in edges if state[a] and b - a >= SHORTEST_PASS]
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    """The values with gaps (NaN) bridged by straight lines; zeros where there is nothing at all."""
-    known = np.flatnonzero(np.isfinite(values))
-    return np.interp(np.arange(len(values)), known, values[known]) if len(known) else np.zeros(len(values))
 
 
 def recordings(source: Path) -> list[tuple[int, int, Path]]:

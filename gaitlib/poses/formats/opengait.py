@@ -97,13 +97,12 @@ def load_array(path: Path) -> np.ndarray:
         value = _Unpickler(content).load()
     except (pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError):
         raise Unusable("is no pickle, or a damaged or cut off one") from None
-    value, count = _unwrapped(value, {})
-    if count > _MOST_NUMBERS:
+    if _count(value, {}) > _MOST_NUMBERS:
         raise Unusable("unfolds to many more values than a walk has")
-    if not isinstance(value, np.ndarray | list):
+    if not isinstance(value, np.ndarray | _Array | list | tuple):
         raise Unusable(f"holds a {type(value).__name__.strip('_').lower()}, not an array")
     try:
-        return value if isinstance(value, np.ndarray) else np.array(value, dtype=np.float64)
+        return np.asarray(value, dtype=np.float64 if isinstance(value, list | tuple) else None)
     except (ValueError, TypeError, OverflowError):
         raise Unusable("holds a list of things that are no numbers, or not alike in every frame") from None
 
@@ -120,20 +119,14 @@ def _check_steps(content: bytes) -> None:
             raise ValueError
 
 
-def _unwrapped(value: Any, known: dict[int, tuple[Any, int]], depth: int = 0) -> tuple[Any, int]:
-    """The value with arrays for what stands in their place, and how many numbers its lists unfold to.
-
-    Each list is looked at once, however often it is mentioned.
-    """
-    if isinstance(value, _Array):
-        value = value.values
+def _count(value: Any, known: dict[int, int], depth: int = 0) -> int:
+    """How many numbers a value unfolds to; each list is looked at once, however often it is mentioned."""
     if not isinstance(value, list | tuple):
-        return value, np.size(value) if isinstance(value, np.ndarray) else 1
+        return np.asarray(value).size if isinstance(value, np.ndarray | _Array) else 1
     if depth == _DEEPEST:
         raise Unusable(f"holds lists nested more than {_DEEPEST} deep")
     if id(value) not in known:
-        items = [_unwrapped(item, known, depth + 1) for item in value]
-        known[id(value)] = [item for item, _ in items], 1 + sum(count for _, count in items)
+        known[id(value)] = 1 + sum(_count(item, known, depth + 1) for item in value)
     return known[id(value)]
 
 
@@ -162,6 +155,9 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         shape, kind, fortran, data = state[-4:]
         self.values = _from_bytes(data, kind, shape, "F" if fortran else "C")
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self.values.astype(dtype or self.values.dtype)
 
 
 def _text(value: str | bytes) -> str:
