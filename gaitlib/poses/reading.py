@@ -6,7 +6,7 @@ any time, so memory does not grow with the number of sequences.
 
 import os
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -43,21 +43,30 @@ _HIP_APART, _EYES_ABOVE, _ANKLES_BELOW = 0.05, -0.2, 0.05
 _FEWEST_PEOPLE, _MOST_PEOPLE = 3, 25
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """One sequence after it was read: a walk or the reason why there is none; how often a person had to be chosen."""
+
+    source: str
+    walk: Walk | None = None
+    reason: str = ""
+    layout: str = ""
+    choices: int = 0
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass
 class Tally:
-    """What was decided on the way, for dataset.json.
+    """What was decided on the way, for dataset.json; remarks: the walk that has each first, and how many do."""
 
-    layouts: walks by layout. remarks: the walk that has each first, and how many do.
-    """
-
-    layouts: dict[str, int] = field(default_factory=dict)
+    layouts: Counter = field(default_factory=Counter)
     walks_with_a_choice: int = 0
     frames_with_a_choice: int = 0
     remarks: dict[str, dict] = field(default_factory=dict)
 
-    def count(self, outcome: "Outcome") -> None:
+    def count(self, outcome: Outcome) -> None:
         """Add what was decided for one walk."""
-        self.layouts[outcome.layout] = self.layouts.get(outcome.layout, 0) + 1
+        self.layouts[outcome.layout] += 1
         self.walks_with_a_choice += bool(outcome.choices)
         self.frames_with_a_choice += outcome.choices
         for remark in outcome.remarks:
@@ -70,18 +79,6 @@ class Tally:
             "choices": {"walks": self.walks_with_a_choice, "frames": self.frames_with_a_choice},
             "remarks": [{"remark": remark, **entry} for remark, entry in self.remarks.items()],
         }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One sequence after it was read: a walk or the reason why there is none; how often a person had to be chosen."""
-
-    source: str
-    walk: Walk | None = None
-    reason: str = ""
-    layout: str = ""
-    choices: int = 0
-    remarks: tuple[str, ...] = ()
 
 
 def read(

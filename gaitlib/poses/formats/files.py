@@ -156,16 +156,16 @@ def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
 
     Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is no JSON in UTF-8.
     """
-    content = usable(read_bytes, path, most).removeprefix(b"\xef\xbb\xbf")
-    if not content or content.isspace():
-        raise Unusable("is empty")
+    content = usable(read_bytes, path, most)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
-        content = re.sub(rb"NaN|-?Infinity", b"null", content)
+        content = re.sub(rb"NaN|-?Infinity", b"null", content.removeprefix(b"\xef\xbb\xbf"))
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
+        if not content or content.isspace():
+            raise Unusable("is empty") from None
         if "UTF-8" in error.msg:
             raise Unusable("is no text in UTF-8") from None
         raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
