@@ -6,10 +6,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,11 +27,6 @@ _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 _LONGEST_NAME = 100
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[\s.-]|[\s.]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
-#: What reading .npy and .npz files may raise where they are damaged; a header of version 1 goes through Python's tokenizer.
-_DAMAGE = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError, RecursionError, MemoryError,
-    OverflowError, NotImplementedError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 class Unreadable(InputError):
@@ -137,7 +128,7 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
     with opened(path, most) as file:
         try:
             return np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
-        except _DAMAGE as error:
+        except Exception as error:  # of many kinds, from numpy, zipfile and Python's tokenizer
             raise Unreadable(path, f"it is no whole .npy array ({' '.join(str(error).split())[:120]})") from None
 
 
@@ -151,7 +142,9 @@ def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_
                 if sum(info.file_size for info in found.zip.infolist()) > most:
                     raise Unreadable(path, f"its arrays have more than {most / 2**20:,.0f} MB")
                 return {name: found[name] for name in names or found.files}
-        except _DAMAGE as error:
+        except Unreadable:
+            raise
+        except Exception as error:
             raise Unreadable(path, f"it is no whole .npz file ({' '.join(str(error).split())[:120]})") from None
 
 
@@ -220,18 +213,16 @@ def write_text(path: Path, text: str) -> None:
 
 def replace_folder(new: Path, folder: Path) -> None:
     """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
-    old = None
+    old = new.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=new.parent))
         os.replace(folder, old)
     try:
         os.replace(new, folder)
     except BaseException:
-        if old:
+        if old.exists():
             os.replace(old, folder)
         raise
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -243,11 +234,9 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         busy()
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()

@@ -239,7 +239,6 @@ def write_dataset(
     hidden = folder.parent / f".{folder.name}.partial"
 
     def busy() -> None:
-        """Refuse, since somebody else is writing it."""
         raise InputError(f"{folder} is being written by another process; wait for it, or choose another --out.")
 
     try:
@@ -252,10 +251,8 @@ def write_dataset(
         raise InputError(f"{folder} cannot be made, because {why}; choose another --out.") from None
     with files.locked(hidden / "lock", busy):
         try:
-            for left in hidden.iterdir():  # by a process that was killed
-                if left.name != "lock":
-                    shutil.rmtree(left)
             new = hidden / "data"
+            shutil.rmtree(new, ignore_errors=True)  # that of a process that was killed
             new.mkdir()
             info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "license": license, "citation": citation}
             info = _write_walks(new, walks, left_out) | info | {"left_out": left_out, **(notes or {})}

@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import indent
 
 import numpy as np
 import pandas as pd
@@ -85,27 +86,22 @@ class Inspection:
 
     def to_text(self) -> str:
         """Tables and warnings for a terminal."""
-        walks, missing = self.walks, 100 * self.missing.T
-        counts = self.counts.sum().unstack("view").loc[_conditions(walks), sorted_views(walks["view"])]
-        people, views = walks["subject"].nunique(), walks["view"].nunique()
-        missing["all"] = missing @ walks.groupby("view")["frames"].sum()[missing.columns] / walks["frames"].sum()
-        tables = {
-            "Walks by condition and view": counts,
+        walks, missing, frames = self.walks, 100 * self.missing.T, self.walks["frames"].sum()
+        people, views = walks["subject"].nunique(), sorted_views(walks["view"])
+        missing["all"] = missing @ walks.groupby("view")["frames"].sum()[missing.columns] / frames
+        parts = [f"{self.name}: {len(walks):,} walks of {people:,} people in {len(views)} views, {frames:,} frames"]
+        for title, table in {
+            "Walks by condition and view": self.counts.sum().unstack("view").loc[_conditions(walks), views],
             "Frames of a walk by condition": self.lengths,
             "Frames without a joint by view, %": missing.round(1),
-        }
+        }.items():
+            parts.append(f"{title}\n{indent(table.rename_axis(index=None, columns=None).to_string(), '    ')}")
         said = [f"{k}. {warning}" for k, warning in enumerate(self.warnings, 1)] or ["None: nothing a reviewer would ask about."]
-        facts = f"{self.name}: {len(walks):,} walks of {people:,} people in {views} views, {walks['frames'].sum():,} frames"
-        shown = [f"{title}\n{_indented(table)}" for title, table in tables.items()]
-        return "\n\n".join([facts, *shown, "\n".join(["Warnings", *said])])
+        return "\n\n".join([*parts, "\n".join(["Warnings", *said])])
 
 
 def _conditions(walks: pd.DataFrame) -> list[str]:
     return sorted(walks["condition"].unique(), key=(-walks["condition"].value_counts()).to_dict().get)
-
-
-def _indented(table: pd.DataFrame) -> str:
-    return "\n".join(f"    {line}" for line in table.rename_axis(index=None, columns=None).to_string().splitlines())
 
 
 def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None = None) -> Inspection:
@@ -118,7 +114,9 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     if not len(dataset):
         raise InputError(f"{dataset.name} holds no walks; there is nothing to inspect.")
     index = dataset.index.drop(columns="start").reset_index(drop=True)
-    parts = [_measure(dataset, rows) for rows in _chunks(dataset.index["frames"].to_numpy())]
+    edges = np.flatnonzero(np.diff(np.cumsum(index["frames"]) // CHUNK)) + 1
+    chunks = itertools.starmap(slice, itertools.pairwise([0, *edges.tolist(), len(index)]))
+    parts = [_measure(dataset, rows) for rows in chunks]
     measures, lost, digests = zip(*parts, strict=True)
     walks, lost = pd.concat([index, pd.concat(measures, ignore_index=True)], axis=1), np.concatenate(lost)
     walks["looped"], walks["copied"], copies = _copies(np.concatenate(digests), index["frames"].to_numpy())
@@ -139,12 +137,6 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     return Inspection(dataset.name, walks, missing, table, _sentences(table, window=window, usual=_usual(walks["fps"])))
 
 
-def _chunks(frames: np.ndarray) -> Iterator[slice]:
-    """Slices of walks with about CHUNK frames each."""
-    edges = np.flatnonzero(np.diff(np.cumsum(frames) // CHUNK)) + 1
-    return itertools.starmap(slice, itertools.pairwise([0, *edges.tolist(), len(frames)]))
-
-
 def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Of some walks: measures (a row a walk, see Inspection), frames without each joint [N, 15], digests of the poses [F]."""
     start, length = (dataset.index[c].to_numpy()[rows] for c in ("start", "frames"))
@@ -154,21 +146,10 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
     present = np.isfinite(pose).all(-1)
     pose[~(np.abs(pose) < 1e9).all(-1)] = np.nan
 
-    def total(values: np.ndarray) -> np.ndarray:
-        """The sum over the frames of each walk."""
-        return np.add.reduceat(values, first, axis=0, dtype=np.int64 if values.dtype == bool else None)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        """The mean over the known frames of each walk, NaN where there is none."""
-        known = np.isfinite(values)
-        count = total(known)
-        return total(np.where(known, values, 0).astype(np.float64)) / np.where(count, count, np.nan)
-
     digest, collapsed = _digests(pose)
-    begins = np.zeros(len(pose), dtype=bool)
-    begins[first] = True
-    trunk = mean(np.linalg.norm(pose[:, NECK] - pose[:, MID_HIP], axis=-1))
-    size = np.where(trunk > 0, trunk, np.nan)[walk_of]
+    begins = np.isin(np.arange(len(pose)), first)
+    trunk = pd.Series(np.linalg.norm(pose[:, NECK] - pose[:, MID_HIP], axis=-1)).astype(float).groupby(walk_of).transform("mean")
+    size = trunk.where(trunk > 0).to_numpy()
     middle = (pose[:, NECK] + pose[:, MID_HIP]) / 2
     step = np.linalg.norm(np.diff(middle, axis=0, prepend=np.nan), axis=-1)
     sides = pose[:, [RIGHT_SHOULDER, RIGHT_HIP], 0] - pose[:, [LEFT_SHOULDER, LEFT_HIP], 0]
@@ -177,16 +158,17 @@ def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarra
         d = (pose[:, right] - pose[:, MIRROR[right]]) / size[:, None, None]
         d = np.insert(d, first, np.nan, axis=0)  # between walks
         edges += np.delete(flip_edges(d), first + np.arange(len(first)))
-    measures = pd.DataFrame({
-        "missing": total(~present).sum(1) / (length * len(JOINTS)),
-        "collapsed": total(collapsed),
-        "frozen": total(~begins & (digest != 0) & (digest == np.roll(digest, 1))),
-        "jumps": total((step > size) & ~begins),
-        "flips": total(edges),
-        "upright": mean((pose[:, MID_HIP, 1] - pose[:, NECK, 1]) / size),
-        "facing": mean(sides.mean(1) / size),
+    frames = pd.DataFrame({
+        "missing": (~present).mean(1),
+        "collapsed": collapsed,
+        "frozen": ~begins & (digest != 0) & (digest == np.roll(digest, 1)),
+        "jumps": ~begins & (step > size),
+        "flips": edges,
+        "upright": (pose[:, MID_HIP, 1] - pose[:, NECK, 1]) / size,
+        "facing": sides.mean(1) / size,
     })  # fmt: skip
-    return measures, total(~present), digest
+    ways = dict.fromkeys(frames, "sum") | dict.fromkeys(("missing", "upright", "facing"), "mean")
+    return frames.groupby(walk_of).agg(ways), pd.DataFrame(~present).groupby(walk_of).sum().to_numpy(), digest
 
 
 _ARM, _LEG = np.array([3, 4]), np.array([10, 11])
@@ -213,15 +195,12 @@ def _digests(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _copies(digests: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Frames equal to an earlier one of the same walk [N], frames shared with another walk [N], and pairs: a, b, frames."""
-    walk_of = np.repeat(np.arange(len(length)), length)
-    order = np.argsort(digests, kind="stable")
-    digest, walk = digests[order], walk_of[order]
-    again = np.r_[False, (digest[1:] == digest[:-1]) & (digest[1:] != 0)]
-    same_walk = again & (walk == np.r_[-1, walk[:-1]])
-    looped = np.bincount(walk[same_walk], minlength=len(length))
-    head = np.maximum.accumulate(np.where(again, 0, np.arange(len(digest))))  # the first frame like this one
-    elsewhere = again & ~same_walk & (walk[head] != walk)
-    pairs = pd.DataFrame({"a": walk[head[elsewhere]], "b": walk[elsewhere]}).value_counts().rename("frames").reset_index()
+    frames = pd.DataFrame({"digest": digests, "walk": np.repeat(np.arange(len(length)), length)})
+    frames = frames[frames["digest"] != 0]
+    again = frames.duplicated()
+    looped = np.bincount(frames["walk"][again], minlength=len(length))
+    found = frames.assign(a=frames.groupby("digest")["walk"].transform("first")).rename(columns={"walk": "b"})[~again]
+    pairs = found[found["a"] != found["b"]].value_counts(["a", "b"]).rename("frames").reset_index()
     pairs = pairs[pairs["frames"] >= COPIED]
     most = pairs.melt("frames", value_name="walk").groupby("walk")["frames"].max()
     return looped, most.reindex(range(len(length)), fill_value=0).to_numpy(), pairs

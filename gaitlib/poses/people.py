@@ -1,6 +1,6 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -31,8 +31,7 @@ SPEED_FRAMES = 10
 IMPOSSIBLE = 1e3
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """The detections in which somebody is seen: frame, size, person [D], center [2, D], keypoints [D, K, 2]."""
 
     frame: np.ndarray
@@ -61,9 +60,8 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     choices = int(np.count_nonzero(np.bincount(frame[rows], minlength=1) > 1))
     if choices and np.bincount(frame[rows]).max() > MOST_PEOPLE:
         rows = rows[_largest(frame[rows], evidence[rows])]
-    if len(rows) < len(frame):
-        center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
-    seen = _Seen(frame, center, size, person, found.keypoints[rows] if len(rows) < len(found.frame) else found.keypoints)
+    center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
+    seen = _Seen(frame, center, size, person, found.keypoints[rows])
     before = _certain_links(seen)
     if np.count_nonzero(before < 0) <= 1:
         return rows, choices

@@ -6,13 +6,13 @@ any time, so memory does not grow with the number of sequences.
 
 import os
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice, starmap
+from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -27,7 +27,7 @@ from gaitlib.poses import formats, naming, people
 from gaitlib.poses.formats.files import check_source
 from gaitlib.poses.naming import Name
 from gaitlib.poses.sequences import Detections, Sequence, Unusable
-from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, Layout
+from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, NUM_JOINTS, Layout
 
 #: Sequences that a worker gets at once, and batches that wait for each worker.
 BATCH, WAITING = 16, 2
@@ -43,21 +43,30 @@ _HIP_APART, _EYES_ABOVE, _ANKLES_BELOW = 0.05, -0.2, 0.05
 _FEWEST_PEOPLE, _MOST_PEOPLE = 3, 25
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """One sequence after it was read: a walk or the reason why there is none; how often a person had to be chosen."""
+
+    source: str
+    walk: Walk | None = None
+    reason: str = ""
+    layout: str = ""
+    choices: int = 0
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass
 class Tally:
-    """What was decided on the way, for dataset.json.
+    """What was decided on the way, for dataset.json; remarks: the walk that has each first, and how many do."""
 
-    layouts: walks by layout. remarks: the walk that has each first, and how many do.
-    """
-
-    layouts: dict[str, int] = field(default_factory=dict)
+    layouts: Counter = field(default_factory=Counter)
     walks_with_a_choice: int = 0
     frames_with_a_choice: int = 0
     remarks: dict[str, dict] = field(default_factory=dict)
 
-    def count(self, outcome: "Outcome") -> None:
+    def count(self, outcome: Outcome) -> None:
         """Add what was decided for one walk."""
-        self.layouts[outcome.layout] = self.layouts.get(outcome.layout, 0) + 1
+        self.layouts[outcome.layout] += 1
         self.walks_with_a_choice += bool(outcome.choices)
         self.frames_with_a_choice += outcome.choices
         for remark in outcome.remarks:
@@ -70,18 +79,6 @@ class Tally:
             "choices": {"walks": self.walks_with_a_choice, "frames": self.frames_with_a_choice},
             "remarks": [{"remark": remark, **entry} for remark, entry in self.remarks.items()],
         }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One sequence after it was read: a walk or the reason why there is none; how often a person had to be chosen."""
-
-    source: str
-    walk: Walk | None = None
-    reason: str = ""
-    layout: str = ""
-    choices: int = 0
-    remarks: tuple[str, ...] = ()
 
 
 def read(
@@ -122,18 +119,19 @@ def read(
                 raise InputError(f"{option} is not for --format {format}, whose files say it themselves; leave it out.")
         walks = known.read(source, angles, left_out=left_out)
     else:
-        if layout and layout not in LAYOUTS:
-            raise InputError(f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}.")
-        if pattern and names:
-            raise InputError("--pattern and --names say the same thing; give one of them.")
-        if workers < 1:
-            raise InputError(f"--workers {workers} cannot be used; give 1 or more.")
         fps = _USUAL_FPS if fps is None else fps
-        if not 1 <= fps <= 1000:
-            raise InputError(f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000.")
+        for wrong, what in (
+            (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
+            (pattern and names, "--pattern and --names say the same thing; give one of them."),
+            (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
+            (not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
+        ):
+            if wrong:
+                raise InputError(what)
         table = naming.Table(Path(names)) if names else None
         given = table or (naming.Pattern(pattern) if pattern else None)
-        named = _named(known.find(source), (lambda sequence: given(sequence.path)) if given else _names_in(source, known.pattern))
+        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known.pattern)
+        named = _named(known.find(source), name_of)
         outcomes = _outcomes(partial(to_walk, known.load, layout, fps), named, workers)
         walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally)
     return _strictly(walks, left_out) if strict else walks
@@ -145,40 +143,17 @@ def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
     while walk:
         before = len(left_out)  # whoever takes the walks leaves some out too
         walk = next(walks, None)
-        if len(left_out) > before:
-            entry = left_out[before]
+        for entry in left_out[before:]:
             raise InputError(f"{entry['source']}: {entry['reason']}; correct or remove it, or leave --strict out.")
         if walk:
             yield walk
 
 
-#: A sequence, whose it is, and a remark; or nobody's, and the reason.
-_Named = tuple[Sequence, Name | None, str]
+def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -> Iterator[Sequence]:
+    """The sequences with their names, or the problem.
 
-
-def _names_in(source: Path, own_pattern: str) -> Callable[[Sequence], Name]:
-    """Names as the file itself says them, or by path in a known spelling, or the format's own pattern.
-
-    The folders above the source may be the beginning of a spelling.
+    Where folders that are no part of a name hold walks of one subject, that they were taken for one person is remarked.
     """
-    own = naming.Pattern(own_pattern) if own_pattern else None
-    above = "/".join((source if source.is_dir() else source.parent).absolute().parts[1:][-3:])
-
-    def name_of(sequence: Sequence) -> Name:
-        """The name of one sequence; Unusable where it has none."""
-        path = sequence.path
-        if sequence.labels:
-            return naming.checked(*sequence.labels)
-        try:
-            return naming.from_path(path)
-        except Unusable:
-            return own(path) if own and own.expression.fullmatch(path) else naming.from_path(f"{above}/{path}")
-
-    return name_of
-
-
-def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -> Iterator[_Named]:
-    """Where folders that are no part of a name hold walks of one subject, that they were taken for one person is remarked."""
     within: dict[str, str] = {}
     for sequence in sequences:
         try:
@@ -186,13 +161,30 @@ def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -
                 raise Unusable(sequence.problem)
             name = name_of(sequence)
         except Unusable as reason:
-            yield sequence, None, str(reason)
+            yield replace(sequence, problem=str(reason))
             continue
         first, remark = within.setdefault(name.subject, name.within), ""
         if first != name.within:
             folders = " and in ".join(folder or "the source itself" for folder in (first, name.within))
             remark = f"people of the same name in {folders} were taken for one person"
-        yield sequence, name, remark
+        yield replace(sequence, name=name, remark=remark)
+
+
+def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
+    """As the file itself says it, or by path in a known spelling, or by the format's own pattern.
+
+    The folders above the source may be the beginning of a spelling.
+    """
+    if sequence.labels:
+        return naming.checked(*sequence.labels)
+    try:
+        return naming.from_path(sequence.path)
+    except Unusable:
+        own = naming.Pattern(own_pattern) if own_pattern else None
+        if own and own.expression.fullmatch(sequence.path):
+            return own(sequence.path)
+        above = (source if source.is_dir() else source.parent).absolute().parts[1:][-3:]
+        return naming.from_path("/".join((*above, sequence.path)))
 
 
 def _walks(
@@ -213,10 +205,10 @@ def _walks(
         left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but there is no such walk"})
 
 
-def _outcomes(read_one: Callable[..., Outcome], named: Iterator[_Named], workers: int) -> Iterator[Outcome]:
+def _outcomes(read_one: Callable[[Sequence], Outcome], named: Iterator[Sequence], workers: int) -> Iterator[Outcome]:
     """The outcome of each sequence in their order; with several workers, a bounded number of batches is under way."""
     if workers == 1:
-        yield from starmap(read_one, named)
+        yield from map(read_one, named)
         return
     waiting: deque = deque()
     pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
@@ -231,8 +223,8 @@ def _outcomes(read_one: Callable[..., Outcome], named: Iterator[_Named], workers
         pool.shutdown(cancel_futures=True)
 
 
-def _read_all(read_one: Callable[..., Outcome], batch: list[_Named]) -> list[Outcome]:
-    return list(starmap(read_one, batch))
+def _read_all(read_one: Callable[[Sequence], Outcome], batch: list[Sequence]) -> list[Outcome]:
+    return list(map(read_one, batch))
 
 
 def _end_with_parent() -> None:
@@ -241,45 +233,31 @@ def _end_with_parent() -> None:
     Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
 
 
-def to_walk(
-    load: Callable[[Sequence], Detections], named_layout: str, fps: float, sequence: Sequence, name: Name | None, note: str
-) -> Outcome:
-    """Read one sequence; note: a remark, or the reason why it has no name.
-
-    Raises InputError only where the layout that the user named is wrong.
-    """
-    source = sequence.path
-    if name is None:
-        return Outcome(source, reason=note)
+def to_walk(load: Callable[[Sequence], Detections], named_layout: str, fps: float, sequence: Sequence) -> Outcome:
+    """Read one sequence that has a name or a problem. Raises InputError only where the layout that the user named is wrong."""
+    source, name = sequence.path, sequence.name
     try:
+        if sequence.problem:
+            raise Unusable(sequence.problem)
         found = load(sequence)
         layout = tell_layout(found.keypoints, named_layout)
         rows, choices = people.follow(found)
+        if not len(rows):
+            raise Unusable("nobody was found in any frame")
     except Unusable as reason:
         return Outcome(source, reason=str(reason))
     except (MemoryError, RecursionError):
         return Outcome(source, reason="is too large or nested too deeply")
     except InputError as error:
         raise InputError(f"{sequence.files[0]}: {error}") from None
-    if not len(rows):
-        return Outcome(source, reason="nobody was found in any frame")
-    keypoints, sure = found.keypoints, found.confidence
-    if len(rows) < len(keypoints):
-        keypoints, sure = keypoints[rows], sure[rows]
-    pose, confidence = layout.to_joints(keypoints), layout.to_joints(sure[..., None])[..., 0]
     frame = found.frame[rows] - found.frame[rows[0]]
-    if len(frame) <= frame[-1]:  # the walker is not in every frame
-        pose, confidence = _spread(pose, frame, np.nan), _spread(confidence, frame, 0)
+    pose = np.full((frame[-1] + 1, NUM_JOINTS, 2), np.nan, np.float32)  # the walker is not in every frame
+    pose[frame] = layout.to_joints(found.keypoints[rows])
+    confidence = np.zeros((len(pose), NUM_JOINTS), np.float32)
+    confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
     confidence[np.isnan(pose[..., 0])] = 0
     walk = Walk(pose, confidence, fps, name.subject, name.condition, name.run, name.view, source=source)
-    return Outcome(source, walk, layout=layout.name, choices=choices, remarks=found.remarks + ((note,) if note else ()))
-
-
-def _spread(values: np.ndarray, frame: np.ndarray, empty: float) -> np.ndarray:
-    """Values of some frames with `empty` in the others."""
-    spread = np.full((frame[-1] + 1, *values.shape[1:]), empty, dtype=values.dtype)
-    spread[frame] = values
-    return spread
+    return Outcome(source, walk, layout=layout.name, choices=choices, remarks=(*found.remarks, *filter(None, [sequence.remark])))
 
 
 def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
@@ -295,9 +273,7 @@ def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
         raise Unusable(f"{count} keypoints, and --layout {named} has {LAYOUTS[named].size}")
     if not fitting:
         raise Unusable(f"{count} keypoints are of no known layout")
-    if len(fitting) == 1:
-        return LAYOUTS[fitting[0]]
-    shape = body_25_or_25b(keypoints)
+    shape = body_25_or_25b(keypoints) if len(fitting) > 1 else fitting[0]
     if named and shape and shape != named:
         raise InputError(f"--layout {named} contradicts the shape of the body, which is that of {shape}; leave --layout out.")
     if not (named or shape):
@@ -314,9 +290,7 @@ def body_25_or_25b(keypoints: np.ndarray) -> str:
         return ""
     size = np.hypot(*(np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)).T) + 1e-9
     apart = np.hypot(*(points[:, 8] - (points[:, 9] + points[:, 12]) / 2).T) / size
-    one, other = points[:, 15, 1], points[:, 16, 1]
-    ends = (np.where(np.isnan(one), other, one) + np.where(np.isnan(other), one, other)) / 2
-    below = (ends - (points[:, 13, 1] + points[:, 14, 1]) / 2) / size
+    below = (np.nanmean(points[:, [15, 16], 1], axis=1) - points[:, [13, 14], 1].mean(1)) / size
     apart, below = np.sort([apart, below])[:, len(points) // 2]  # the median, much faster than numpy's for a few numbers
     if apart < _HIP_APART and below < _EYES_ABOVE:
         return BODY_25.name

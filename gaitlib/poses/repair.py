@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from gaitlib import InputError
 from gaitlib.data.dataset import Walk
-from gaitlib.skeleton import MID_HIP, MIRROR, NECK, RIGHT_JOINTS
+from gaitlib.skeleton import MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
 
 Repaired = tuple[np.ndarray, np.ndarray, int]
 
@@ -50,15 +51,10 @@ def spikes(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repair
     The median is over seven frames, so what stays away for four or more is no spike; with fewer than four of them present
     there is nothing to judge by. Counts the joints lost.
     """
-    if not len(pose):
-        return pose.copy(), confidence.copy(), 0
-    half, here = _SPIKE_WINDOW // 2, _without(pose, ~_present(pose))
-    padded = np.pad(here, ((half, half), (0, 0), (0, 0)), constant_values=np.nan)
-    around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _SPIKE_WINDOW, axis=0), axis=-1)  # NaN come last
-    known = np.isfinite(around).sum(-1, keepdims=True)
-    middle = [np.take_along_axis(around, np.maximum(k, 0), axis=-1)[..., 0] for k in ((known - 1) // 2, known // 2)]
-    usual = (middle[0].astype(np.float64) + middle[1]) / 2
-    away = (np.linalg.norm(here - usual, axis=-1) > threshold * torso(pose)) & (known[..., 0, 0] > half)
+    here = _without(pose, ~_present(pose)).astype(np.float64)
+    joints = pd.DataFrame(here.reshape(len(here), 2 * NUM_JOINTS))
+    usual = joints.rolling(_SPIKE_WINDOW, center=True, min_periods=_SPIKE_WINDOW // 2 + 1).median().to_numpy()
+    away = np.linalg.norm(here - usual.reshape(here.shape), axis=-1) > threshold * torso(pose)
     return _without(pose, away), confidence.copy(), int(away.sum())
 
 

@@ -23,6 +23,7 @@ class Sequence:
     content: what was read of it when it was found, for the format's own use; None where nothing was.
     labels: subject, condition, run and view where the file itself says them, which then count and not the path.
     problem: why it cannot be used, where finding it told that.
+    name: whose it is, a gaitlib.poses.naming.Name, once that was looked up. remark: what was noticed then.
     """
 
     path: str
@@ -30,6 +31,8 @@ class Sequence:
     content: Any = None
     labels: tuple[str, ...] = ()
     problem: str = ""
+    name: Any = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from gaitlib.poses.formats import pickles
-from gaitlib.poses.formats.pickles import load_array
+from gaitlib.poses.formats import opengait as pickles
+from gaitlib.poses.formats.opengait import load_array
 from gaitlib.poses.sequences import Unusable
 
 PROTOCOLS = range(6)

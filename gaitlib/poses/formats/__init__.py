@@ -6,12 +6,12 @@ from pathlib import Path
 
 from gaitlib import InputError
 from gaitlib.files import opened
-from gaitlib.poses.formats import coco, kgbd, kinect, mediapipe, opengait, openpose, paper, tables
+from gaitlib.poses.formats import coco, kinect, mediapipe, opengait, openpose, paper, tables
 from gaitlib.poses.formats.files import check_source, folders_with
 from gaitlib.poses.sequences import Format
 
 _ALL = (
-    kgbd.KGBD, kinect.KINECT_TEXT, coco.ALPHAPOSE, openpose.OPENPOSE, coco.COCO, mediapipe.MEDIAPIPE, tables.GAITGRAPH,
+    kinect.KGBD, kinect.KINECT_TEXT, coco.ALPHAPOSE, openpose.OPENPOSE, coco.COCO, mediapipe.MEDIAPIPE, tables.GAITGRAPH,
     opengait.OPENGAIT, openpose.OUMVLP, paper.PAPER, tables.CSV,
 )  # fmt: skip
 FORMATS: dict[str, Format] = {known.name: known for known in _ALL}

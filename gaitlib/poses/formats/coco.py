@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitlib.files import MOST_TEXT
-from gaitlib.poses.formats.files import each_file
-from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
+from gaitlib.poses.formats.files import each_file, first_contents, from_people, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: Bytes of a file that is the source itself and may hold the walks of a whole data set.
@@ -43,12 +42,10 @@ def _kind(content: Any) -> tuple[str, str]:
     first = content[0] if isinstance(content, list) else None
     if not isinstance(first, dict) or not {"image_id", "keypoints"} <= first.keys():
         return "", ""
-    key = next((key for key in _ALPHAPOSE_KEYS if key in first), "")
-    return (
-        ("alphapose", f"is a list with image_id, keypoints and {key}")
-        if key
-        else ("coco", "is a list with image_id and keypoints")
-    )
+    for key in _ALPHAPOSE_KEYS:
+        if key in first:
+            return "alphapose", f"is a list with image_id, keypoints and {key}"
+    return "coco", "is a list with image_id and keypoints"
 
 
 def _is_by_image(content: Any) -> bool:
@@ -57,7 +54,7 @@ def _is_by_image(content: Any) -> bool:
     return isinstance(first, dict) and bool(first.keys() & {"people", "bodies"})
 
 
-def find(source: Path) -> Iterator[Sequence]:
+def _find(source: Path) -> Iterator[Sequence]:
     """The walks of a folder, one a file, or those in one file; only the latter is read for that, once."""
     for path, file in each_file(source, ".json"):
         folder, _, name = path.rpartition("/")
@@ -75,13 +72,11 @@ def find(source: Path) -> Iterator[Sequence]:
             yield Sequence(walk if walk and len(walks) > 1 else path, (file,), people)
 
 
-def load(sequence: Sequence) -> Detections:
-    """Everybody in one walk. Raises Unusable for a damaged file, wrong types, and several walks in a file of a folder."""
+def _load(sequence: Sequence) -> Detections:
     walks = [sequence.content] if sequence.content else list(_walks_in(sequence.files[0], MOST_TEXT).values())
     if len(walks) > 1:
         raise Unusable(f"holds the images of {len(walks)} walks; give this file itself as SOURCE")
-    people, images = walks[0]
-    return from_people(images, *([p[i] for p in people] for i in range(3)))
+    return from_people(*walks[0])
 
 
 def _walks_in(file: Path, most: int) -> dict[str, _People]:
@@ -91,20 +86,17 @@ def _walks_in(file: Path, most: int) -> dict[str, _People]:
         raise Unusable("nobody was found in any frame")
     if not _MAY_NAME_A_WALK.search(" ".join(images)):
         return {"": (people, images)}
-    walk_of = {image: _walk_of(image) for image in images}
-    walks: dict[str, _People] = {walk: ([], []) for walk in walk_of.values()}
+    walk_of = {}
     for image in images:
-        walks[walk_of[image]][1].append(image)
+        folder, _, name = image.replace("\\", "/").rpartition("/")
+        dashed = _DASHED.match(name)
+        walk_of[image] = folder or (dashed[0] if dashed else "")
+    walks: dict[str, _People] = {walk: ([], []) for walk in walk_of.values()}
+    for image, walk in walk_of.items():
+        walks[walk][1].append(image)
     for person in people:
         walks[walk_of[person[0]]][0].append(person)
     return walks
-
-
-def _walk_of(image: str) -> str:
-    """The walk that an image belongs to by its name, "" where that says nothing."""
-    folder, _, name = image.replace("\\", "/").rpartition("/")
-    dashed = _DASHED.match(name)
-    return folder or (dashed[0] if dashed else "")
 
 
 def _people(content: Any) -> _People:
@@ -113,13 +105,12 @@ def _people(content: Any) -> _People:
     try:
         if isinstance(content, dict) and "instance_info" in content:
             wrong = 'its "instance_info" is no list of frames with keypoints and keypoint_scores'
-            frames = content["instance_info"]
-            people = []
-            for frame in frames:
+            people, images = [], [str(frame["frame_id"]) for frame in content["instance_info"]]
+            for image, frame in zip(images, content["instance_info"], strict=True):
                 for person in frame["instances"]:
                     scored = [[*p, score] for p, score in zip(person["keypoints"], person["keypoint_scores"], strict=True)]
-                    people.append((str(frame["frame_id"]), scored, person.get("track_id")))
-            return people, [str(frame["frame_id"]) for frame in frames]
+                    people.append((image, scored, person.get("track_id")))
+            return people, images
         if _is_by_image(content):
             wrong = "its people by image are no lists of keypoints"
             bodies = [(image, body) for image, here in content.items() for body in here.get("people", here.get("bodies"))]
@@ -149,8 +140,8 @@ SOURCE/.../WALK/alphapose-results.json   "box", "idx"}, keypoints [x, y, score, 
 SOURCE.json                              or people by image, as --format cmu and open write it (18 keypoints)
                                          images are ordered by their numbers; idx is used where people have been tracked""",
     recognize=partial(_recognize, "alphapose"),
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )
 COCO = Format(
     name="coco",
@@ -164,6 +155,6 @@ SOURCE.json            the same; one file may also hold many walks, told apart b
                        001/nm-01/090/0001.jpg, or by names that begin like 001-nm-01-090
                        images are ordered by their numbers; a number of a tracker is taken from "track_id" or "idx" """,
     recognize=partial(_recognize, "coco"),
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )

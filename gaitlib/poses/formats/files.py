@@ -1,17 +1,23 @@
-"""Folders of files in the order a person would list them, and the numbers of frames in their names."""
+"""What the readers of all formats share: folders in the order a person would list them, frames by number, people in frames.
+
+Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
+"""
 
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from gaitlib import InputError
-from gaitlib.files import Unreadable, why_not
-from gaitlib.poses.sequences import Unusable
+from gaitlib.files import MOST_TEXT, Unreadable, read_bytes, why_not
+from gaitlib.poses.sequences import Detections, Unusable
 
 #: Digits from which on they are no number of a frame, and more than 64 bits hold.
 _LONGEST_NUMBER = 19
@@ -20,6 +26,10 @@ _LONGEST_JUMP = 50
 _DEEPEST = 12
 _NUMBER = re.compile(r"(\d+)")
 _LAST = re.compile(r"(?:.*\D)?(\d+)\D*", re.DOTALL)
+#: Bytes of one walk: ten minutes with 136 keypoints in float64 are 60 MB; a file beyond this is no walk.
+LARGEST_WALK = 2**27
+#: No image is that large; a coordinate beyond it is damage.
+_LARGEST_COORDINATE = 1e6
 
 
 def check_source(source: Path) -> None:
@@ -45,9 +55,7 @@ def usable(read: Callable, *arguments, **options) -> Any:
 
 def in_order(names: list[str]) -> list[str]:
     """The names sorted, numbers inside them by value: 2 comes before 10."""
-    if len({len(name) for name in names}) <= 1:
-        return sorted(names)
-    return sorted(names, key=_natural)
+    return sorted(names, key=_natural if len(set(map(len, names))) > 1 else None)
 
 
 def _natural(name: str) -> list:
@@ -68,11 +76,11 @@ def folders_with(
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                links = entry.is_symlink() and os.path.isdir(entry.path)  # also False where a link leads to itself
+                if entry.name.startswith(".") or (links and _leads_back(entry.path, folder)):
                     continue
-                if _is_folder(entry):
-                    if not (entry.is_symlink() and _leads_back(entry.path, folder)):
-                        folders.append(entry.name)
+                if links or entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
                 elif entry.name.lower().endswith(suffixes):
                     files.append(entry.name)
     except OSError as error:
@@ -83,13 +91,6 @@ def folders_with(
         raise InputError(f"{folder} holds folders more than {_DEEPEST} deep; give one nearer to the walks, or undo links in it.")
     for name in in_order(folders):
         yield from folders_with(f"{folder}{os.sep}{name}", suffixes, (*parts, name))
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _leads_back(link: str, folder: str) -> bool:
@@ -112,15 +113,22 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     The number is the last one in the names that is not the same in all of them.
     """
     distinct = list(dict.fromkeys(names))
-    numbers = list(map(int, _changing(distinct)))
-    if numbers and numbers == list(range(numbers[0], numbers[0] + len(distinct))):
-        return dict(zip(distinct, range(len(distinct)), strict=True)), ()
+    last = _LAST.fullmatch(distinct[0])
+    numbers = numbers_between(distinct, distinct[0][: last.start(1)], distinct[0][last.end(1) :]) if last else []
+    if not numbers:
+        each = [_NUMBER.findall(name) for name in distinct]
+        if len(set(map(len, each))) == 1:
+            columns = reversed(list(zip(*each, strict=True)))
+            numbers = next((column for column in columns if len(set(column)) > 1), ())
+        else:
+            numbers = [found[-1] for found in each if found]
+    numbers = [int(number) for number in numbers if len(number) < _LONGEST_NUMBER]
     if len(set(numbers)) == len(distinct):
         frame, remarks = count_frames(np.array(numbers, dtype=np.int64))
         return dict(zip(distinct, frame.tolist(), strict=True)), remarks
     ranked = sorted(distinct, key=_natural)
     remarks = ("its frames have no numbers of their own",) if len(distinct) > 1 else ()
-    return dict(zip(ranked, range(len(ranked)), strict=True)), remarks
+    return {name: frame for frame, name in enumerate(ranked)}, remarks
 
 
 def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -137,20 +145,145 @@ def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     return frame, (f"the numbers of its frames rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
 
 
-def _changing(names: list[str]) -> list[str]:
-    """The last number in each name, or rather the last that is not the same in all where all have as many; without long ones."""
-    found = _LAST.fullmatch(names[0])
-    numbers = numbers_between(names, names[0][: found.start(1)], names[0][found.end(1) :]) if found else []
-    if not numbers:
-        each = [_NUMBER.findall(name) for name in names]
-        if len(set(map(len, each))) == 1:
-            numbers = next((column for column in reversed(list(zip(*each, strict=True))) if len(set(column)) > 1), ())
-        else:
-            numbers = [n[-1] for n in each if n]
-    return [n for n in numbers if len(n) < _LONGEST_NUMBER]
-
-
 def numbers_between(names: list[str], start: str, stop: str) -> list[str]:
     """What lies between `start` and `stop` in each name where that is a number in all of them, else nothing; soon, for many."""
     numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
     return numbers if len(numbers) == len(names) and all(numbers) and "".join(numbers).isdecimal() else []
+
+
+def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
+    """The content of a JSON file; NaN and Infinity, which Python writes and JSON has not, become None.
+
+    Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is no JSON in UTF-8.
+    """
+    content = usable(read_bytes, path, most)
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        content = re.sub(rb"NaN|-?Infinity", b"null", content.removeprefix(b"\xef\xbb\xbf"))
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        if not content or content.isspace():
+            raise Unusable("is empty") from None
+        if "UTF-8" in error.msg:
+            raise Unusable("is no text in UTF-8") from None
+        raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
+
+
+def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, Any]]:
+    """(file, content) of the first JSON files of a source that hold something, to recognize a format by.
+
+    Damaged files and walks in which nobody was found tell nothing; many of them in a row are not waited for.
+    """
+    files = each_file(source, ".json") if source.is_dir() or source.suffix.lower() == ".json" else iter(())
+    for _, file in islice(files, 10 * count):
+        try:
+            content = read_json(file)
+        except Unusable:
+            continue
+        if content:
+            yield (str(file.relative_to(source)) if source.is_dir() else file.name), content
+            count -= 1
+            if not count:
+                return
+
+
+def from_people(people: list[tuple[str, list, Any]], frames: list[str], remarks: tuple[str, ...] = ()) -> Detections:
+    """Detections of people as JSON files have them.
+
+    people: of each the name of the frame, the keypoints, as x, y, score, x, y, score, ... or a list [x, y, score] a keypoint
+    with None for NaN, and the number that a tracker wrote, None for nothing. frames: the names of all, also of empty ones.
+    Raises Unusable where keypoints are anything else or differ in number, and as `detections` does.
+    """
+    if not people:
+        raise Unusable("nobody was found in any frame")
+    frame_of, keypoints, numbers = map(list, zip(*people, strict=True))
+    number_of, more = number_frames(frames)
+    frame = np.array([number_of[name] for name in frame_of])
+    return detections(frame, _to_array(keypoints), _tracked(numbers), remarks + more)
+
+
+def _to_array(lists: list) -> np.ndarray:
+    """Lists of numbers, one a person, as float64 [D, K, 3]."""
+    first = lists[0]
+    try:
+        if isinstance(first, list) and first and isinstance(first[0], list):
+            if {len(keypoint) for keypoint in chain.from_iterable(lists)} != {3}:
+                raise Unusable("a keypoint has not 3 numbers")
+            lists = [list(chain.from_iterable(keypoints)) for keypoints in lists]
+        if set(map(type, lists)) != {list}:
+            raise TypeError
+    except TypeError:
+        raise Unusable("its keypoints are no lists of numbers") from None
+    count, *others = sorted(set(map(len, lists)))
+    if others:
+        raise Unusable(f"its people have different numbers of keypoints: {count} and {others[-1]} values")
+    if not count or count % 3:
+        raise Unusable(f"a person has {count} values, not x, y and score of each keypoint")
+    try:
+        pack = struct.Struct(f"{count}d").pack  # twice as fast as any way of numpy
+        values = np.frombuffer(b"".join([pack(*numbers) for numbers in lists]))
+    except (struct.error, OverflowError):
+        flat = list(chain.from_iterable(lists))
+        if not all(value is None or isinstance(value, int | float) for value in flat):
+            raise Unusable("its keypoints hold something that is no number") from None
+        values = np.array(flat, dtype=np.float64)
+    return values.reshape(len(lists), -1, 3)
+
+
+def _tracked(numbers: list) -> np.ndarray | None:
+    """The number of each person, or None where not all have one; trackers write 3, 3.0 or [3].
+
+    Where everybody is 0 nobody was tracked: AlphaPose without a tracker writes so.
+    """
+    try:
+        found = np.array(numbers, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    usable = len(found) == len(numbers) and ((found >= 0) & (found < 2**53)).all() and found.any()
+    return found.astype(np.int64) if usable else None
+
+
+def detections(
+    frame: np.ndarray,
+    keypoints: np.ndarray,
+    person: np.ndarray | None = None,
+    remarks: tuple[str, ...] = (),
+    *,
+    zero_is_missing: bool = True,
+) -> Detections:
+    """Detections of keypoints in any order.
+
+    frame: integers [D]. keypoints: float [D, K, 2 or 3], x, y and, where it is there, score; a keypoint without x or y is
+    missing, and with zero_is_missing also one at 0, 0 or with no score. Scores are cut to 0..1.
+    person: integers [D] of a tracker, or None; they are not used where a number occurs twice in a frame.
+    Raises Unusable for coordinates that no image has, and where no keypoint is left.
+    """
+    if not keypoints.size:
+        raise Unusable("nobody was found in any frame")
+    if (frame[1:] < frame[:-1]).any():
+        order = np.argsort(frame, kind="stable")
+        frame, keypoints = frame[order], keypoints[order]
+        person = None if person is None else person[order]
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, some bytes are no number
+        planes = keypoints.transpose(2, 1, 0).astype(np.float32, order="C")  # numpy is slow along an axis of three
+    points, score = planes[:2], planes[2] if len(planes) == 3 else np.ones_like(planes[0])
+    if planes.min() > 0 and points.max() < _LARGEST_COORDINATE and score.max() <= 1:  # the usual case: nothing is missing
+        confidence = score
+    else:
+        missing = np.isnan(points).any(0)
+        if zero_is_missing:
+            missing |= ~(score > 0) | ~points.any(0)
+        if missing.all():
+            raise Unusable("nobody was found in any frame")
+        largest = np.where(missing, 0, np.abs(points)).max((0, 1))
+        if largest.max() > _LARGEST_COORDINATE:
+            row = int(largest.argmax())
+            raise Unusable(f"frame {frame[row]} holds {largest[row]:.3g}, which is no coordinate in an image")
+        points = np.where(missing, np.float32(np.nan), points)
+        confidence = np.where(missing, 0, np.nan_to_num(score).clip(0, 1))
+    if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):
+        person = np.full(len(frame), -1)
+    frame, person = frame.astype(np.int64, copy=False), person.astype(np.int64, copy=False)
+    return Detections(frame, points.transpose(2, 1, 0), confidence.T, person, remarks)

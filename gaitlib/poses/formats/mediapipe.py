@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gaitlib.files import read_array
-from gaitlib.poses.formats.files import each_file, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections, first_contents, read_json
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, each_file, first_contents, read_json, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 _LANDMARKS = 33
@@ -42,33 +41,25 @@ def _recognize(source: Path) -> str:
     return f"{path}.npy is an array {list(shape)}" if len(shape) == 3 and shape[1] == _LANDMARKS else ""
 
 
-def find(source: Path) -> Iterator[Sequence]:
-    """The walks of a folder, or the one of a file, one a file; none is read."""
+def _find(source: Path) -> Iterator[Sequence]:
+    """None of the files is read."""
     for suffix in (".json", ".npy") if source.is_dir() else ("",):
         for path, file in each_file(source, suffix):
             yield Sequence(path, (file,))
 
 
-def load(sequence: Sequence) -> Detections:
-    """Everybody in one walk, in pixels or, where the size of the image is unknown, in its heights.
-
-    Raises Unusable for damaged files, wrong types, and other numbers of landmarks.
-    """
+def _load(sequence: Sequence) -> Detections:
+    """In pixels or, where the size of the image is unknown, in its heights."""
     file = Path(sequence.files[0])
     frame, landmarks, size = _from_npy(file) if file.suffix.lower() == ".npy" else _from_json(file)
-    columns = landmarks.shape[-1]
-    confidence = landmarks[..., min(columns, 4) - 1]
-    is_visibility = columns > 3 or (
-        columns == 3 and np.nanmin(confidence, initial=1) >= 0 and np.nanmax(confidence, initial=0) <= 1 and confidence.any()
-    )
-    points = np.where(np.isfinite(landmarks[..., :2]), landmarks[..., :2], np.nan)
-    remarks = ()
+    points, remarks = np.where(np.isfinite(landmarks[..., :2]), landmarks[..., :2], np.nan), ()
     if np.isfinite(points).any() and np.nanmedian(np.abs(points)) <= _LARGEST_SHARE:
         remarks = () if size else (_ASSUMED,)
         points = np.clip(points, -1e9, 1e9) * (size or (_ASPECT, 1.0))  # still too large, but no overflow
-    if is_visibility:
-        points = np.concatenate([points, confidence[..., None]], axis=-1)
-    return detections(frame, points, remarks=remarks)
+    score = landmarks[..., 2:4][..., -1:]  # none, z or the visibility, visibility
+    if landmarks.shape[-1] == 3 and not (np.nanmin(score, initial=1) >= 0 and np.nanmax(score, initial=0) <= 1 and score.any()):
+        score = score[..., :0]
+    return detections(frame, np.concatenate([points, score], axis=-1), remarks=remarks)
 
 
 def _from_npy(file: Path) -> tuple[np.ndarray, np.ndarray, _Size]:
@@ -86,9 +77,9 @@ def _from_json(file: Path) -> tuple[np.ndarray, np.ndarray, _Size]:
     found = [(t, person) for t, content in enumerate(frames) for person in _people(content)]
     if not found:
         raise Unusable("nobody was found in any frame")
-    wrong = next((len(person) for _, person in found if len(person) != _LANDMARKS), 0)
-    if wrong:
-        raise Unusable(f"a person has {wrong} landmarks, not {_LANDMARKS}")
+    for _, person in found:
+        if len(person) != _LANDMARKS:
+            raise Unusable(f"a person has {len(person)} landmarks, not {_LANDMARKS}")
     points = list(chain.from_iterable(person for _, person in found))
     try:
         if isinstance(points[0], dict):
@@ -141,6 +132,6 @@ SOURCE/.../WALK.json   a list of frames, or {"width", "height", "frames": [...]}
                        x and y are shares of the width and height of the image, or pixels; where width and height are not
                        given, shares are taken to be of a 16:9 image, and it is said""",
     recognize=_recognize,
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )

@@ -1,67 +1,204 @@
-"""Pickled arrays of keypoints, one file a walk, as OpenGait and FastPoseGait prepare them."""
+"""Pickled arrays of keypoints, one file a walk, as OpenGait and FastPoseGait prepare them; nothing in a pickle is run.
 
+A pickle is a program, and what it can call is what `find_class` gives it. Here that are the few names by which numpy (1 and 2,
+protocols 0 to 5) writes arrays, each replaced by something of ours that checks its arguments. Before it runs, its steps are
+looked through: none may make other objects, use dictionaries, whose keys could be nested without end, or ask for room that
+the file does not fill.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gaitlib.poses.formats.files import folders_with
-from gaitlib.poses.formats.keypoints import detections
-from gaitlib.poses.formats.pickles import load_array
+from gaitlib.files import read_bytes
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, folders_with, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: COCO, and COCO with the neck as OpenPose writes it.
 _KEYPOINTS = (17, 18)
 #: `_recognize` looks at no more files than this: a pickle of silhouettes may come first, a folder of them does not end.
 _TRIED = 5
+#: Steps of the machine: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; these take a second.
+MOST_STEPS = 500_000
+#: Numbers that a file may unfold to, for lists that are mentioned many times.
+_MOST_NUMBERS = 2**23
+#: Lists inside lists; a walk needs three.
+_DEEPEST = 16
+_NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
+_STEPS = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE",
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE",
+    "GET", "BINGET", "LONG_BINGET", "MARK", "POP", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE",
+    "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "PROTO", "FRAME", "STOP",
+}  # fmt: skip
 
 
 def _recognize(source: Path) -> str:
-    for sequence in islice(find(source), _TRIED):
+    for sequence in islice(_find(source), _TRIED):
         try:
-            shape = list(_array(sequence).shape)
+            shape = list(_keypoints(sequence).shape)
         except Unusable:
             continue
         return f"{sequence.files[0].name} holds a pickled array {shape}"
     return ""
 
 
-def find(source: Path) -> Iterator[Sequence]:
-    """The walks of a file or folder, one after the other; the files are not opened."""
+def _find(source: Path) -> Iterator[Sequence]:
+    """None of the files is opened."""
     if source.is_file():
         if source.suffix.lower() in (".pkl", ".pickle"):
             yield Sequence(source.stem, (source,))
         return
     for folders, names in folders_with(source, (".pkl", ".pickle")):
         for name in names:
-            path = _walk_of(folders, name.rpartition(".")[0], len(names) == 1)
-            yield Sequence(path, (source.joinpath(*folders, name),))
+            stem = name.rpartition(".")[0]
+            # the file's name counts only where it says something that the folders do not
+            repeats = folders and stem in (folders[-1], "-".join(folders[-3:]))
+            alone = len(names) == 1 and len(folders) >= 3 and not stem.isdecimal()
+            path = folders if repeats or alone else (*folders, stem)
+            yield Sequence("/".join(path), (source.joinpath(*folders, name),))
 
 
-def _walk_of(folders: tuple[str, ...], stem: str, alone: bool) -> str:
-    """The path that names the walk: without the file's name where that says nothing that the folders do not."""
-    repeats = folders and stem in (folders[-1], "-".join(folders[-3:]))
-    if repeats or (alone and len(folders) >= 3 and not stem.isdecimal()):
-        return "/".join(folders)
-    return "/".join((*folders, stem))
-
-
-def load(sequence: Sequence) -> Detections:
-    """The one person of a walk, a detection a frame. Raises Unusable where the file is no pickled array of keypoints."""
-    array = _array(sequence)
+def _load(sequence: Sequence) -> Detections:
+    array = _keypoints(sequence)
     if array.shape[2] == 3 and not array[..., 2].any():  # no scores, then
         array = array[..., :2]
     frame = np.arange(len(array))
     return detections(frame, array, np.zeros_like(frame))
 
 
-def _array(sequence: Sequence) -> np.ndarray:
-    """The keypoints in a file, [T, 17 or 18, 2 or 3]."""
+def _keypoints(sequence: Sequence) -> np.ndarray:
     array = load_array(sequence.files[0])
     if array.ndim != 3 or array.shape[1] not in _KEYPOINTS or array.shape[2] not in (2, 3):
         raise Unusable(f"holds an array {list(array.shape)}, not [frames, 17 or 18 keypoints, 2 or 3]")
     return array
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array of numbers that a pickle holds, also as lists of arrays, of lists or of numbers that are all alike.
+
+    Nothing is executed or imported, whatever the file says. Raises Unusable for a file that holds or asks for anything else, is
+    damaged, too large, or nested without end.
+    """
+    content = usable(read_bytes, path, LARGEST_WALK)
+    if not content:
+        raise Unusable("is empty")
+    try:
+        _check_steps(content)
+        value = _Unpickler(content).load()
+    except (pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError):
+        raise Unusable("is no pickle, or a damaged or cut off one") from None
+    if _count(value, {}) > _MOST_NUMBERS:
+        raise Unusable("unfolds to many more values than a walk has")
+    if not isinstance(value, np.ndarray | _Array | list | tuple):
+        raise Unusable(f"holds a {type(value).__name__.strip('_').lower()}, not an array")
+    try:
+        return np.asarray(value, dtype=np.float64 if isinstance(value, list | tuple) else None)
+    except (ValueError, TypeError, OverflowError):
+        raise Unusable("holds a list of things that are no numbers, or not alike in every frame") from None
+
+
+def _check_steps(content: bytes) -> None:
+    for count, (step, argument, _) in enumerate(pickletools.genops(content)):
+        if count >= MOST_STEPS:
+            raise Unusable(f"takes more than {MOST_STEPS:,} steps to read, which no single walk does")
+        if "DICT" in step.name or "SETITEM" in step.name:
+            raise Unusable("holds a dict, not an array")
+        if step.name not in _STEPS:
+            raise Unusable(f"refuses the step {step.name}, since only arrays and lists are read from a pickle")
+        if "PUT" in step.name and argument > MOST_STEPS:  # places up to that number would be made
+            raise ValueError
+
+
+def _count(value: Any, known: dict[int, int], depth: int = 0) -> int:
+    """How many numbers a value unfolds to; each list is looked at once, however often it is mentioned."""
+    if not isinstance(value, list | tuple):
+        return np.asarray(value).size if isinstance(value, np.ndarray | _Array) else 1
+    if depth == _DEEPEST:
+        raise Unusable(f"holds lists nested more than {_DEEPEST} deep")
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_count(item, known, depth + 1) for item in value)
+    return known[id(value)]
+
+
+class _Type:
+    """In place of numpy.dtype; the byte order comes as its state."""
+
+    def __init__(self, kind: str | bytes, *flags: Any):
+        if not _NUMBERS.fullmatch(_text(kind)):
+            raise Unusable(f"holds an array of type {_text(kind)[:20]!r}, not of numbers")
+        self.dtype = np.dtype(_text(kind))
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, *fields = state
+        if any(field is not None for field in fields[:3]):
+            raise Unusable("holds an array of records, not of numbers")
+        if _text(order) in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(_text(order))
+
+
+class _Array:
+    """In place of numpy.ndarray, also as _reconstruct makes it, empty; shape and bytes come as its state."""
+
+    def __init__(self, *arguments: Any):
+        self.values = np.empty(0)
+
+    def __setstate__(self, state: tuple) -> None:
+        shape, kind, fortran, data = state[-4:]
+        self.values = _from_bytes(data, kind, shape, "F" if fortran else "C")
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self.values.astype(dtype or self.values.dtype)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else value  # Python 2 wrote text as bytes
+
+
+def _from_bytes(data: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """Bytes as an array of a shape that fits them exactly, without a copy."""
+    fits = len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+    if not fits or len(data) != math.prod(shape) * kind.dtype.itemsize:
+        raise ValueError
+    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes):
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self.room = len(content)
+        self.known = {
+            "numpy.core.multiarray._reconstruct": _Array,
+            "numpy.core.multiarray.scalar": lambda kind, data: _from_bytes(data, kind, (), "C").item(),
+            "numpy.core.numeric._frombuffer": _from_bytes,
+            "numpy.ndarray": _Array,
+            "numpy.dtype": _Type,
+            "builtins.bytes": lambda: b"",  # how protocols 0 to 2 write no bytes
+            "_codecs.encode": self._encode,
+        }
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.").replace("__builtin__.", "builtins.")
+        if full not in self.known:
+            shown = "".join(c if c.isprintable() else "?" for c in f"{module}.{name}"[:80])
+            raise Unusable(f"refuses {shown}, since only arrays and lists are read from a pickle")
+        return self.known[full]
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        """Bytes as protocols 0 to 2 write them; in all no more than the file has, however often one text is mentioned."""
+        self.room -= len(text)
+        if self.room < 0 or encoding not in ("latin1", "latin-1"):
+            raise ValueError
+        return text.encode("latin1")
 
 
 OPENGAIT = Format(
@@ -72,6 +209,6 @@ SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one p
                              [frames, 17, 3] or [frames, 18, 3] in the order of COCO: x, y, score; or without score
                              (only arrays and lists are read from a pickle, nothing in it is run)""",
     recognize=_recognize,
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )

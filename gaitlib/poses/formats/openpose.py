@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitlib.poses.formats.files import folders_with, numbers_between
-from gaitlib.poses.formats.keypoints import first_contents, from_people, read_json
+from gaitlib.poses.formats.files import first_contents, folders_with, from_people, numbers_between, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: Bytes; a frame with 1,000 people takes less.
@@ -24,29 +23,24 @@ _OUMVLP = re.compile(r"(.*/)?(\d{5}/\d{3}_\d{2}|\d{3}_\d{2}/\d{5})")
 _OUMVLP_KEYPOINTS = 18
 
 
-def _frames(source: Path) -> Iterator[tuple[str, list]]:
-    """(file, people) of the first frames of a folder, to recognize a format by."""
-    for name, content in first_contents(source):
-        if source.is_dir() and isinstance(content, dict) and isinstance(content.get("people"), list):
-            yield name, content["people"]
-
-
 def _recognize(source: Path) -> str:
-    return next((f"{name} holds the people of one frame" for name, _ in _frames(source)), "")
-
-
-def _recognize_oumvlp(source: Path) -> str:
-    walk = next(find(source), None) if source.is_dir() else None
-    if walk and _OUMVLP.fullmatch(walk.path):
-        for name, people in _frames(source):
-            if people and isinstance(people[0], dict):
-                points = people[0].get("pose_keypoints_2d")
-                is_coco = isinstance(points, list) and len(points) == 3 * _OUMVLP_KEYPOINTS
-                return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints" if is_coco else ""
+    for name, content in first_contents(source) if source.is_dir() else ():
+        match content:
+            case {"people": list()}:
+                return f"{name} holds the people of one frame"
     return ""
 
 
-def find(source: Path) -> Iterator[Sequence]:
+def _recognize_oumvlp(source: Path) -> str:
+    walk = next(_find(source), None)
+    for name, content in first_contents(source) if walk and _OUMVLP.fullmatch(walk.path) else ():
+        match content:
+            case {"people": [{"pose_keypoints_2d": [*points]}, *_]} if len(points) == 3 * _OUMVLP_KEYPOINTS:
+                return f"{'/'.join(Path(name).parts[-3:])} holds {_OUMVLP_KEYPOINTS} keypoints"
+    return ""
+
+
+def _find(source: Path) -> Iterator[Sequence]:
     """The walks below a folder; none of their files is read."""
     if not source.is_dir():
         yield Sequence(source.stem, (source,))
@@ -65,12 +59,9 @@ def find(source: Path) -> Iterator[Sequence]:
             yield Sequence(path.strip("/") or source.absolute().name, tuple(files))
 
 
-def load(sequence: Sequence) -> Detections:
-    """Everybody in one walk; frames whose file cannot be used count as empty and are told in the remarks.
-
-    Raises Unusable where no file can be used, people differ in their number of keypoints, or nobody is there.
-    """
-    keypoints, numbers, frame_of, bad = [], [], [], []
+def _load(sequence: Sequence) -> Detections:
+    """Frames whose file cannot be used count as empty and are told in the remarks."""
+    people, bad = [], []
     names = list(map(os.path.basename, sequence.files))
     for name, file in zip(names, sequence.files, strict=True):
         try:
@@ -79,9 +70,7 @@ def load(sequence: Sequence) -> Detections:
                 if not isinstance(points, list):
                     raise TypeError
                 if points:
-                    keypoints.append(points)
-                    numbers.append(person.get("person_id"))
-                    frame_of.append(name)
+                    people.append((name, points, person.get("person_id")))
         except Unusable as reason:
             bad.append(f"{name} {reason}")
         except (TypeError, KeyError, AttributeError):
@@ -91,13 +80,13 @@ def load(sequence: Sequence) -> Detections:
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise Unusable(f"{name} is there twice")
-    remark = f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: " + "".join(bad[:1])
-    return from_people(names, frame_of, keypoints, numbers, (remark,) if bad else ())
+    remarks = [f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: {name}" for name in bad[:1]]
+    return from_people(people, names, tuple(remarks))
 
 
 def _load_oumvlp(sequence: Sequence) -> Detections:
-    """As OpenPose; where nobody else is in any frame it is one person, however far apart the places are."""
-    found = load(sequence)
+    """Where nobody else is in any frame it is one person, however far apart the places are."""
+    found = _load(sequence)
     alone = (found.frame[1:] != found.frame[:-1]).all()
     return replace(found, person=np.zeros_like(found.frame)) if alone else found
 
@@ -111,8 +100,8 @@ SOURCE/.../WALK/*.json             one file a frame, ordered by the last number 
 SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
                                    25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18""",
     recognize=_recognize,
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )
 OUMVLP = Format(
     name="oumvlp",
@@ -121,7 +110,7 @@ OUMVLP = Format(
 SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way round; a file a
 SOURCE/VVV_RR/SSSSS/NNNN*.json   frame, {"people": [{"pose_keypoints_2d": [18 x (x, y, score)]}]}, COCO with the neck""",
     recognize=_recognize_oumvlp,
-    find=find,
+    find=_find,
     load=_load_oumvlp,
     rather_than="openpose",
 )

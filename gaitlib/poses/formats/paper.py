@@ -14,24 +14,22 @@ training and test are errors.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.views import view_name
 from gaitlib.files import MOST_TEXT, read_array
-from gaitlib.poses.formats.files import each_file, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.formats.files import LARGEST_WALK, detections, each_file, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
 _CONDITION = re.compile(r"([a-z]+)(?:-(\d{1,3}))?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class _Set:
+class _Set(NamedTuple):
     """One NAME.npy; `name` is its path below the source without the suffix."""
 
     name: str
@@ -56,7 +54,7 @@ def _recognize(source: Path) -> str:
     return ""
 
 
-def find(source: Path) -> Iterator[Sequence]:
+def _find(source: Path) -> Iterator[Sequence]:
     """The walks of all sets in a folder, or of one NAME.npy, named SSS/CC-NN/VVV.
 
     Raises InputError where labels, views or conditions are missing, do not fit the poses, or cannot be understood.
@@ -82,8 +80,8 @@ def find(source: Path) -> Iterator[Sequence]:
             yield Sequence(f"{person:03d}/{condition}-{run:02d}/{view}", (found.path,), row)
 
 
-def load(sequence: Sequence) -> Detections:
-    """The joints [T, 15, 2] of one walk, a detection a frame; empty frames at its end are padding and dropped."""
+def _load(sequence: Sequence) -> Detections:
+    """Empty frames at the end are padding and dropped."""
     poses, row = _poses(sequence.files[0]), sequence.content
     if row >= len(poses):
         raise Unusable(f"holds {len(poses)} walks and no number {row}")
@@ -93,18 +91,16 @@ def load(sequence: Sequence) -> Detections:
     pose[(pose == 0).all(-1)] = np.nan
     there = np.isfinite(pose).all(-1)
     used = there.any(-1)
-    if used.any():
-        if (pose < 0).any():  # no pixels, so walks centered on a joint, which is then at (0, 0) and not missing
-            for center, other in ((NECK, MID_HIP), (MID_HIP, NECK)):
-                if not there[:, center].any() and there[:, other].any():
-                    pose[used, center] = 0
-        pose = pose[: int(np.flatnonzero(used)[-1]) + 1]
+    if (pose < 0).any():  # no pixels, so walks centered on a joint, which is then at (0, 0) and not missing
+        for center, other in ((NECK, MID_HIP), (MID_HIP, NECK)):
+            if not there[:, center].any() and there[:, other].any():
+                pose[used, center] = 0
+    pose = pose[: np.flatnonzero(used).max(initial=0) + 1]
     frame = np.arange(len(pose))
     return detections(frame, pose, np.zeros_like(frame), zero_is_missing=False)
 
 
 def _sets(source: Path) -> Iterator[_Set]:
-    """The sets in a folder, or the one of a file."""
     for name, path in each_file(source, ".npy"):
         found = _Set(name, path)
         if path.suffix == ".npy" and found.beside("label").is_file():
@@ -154,8 +150,7 @@ def _people(found: _Set, walks: int) -> np.ndarray:
 
 
 def _views(found: _Set, walks: int) -> list[str]:
-    path = found.beside("angle")
-    angles = _part(found, "angle", walks)
+    path, angles = found.beside("angle"), _part(found, "angle", walks)
     if angles is None:
         numbers = [n for n in re.findall(r"\d+", found.name) if len(n) == 3 or found.role != "train"]
         if len(numbers) != 1 or int(numbers[0]) > 360:
@@ -173,8 +168,7 @@ def _views(found: _Set, walks: int) -> list[str]:
 
 def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
     """Condition and run of each walk, run 0 where it is not told."""
-    path = found.beside("situation")
-    situations = _part(found, "situation", walks)
+    path, situations = found.beside("situation"), _part(found, "situation", walks)
     if situations is None:
         named = re.findall(r"(?<![a-z])(nm|bg|cl)(?![a-z])", found.name.lower())
         if len(named) > 1 or (not named and found.role != "gallery"):
@@ -200,6 +194,6 @@ SOURCE/train.npy            [N, T, {NUM_JOINTS}, 2], with train_label.npy (peopl
 SOURCE/gallery_nm_090.npy   a file a view, likewise, with ..._label.npy; condition and view from the name;
 SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and view counts their runs""",
     recognize=_recognize,
-    find=find,
-    load=load,
+    find=_find,
+    load=_load,
 )

@@ -15,8 +15,7 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.files import MOST_ARRAY, opened
-from gaitlib.poses.formats.files import count_frames, each_file, number_frames, usable
-from gaitlib.poses.formats.keypoints import LARGEST_WALK, detections
+from gaitlib.poses.formats.files import LARGEST_WALK, count_frames, detections, each_file, number_frames, usable
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import COCO17, JOINTS, NUM_JOINTS
 
@@ -49,10 +48,10 @@ def _first_row(path: Path) -> list[str]:
     line = usable(lambda: next(_lines(path), ""))
     if not line or "\ufffd" in line:
         raise Unusable("is no text in UTF-8" if line else "is empty")
-    fields = [field.strip() for field in line.split(",")]
-    if len(fields) == 1 and (other := next((sign for sign in ";\t" if sign in line), "")):
-        raise Unusable(f"has columns separated by {other!r}; save it with commas")
-    return fields
+    for sign in ";\t":
+        if sign in line and "," not in line:
+            raise Unusable(f"has columns separated by {sign!r}; save it with commas")
+    return [field.strip() for field in line.split(",")]
 
 
 def _recognize(look: _Look, source: Path) -> str:
@@ -95,26 +94,24 @@ def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
             yield Sequence(walk[0], (path,), "\n".join(lines), walk[1])
 
 
-def _cells(sequence: Sequence, columns: int) -> list[str]:
-    """The cells of all rows, end to end. Raises Unusable where a row has another number of them than `columns`."""
-    lines = sequence.content.split("\n")
-    if wrong := next((line for line in lines if line.count(",") != columns - 1), ""):
-        raise Unusable(f"a row has {wrong.count(',') + 1} fields, not {columns}: {wrong[:60]!r}")
-    return ",".join(lines).split(",")
+def _cells(sequence: Sequence, columns: int) -> np.ndarray:
+    """The cells of all rows, texts [rows, columns]. Raises Unusable where a row has another number of them."""
+    rows = [line.split(",") for line in sequence.content.split("\n")]
+    for row in rows:
+        if len(row) != columns:
+            raise Unusable(f"a row has {len(row)} fields, not {columns}: {','.join(row)[:60]!r}")
+    return np.array(rows, dtype=object)
 
 
-def _numbers(cells: list[str]) -> np.ndarray:
-    """The numbers in the cells, float64; NaN for empty ones. Raises Unusable with the first that is none."""
-    try:
-        return np.array([cell or "nan" for cell in cells] if "" in cells else cells, dtype=np.float64)
-    except ValueError:
-        numbers = np.empty(len(cells))
-    for i, cell in enumerate(cells):
+def _numbers(cells: np.ndarray) -> np.ndarray:
+    """The numbers in cells of any shape, float64; NaN for empty ones. Raises Unusable with the first that is none."""
+    numbers = []
+    for cell in cells.flat:
         try:
-            numbers[i] = float(cell) if cell.strip() else np.nan
+            numbers.append(float(cell) if cell.strip() else np.nan)
         except ValueError:
             raise Unusable(f"{cell[:40]!r} is no number") from None
-    return numbers
+    return np.array(numbers).reshape(cells.shape)
 
 
 def _our_columns(path: Path) -> dict[str, int]:
@@ -149,18 +146,17 @@ def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
 def _load_csv(sequence: Sequence) -> Detections:
     at = _our_columns(sequence.files[0])
     cells = _cells(sequence, len(at))
-    columns = {name: _numbers(cells[c :: len(at)]) for name, c in at.items() if name in ("frame", *POSITIONS, *CONFIDENCES)}
-    number = columns["frame"]
+    number = _numbers(cells[:, at["frame"]])
     bad = ~((np.abs(number) < 2**53) & (number == np.floor(number)))
     if bad.any():
-        raise Unusable(f"{cells[at['frame'] :: len(at)][int(bad.argmax())][:40]!r} is no frame number")
+        raise Unusable(f"{cells[bad.argmax(), at['frame']][:40]!r} is no frame number")
     distinct, times = np.unique(number, return_counts=True)
     if times.max() > 1:
         raise Unusable(f"holds frame {int(distinct[times.argmax()])} twice")
-    joints = [np.stack([columns[name] for name in names], 1) for names in (POSITIONS, CONFIDENCES) if names[0] in columns]
-    keypoints = np.concatenate([values.reshape(len(number), NUM_JOINTS, -1) for values in joints], axis=2)
+    parts = [names for names in (POSITIONS, CONFIDENCES) if names[0] in at]
+    joints = [_numbers(cells[:, [at[name] for name in names]]).reshape(len(cells), NUM_JOINTS, -1) for names in parts]
     frame, remarks = count_frames(number.astype(np.int64))
-    return detections(frame, keypoints, np.zeros_like(frame), remarks, zero_is_missing=False)
+    return detections(frame, np.concatenate(joints, axis=2), np.zeros_like(frame), remarks, zero_is_missing=False)
 
 
 _GAITGRAPH_COLUMNS = 1 + 3 * len(COCO17.names)
@@ -174,7 +170,7 @@ def _look_gaitgraph(path: Path) -> tuple[_WalkOf, int, str]:
         raise Unusable(f"has {len(fields) + 1} columns, not {_GAITGRAPH_COLUMNS}")
     why, header = f"the {_GAITGRAPH_COLUMNS} columns of an image's name and 17 keypoints", 0
     try:
-        _numbers(fields)
+        _numbers(np.array(fields, dtype=object))
     except Unusable as reason:
         if name.lower() not in ("image_name", "image", "name"):
             raise Unusable(f"has no column image_name, and {reason} in its first line") from None
@@ -196,12 +192,10 @@ def _walk_of_image(row: str) -> tuple[str, tuple[str, ...]]:
 def _load_gaitgraph(sequence: Sequence) -> Detections:
     """Several rows of one image are several people, numbered by no tracker."""
     cells = _cells(sequence, _GAITGRAPH_COLUMNS)
-    names = cells[0::_GAITGRAPH_COLUMNS]
-    del cells[0::_GAITGRAPH_COLUMNS]
-    frame_of, remarks = number_frames(names)
-    frame = np.array([frame_of[name] for name in names])
-    person = np.zeros_like(frame) if len(frame_of) == len(names) else None
-    return detections(frame, _numbers(cells).reshape(len(names), -1, 3), person, remarks)
+    frame_of, remarks = number_frames(cells[:, 0].tolist())
+    frame = np.array([frame_of[name] for name in cells[:, 0]])
+    person = np.zeros_like(frame) if len(frame_of) == len(cells) else None
+    return detections(frame, _numbers(cells[:, 1:]).reshape(len(cells), -1, 3), person, remarks)
 
 
 CSV = Format(
