@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gaitlib.evaluation import FAR, OPEN_FAR
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
 
-#: Shares of false acceptances at which true ones are stated: of pairs, and of probes of people who are not enrolled.
-FAR, OPEN_FAR = (0.01, 0.001), (0.1, 0.01)
 #: Open-set identification is the mean over so many ways to enroll half of the people.
 ENROLLMENTS = 20
 #: The DET curve is drawn through so many points at most.

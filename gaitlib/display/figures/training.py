@@ -9,15 +9,15 @@ from matplotlib.ticker import LogFormatter
 
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
+from gaitlib.progress import SCORES, score_column
 from gaitlib.rounding import percent
-from gaitlib.training import SCORES, score_column
 
 
 @drawing.styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, one column for each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN where
+    history: columns iteration, one column for each part of the loss, and one of `gaitlib.progress.SCORES` (share 0..1, NaN where
         it was not measured).
     """
     fig = Figure(figsize=(8, 5.6))
