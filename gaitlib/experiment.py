@@ -180,8 +180,6 @@ class Experiment:
         watch: a gaitlib.progress.Watch, which is told what a training does where one is needed; by default a grid is, where it is
             one of its points.
         """
-        from gaitlib.training import train
-
         if self.checkpoint:
             return self._converted or self.checkpoint
         if not watch and (point := progress.point()):
@@ -189,6 +187,8 @@ class Experiment:
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
 
         def make(folder: Path) -> None:
+            from gaitlib.training import train  # seconds to import, with all that several machines need
+
             train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts)
 
         return self.stages.made("training", self._training_key, make, together=True)
