@@ -95,7 +95,7 @@ def train(config, overrides, data):
 
 @main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--format", "format_name", default="auto", help="A name from `gaitlib formats`, or auto.")
+@click.option("--format", default="auto", help="A name from `gaitlib formats`, or auto.")
 @click.option("--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
 @click.option("--layout", default="", metavar="NAME", help="Keypoints of the files, such as COCO17; default: told from them.")
@@ -105,7 +105,7 @@ def train(config, overrides, data):
 @click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
 @click.option("--fps", type=float, help="Frames a second of 2D sources; default: 25.")
 @click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: nothing.")
-def prepare(source, format_name, cameras, out, layout, pattern, names, workers, strict, fps, repair):
+def prepare(source, out, **options):
     """Turn files of poses into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
@@ -117,12 +117,10 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
 
     from gaitlib.poses.prepare import prepare as make
 
-    dataset = make(
-        source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
-        progress=lambda walks: tqdm(walks, unit="walk", disable=not sys.stderr.isatty()),
-        cameras=cameras, layout=layout, pattern=pattern, names=names, strict=strict, fps=fps,
-    )  # fmt: skip
-    _say(dataset, out)
+    def progress(walks):
+        return tqdm(walks, unit="walk", disable=not sys.stderr.isatty())
+
+    _say(make(source, out, say=click.echo, progress=progress, **options), out)
 
 
 @main.command("export", epilog="Example: gaitlib export data/mine --format opengait --out peers/mine")

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,18 +60,13 @@ class _File(BaseModel):
     notebooks: list[Literal[CHAPTERS]] = Field(list(CHAPTERS), min_length=1)
 
 
-@dataclass(frozen=True)
-class Point:
-    """One run of a grid. labels: axis -> its value as text."""
+class Point(NamedTuple):
+    """One run of a grid. labels: axis -> its value as text. fingerprint: of its configuration, as provenance.json has it."""
 
     name: str
     labels: dict[str, str]
     config: Config
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its configuration, as provenance.json has it."""
-        return fingerprint(self.config.model_dump(mode="json"))
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class Grid:
         _check_rule(f"{path}, baseline", file.baseline, compared)
         for rule in file.leave_out:
             _check_rule(f"{path}, leave_out", rule, axes)
-        points: list[Point] = []
+        points, names = {}, {}  # by name; by what they are made of
         for values in product(*file.axes.values()):
             chosen = dict(zip(axes, values, strict=True))
             labels = {axis: _label(value) for axis, value in chosen.items()}
@@ -111,12 +106,17 @@ class Grid:
                 continue
             name = "_".join(f"{axis.rpartition('.')[2]}-{_UNSAFE.sub('-', label)}" for axis, label in labels.items())
             config = load_config(_found(file.base), layers=_layers(path, file, chosen))
-            points.append(Point(check_name(name, f"{path}, a point"), labels, config))
+            point = Point(check_name(name, f"{path}, a point"), labels, config, fingerprint(config.model_dump(mode="json")))
+            if name in points:
+                raise InputError(f"{path}: two points are called {name}; leave out one of the values that are alike.")
+            if (same := names.setdefault(point.fingerprint, name)) != name:
+                raise InputError(f"{path}: the points {same} and {name} are the same configuration; leave out one.")
+            points[name] = point
         if not points:
             raise InputError(f"{path}: leave_out leaves no point.")
-        _check_different(path, points)
         baseline = {axis: _label(file.baseline.get(axis, labels[0])) for axis, labels in compared.items()}
-        return cls(path.stem, axes, points, baseline, str(_found(file.data).absolute()) if file.data else "", file.notebooks)
+        data = str(_found(file.data).absolute()) if file.data else ""
+        return cls(path.stem, axes, list(points.values()), baseline, data, file.notebooks)
 
 
 def _found(path: str | Path) -> Path:
@@ -155,17 +155,6 @@ def _check_rule(where: str, rule: dict, axes: dict[str, list[str]]) -> None:
             raise InputError(f"{where}: there is no axis {axis!r}; the axes are {', '.join(axes)}.")
         if unknown := set(_labels(value)) - set(axes[axis]):
             raise InputError(f"{where}: {axis} has no value {min(unknown)!r}; it has {', '.join(axes[axis])}.")
-
-
-def _check_different(path: Path, points: list[Point]) -> None:
-    names, settings = set(), {}
-    for point in points:
-        if point.name in names:
-            raise InputError(f"{path}: two points are called {point.name}; leave out one of the values that are alike.")
-        names.add(point.name)
-        first = settings.setdefault(point.fingerprint, point.name)
-        if first != point.name:
-            raise InputError(f"{path}: the points {first} and {point.name} are the same configuration; leave out one.")
 
 
 def _layers(path: Path, file: _File, chosen: dict) -> Iterator[tuple[str, dict]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from gaitlib import InputError
 from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.protocol import Protocol
 from gaitlib.reports.run import Run, flat
 from gaitlib.stages import Stages
 
@@ -91,11 +90,9 @@ def rerun(
     (workspace() / cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rerun-", dir=workspace() / cache) as fresh:
         experiment = Experiment(before.config, data, Stages(Path(fresh)), Path())
-        protocol = Protocol.named(before.config.protocol)
-        if changed := differences(before.protocol.content, protocol.content):
-            raise InputError(
-                f"The protocol {protocol.name} has changed since {folder} was made ({'; '.join(changed)}); change it back."
-            )
+        if changed := differences(before.protocol.content, experiment.protocol.content):
+            said = f"The protocol {experiment.protocol.name} has changed since {folder} was made"
+            raise InputError(f"{said} ({'; '.join(changed)}); change it back.")
         if (found := experiment.dataset.fingerprint) != before.data:
             which = data or "the embedded walkers of this version"
             raise InputError(
