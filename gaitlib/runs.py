@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 from gaitlib import InputError
@@ -44,9 +45,10 @@ def what_can_go(reports: Path, stages: Stages, *, keep_best: bool) -> list[Path]
 
 def _lesser_weights(reports: Path) -> list[Path]:
     runs = [run for run in find_runs(reports) if run.is_finished and not run.problem and run.validation is not None]
-    runs.sort(key=lambda run: run.validation, reverse=True)
-    best = {(run.content.get("protocol"), run.data): run for run in reversed(runs)}  # of equals, the first by name
-    kept = {run.folder.resolve() for run in best.values()}
+    alike = defaultdict(list)
+    for run in runs:
+        alike[run.content.get("protocol"), run.data].append(run)
+    kept = {max(group, key=lambda run: run.validation).folder.resolve() for group in alike.values()}
     lesser = [run.folder / "checkpoint" for run in runs if run.folder.resolve() not in kept]
     weights = [folder / name for folder in lesser for name in ("model.safetensors", "state.pt")]
     return [path for path in weights if path.is_file() and not _has_link(path, reports)]
