@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gaitlib import InputError, __version__
+from gaitlib import InputError, __version__, sentence
 
 
 class _Group(click.Group):
@@ -20,20 +20,12 @@ class _Group(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as error:
-            click.echo(f"gaitlib: {str(error) or 'Stopped.'}", err=True)
-            sys.exit(130)  # as shells have it
-        except InputError as error:
-            self._fail(context, error, 2)
+            said, code = sentence(error), 130  # as shells have it
         except Exception as error:
-            self._fail(context, error, 2 if getattr(error, "bad_input", False) else 1)
-
-    @staticmethod
-    def _fail(context: click.Context, error: Exception, code: int):
-        if context.params.get("debug"):
-            raise error
-        ours = isinstance(error, InputError) or hasattr(error, "bad_input")  # a StageFailed
-        sentence = " ".join(str(error).split())
-        click.echo(f"gaitlib: {'' if ours else type(error).__name__ + ': '}{sentence}", err=True)
+            if context.params.get("debug"):
+                raise
+            said, code = sentence(error), 2 if getattr(error, "bad_input", False) else 1
+        click.echo(f"gaitlib: {said}", err=True)
         sys.exit(code)
 
 
@@ -96,14 +88,14 @@ def train(config, overrides, data):
     from gaitlib.stages import Stages
 
     settings = load_config(config, list(overrides))
-    folder = Experiment(settings, Path(data) if data else None, Stages(workspace() / "cache"), Path()).trained()
+    folder = Experiment(settings, data, Stages(workspace() / "cache"), Path()).trained()
     if int(os.environ.get("RANK", 0)) == 0:
         click.echo(f"The training is in {os.path.relpath(folder)}")
 
 
 @main.command(epilog="Example: gaitlib prepare kgbd_passes.npz --format kgbd --cameras 0:180:18 --out data/kgbd-11v")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--format", "format_name", default="auto", help="A name from `gaitlib formats`, or auto.")
+@click.option("--format", default="auto", help="A name from `gaitlib formats`, or auto.")
 @click.option("--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
 @click.option("--layout", default="", metavar="NAME", help="Keypoints of the files, such as COCO17; default: told from them.")
@@ -113,7 +105,7 @@ def train(config, overrides, data):
 @click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
 @click.option("--fps", type=float, help="Frames a second of 2D sources; default: 25.")
 @click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: nothing.")
-def prepare(source, format_name, cameras, out, layout, pattern, names, workers, strict, fps, repair):
+def prepare(source, out, **options):
     """Turn files of poses into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
@@ -125,12 +117,10 @@ def prepare(source, format_name, cameras, out, layout, pattern, names, workers, 
 
     from gaitlib.poses.prepare import prepare as make
 
-    dataset = make(
-        source, out, format=format_name, repair=repair, workers=workers, say=click.echo,
-        progress=lambda walks: tqdm(walks, unit="walk", disable=not sys.stderr.isatty()),
-        cameras=cameras, layout=layout, pattern=pattern, names=names, strict=strict, fps=fps,
-    )  # fmt: skip
-    _say(dataset, out)
+    def progress(walks):
+        return tqdm(walks, unit="walk", disable=not sys.stderr.isatty())
+
+    _say(make(source, out, say=click.echo, progress=progress, **options), out)
 
 
 @main.command("export", epilog="Example: gaitlib export data/mine --format opengait --out peers/mine")
@@ -192,10 +182,8 @@ def walkers(subjects, seed, out):
     from gaitlib.data.walkers import make_walkers
 
     progress = tqdm(make_walkers(subjects, seed), total=subjects * 110, unit="walk", disable=not sys.stderr.isatty())
-    _say(
-        write_dataset(out, progress, name=f"walkers, seed {seed}", notes={"walkers": {"subjects": subjects, "seed": seed}}),
-        out,
-    )
+    notes = {"walkers": {"subjects": subjects, "seed": seed}}
+    _say(write_dataset(out, progress, name=f"walkers, seed {seed}", notes=notes), out)
 
 
 def _say(dataset, out) -> None:
@@ -253,10 +241,8 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     run = _reports() / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if is_taken(run):
         raise InputError(f"{os.path.relpath(run)} exists; give another --name.")
-    experiment = Experiment.of_checkpoint(
-        checkpoint, overrides, data=Path(data) if data else None, stages=Stages(_reports().parent / "cache"), run=run,
-        other_people=other_people,
-    )  # fmt: skip
+    places = {"data": data, "stages": Stages(_reports().parent / "cache"), "run": run}
+    experiment = Experiment.of_checkpoint(checkpoint, overrides, other_people=other_people, **places)
     experiment.check()
     try:
         run_notebooks(experiment, [chapter], "begins again, with what it has computed")
@@ -266,35 +252,26 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     _say_where(run)
 
 
-_checkpoint = click.option(
-    "--checkpoint", required=True, metavar="RUN_OR_FILES",
-    help="A run folder, a weights file, or files of the released program: autoencoder.pt,recognizer.pt.",
-)  # fmt: skip
-_other_people = click.option(
-    "--other-people", is_flag=True, help="Test people who share a name with people the checkpoint was trained on are others."
-)
+def _on_a_checkpoint(command):
+    """The options of commands that run one notebook."""
+    files = "A run folder, a weights file, or files of the released program: autoencoder.pt,recognizer.pt."
+    others = "Test people who share a name with people the checkpoint was trained on are others."
+    checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILES", help=files)
+    return checkpoint(_data(_name(_set(click.option("--other-people", is_flag=True, help=others)(command)))))
 
 
 @main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")
-@_checkpoint
-@_data
-@_name
-@_set
-@_other_people
-def evaluate(checkpoint, data, name, overrides, other_people):
+@_on_a_checkpoint
+def evaluate(**options):
     """Run notebook 03 alone on a given checkpoint."""
-    _alone("03_evaluation", checkpoint, data, name, overrides, other_people)
+    _alone("03_evaluation", **options)
 
 
 @main.command(epilog="Example: gaitlib visualize --checkpoint reports/quick --name pictures")
-@_checkpoint
-@_data
-@_name
-@_set
-@_other_people
-def visualize(checkpoint, data, name, overrides, other_people):
+@_on_a_checkpoint
+def visualize(**options):
     """Run notebook 04 alone on a given checkpoint."""
-    _alone("04_visualization", checkpoint, data, name, overrides, other_people)
+    _alone("04_visualization", **options)
 
 
 @main.command(epilog="Example: gaitlib compare reports/published-0,reports/published-1 reports/beyond-0,reports/beyond-1")

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pandas as pd
 import yaml
 from tqdm import tqdm
@@ -40,14 +41,14 @@ MOST_PEOPLE = 100
 class Experiment:
     """One configuration on one data set; each stage is made when it is first asked for and kept.
 
-    data: a data set folder; None: the embedded walkers. run: where results and figures go. checkpoint: a run folder, a weights
+    data: a data set folder; empty: the embedded walkers. run: where results and figures go. checkpoint: a run folder, a weights
     file or files of the released program that are used instead of training.
     other_people: people of the test who have names of people that the checkpoint was trained on are others.
     loaded: network and facts of the checkpoint, where they have been read already.
     """
 
     config: Config
-    data: Path | None
+    data: str | Path
     stages: Stages
     run: Path
     checkpoint: Path | None = None
@@ -66,7 +67,7 @@ class Experiment:
         checkpoint: files of the released program are separated by commas: "A.pt,B.pt".
         """
         base, changes = root(), shlex.split(overrides)
-        places = {"data": base / data if data else None, "stages": Stages(base / cache), "run": base / run}
+        places = {"data": base / data if data else "", "stages": Stages(base / cache), "run": base / run}
         if not checkpoint:
             return cls(load_config(base / (config or "configs/quick.yaml"), changes), **places)
         given = ",".join(str(base / part) for part in checkpoint.split(","))
@@ -85,8 +86,6 @@ class Experiment:
         loaded = load_model(checkpoint)
         settings = resolve(settings_of(loaded[1], checkpoint), checkpoint).model_dump(mode="json")
         return cls(resolve(settings, checkpoint, overrides), checkpoint=Path(checkpoint), loaded=loaded, **others)
-
-    # -- data
 
     @cached_property
     def dataset(self) -> GaitDataset:
@@ -127,8 +126,6 @@ class Experiment:
         """Who trains, and who chooses the checkpoint."""
         parts = {"train": self.split.train, "validation": self.split.validation.walks}
         return {name: sorted(part.index["subject"].unique()) for name, part in parts.items()}
-
-    # -- what has to fit before anything is made
 
     def check(self) -> None:
         """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
@@ -177,16 +174,12 @@ class Experiment:
             )
         return shared
 
-    # -- training
-
     def trained(self, watch=None) -> Path:
         """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
 
-        watch: a gaitlib.training.Watch, which is told what a training does where one is needed; by default a grid is, where it is
+        watch: a gaitlib.progress.Watch, which is told what a training does where one is needed; by default a grid is, where it is
             one of its points.
         """
-        from gaitlib.training import train
-
         if self.checkpoint:
             return self._converted or self.checkpoint
         if not watch and (point := progress.point()):
@@ -194,6 +187,8 @@ class Experiment:
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
 
         def make(folder: Path) -> None:
+            from gaitlib.training import train  # seconds to import, with all that several machines need
+
             train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts)
 
         return self.stages.made("training", self._training_key, make, together=True)
@@ -255,10 +250,6 @@ class Experiment:
         return find_weights(self.trained())
 
     @cached_property
-    def _weights_fingerprint(self) -> str:
-        return file_fingerprint(self._weights)
-
-    @cached_property
     def _converted(self) -> Path | None:
         """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
         from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
@@ -308,13 +299,11 @@ class Experiment:
         poses = self.example(model)
         return {"reconstruction and exchange": figures.skeleton_strip(poses)} if poses else {}
 
-    # -- evaluation
-
     def _evaluation_key(self, module: str) -> list:
         """All that decides what a module measures on the test people."""
         people = [self._people, sorted(self.split.test.walks.index["subject"].unique()), MOST_PEOPLE]
         settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
-        return [settings, self.dataset.fingerprint, people, code_fingerprint(module), self._weights_fingerprint]
+        return [settings, self.dataset.fingerprint, people, code_fingerprint(module), file_fingerprint(self._weights)]
 
     @property
     def draws(self) -> dict[str, int]:
@@ -356,8 +345,6 @@ class Experiment:
         history = self.history()
         evaluation.metrics["iterations"] = self._facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
-
-    # -- studies, of MOST_PEOPLE people at most
 
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
@@ -436,8 +423,6 @@ class Experiment:
         side = min(self.dataset.views, key=lambda view: 0 if degrees(view) is None else abs(degrees(view) - 90))
         return exchange_errors(self.model, walks, truth, mean_walks(train, side, self.model.window))
 
-    # -- the run folder
-
     def keep_results(
         self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
     ) -> None:
@@ -486,8 +471,4 @@ def _some_people(walks: GaitDataset) -> list[str]:
 
 def _no_nan(value):
     """JSON has no NaN: what could not be measured is null."""
-    if isinstance(value, dict):
-        return {k: _no_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_no_nan(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))

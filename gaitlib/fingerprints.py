@@ -57,7 +57,7 @@ def _source(module: str) -> Path | None:
     """The file of a module of gaitlib; None where there is none."""
     name, *parts = module.split(".")
     path = _PACKAGE.joinpath(*parts)
-    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py") if parts else path)
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
     return next((file for file in candidates if name == "gaitlib" and file.is_file()), None)
 
 

@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,7 +30,6 @@ from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, config_folder, load_config, read_yaml, resolve, root, workspace
-from gaitlib.data.dataset import GaitDataset
 from gaitlib.experiment import Experiment
 from gaitlib.files import Unreadable, check_name, is_taken, locked, read_json, write_text
 from gaitlib.fingerprints import fingerprint
@@ -42,12 +41,10 @@ from gaitlib.stages import StageFailed, Stages
 LOOK_EVERY = 0.5
 #: Points of one grid; of more, some axis is a mistake.
 MOST_POINTS = 10_000
-DONE, FAILED, RUNNING, WAITING, STOPPED = "done", "failed", "running", "waiting", "stopped"
+RUNNING, FAILED, STOPPED, WAITING, DONE = "running", "failed", "stopped", "waiting", "done"
+IN_GOOD_ORDER, AT_ONCE = "in good order", "at once"  # what the file logs/stop says, where there is one
 
 _UNSAFE = re.compile(r"[^\w.+-]+")  # in a value that becomes part of the name of a folder
-
-
-# -------------------------------------------------------------------------------------------------------------- the file
 
 
 class _File(BaseModel):
@@ -63,18 +60,13 @@ class _File(BaseModel):
     notebooks: list[Literal[CHAPTERS]] = Field(list(CHAPTERS), min_length=1)
 
 
-@dataclass(frozen=True)
-class Point:
-    """One run of a grid. labels: axis -> its value as text."""
+class Point(NamedTuple):
+    """One run of a grid. labels: axis -> its value as text. fingerprint: of its configuration, as provenance.json has it."""
 
     name: str
     labels: dict[str, str]
     config: Config
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its configuration, as provenance.json has it."""
-        return fingerprint(self.config.model_dump(mode="json"))
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -97,30 +89,34 @@ class Grid:
 
         An axis is a key of the configuration with a list of values, `arm` with names of files in configs/, or any name with a
         table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the other axes.
-        Raises InputError for an unknown axis, key or value, for a name that no folder can have, and for two points that are the
-        same.
+        Raises InputError for an unknown axis, key or value, for a name that no folder can have, and for two equal points.
         """
         path = _found(path)
         file = _checked(path)
         axes = {axis: [_label(value) for value in values] for axis, values in file.axes.items()}
-        _check_rule(f"{path}, baseline", file.baseline, {axis: labels for axis, labels in axes.items() if axis != "seed"})
+        compared = {axis: labels for axis, labels in axes.items() if axis != "seed"}
+        _check_rule(f"{path}, baseline", file.baseline, compared)
         for rule in file.leave_out:
             _check_rule(f"{path}, leave_out", rule, axes)
-        points: list[Point] = []
+        points, names = {}, {}  # by name; by what they are made of
         for values in product(*file.axes.values()):
-            chosen = dict(zip(file.axes, values, strict=True))
+            chosen = dict(zip(axes, values, strict=True))
             labels = {axis: _label(value) for axis, value in chosen.items()}
             if any(all(labels[axis] in _labels(value) for axis, value in rule.items()) for rule in file.leave_out):
                 continue
             name = "_".join(f"{axis.rpartition('.')[2]}-{_UNSAFE.sub('-', label)}" for axis, label in labels.items())
-            layers = list(_layers(path, file, chosen))
-            points.append(Point(check_name(name, f"{path}, a point"), labels, load_config(_found(file.base), layers=layers)))
+            config = load_config(_found(file.base), layers=_layers(path, file, chosen))
+            point = Point(check_name(name, f"{path}, a point"), labels, config, fingerprint(config.model_dump(mode="json")))
+            if name in points:
+                raise InputError(f"{path}: two points are called {name}; leave out one of the values that are alike.")
+            if (same := names.setdefault(point.fingerprint, name)) != name:
+                raise InputError(f"{path}: the points {same} and {name} are the same configuration; leave out one.")
+            points[name] = point
         if not points:
-            empty = next((axis for axis, values in file.axes.items() if not values), None)
-            raise InputError(f"{path}: " + (f"axis {empty} has no value." if empty else "leave_out leaves no point."))
-        _check_different(path, points)
-        baseline = {axis: _label(file.baseline.get(axis, labels[0])) for axis, labels in axes.items() if axis != "seed"}
-        return cls(path.stem, axes, points, baseline, str(_found(file.data).absolute()) if file.data else "", file.notebooks)
+            raise InputError(f"{path}: leave_out leaves no point.")
+        baseline = {axis: _label(file.baseline.get(axis, labels[0])) for axis, labels in compared.items()}
+        data = str(_found(file.data).absolute()) if file.data else ""
+        return cls(path.stem, axes, list(points.values()), baseline, data, file.notebooks)
 
 
 def _found(path: str | Path) -> Path:
@@ -133,9 +129,8 @@ def _checked(path: Path) -> _File:
     """What a grid file says, where its names can be those of folders and its points are not beyond counting."""
     if not os.path.isfile(path):
         raise InputError(f"There is no grid {path}; configs/grids/ has some to begin with.")
-    content = read_yaml(path)
     try:
-        file = _File(**content)
+        file = _File(**read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("list[any]", "dict[str,dict[any,any]]"))
@@ -145,7 +140,9 @@ def _checked(path: Path) -> _File:
         raise InputError(f"{path}: {key}: {first['msg']}.") from None
     for axis, values in file.axes.items():
         check_name(axis, f"{path}, axes")
-        for variant in values if isinstance(values, dict) else values if axis == "arm" else ():
+        if not values:
+            raise InputError(f"{path}: axis {axis} has no value.")
+        for variant in values if isinstance(values, dict) or axis == "arm" else ():
             check_name(variant, f"{path}, axis {axis}")
     if (points := prod(len(values) for values in file.axes.values())) > MOST_POINTS:
         raise InputError(f"{path} has {points:,} points, and more than {MOST_POINTS:,} are not run; take an axis or values away.")
@@ -158,18 +155,6 @@ def _check_rule(where: str, rule: dict, axes: dict[str, list[str]]) -> None:
             raise InputError(f"{where}: there is no axis {axis!r}; the axes are {', '.join(axes)}.")
         if unknown := set(_labels(value)) - set(axes[axis]):
             raise InputError(f"{where}: {axis} has no value {min(unknown)!r}; it has {', '.join(axes[axis])}.")
-
-
-def _check_different(path: Path, points: list[Point]) -> None:
-    names, settings = {}, {}
-    for point in points:
-        if point.name in names:
-            raise InputError(f"{path}: two points are called {point.name}; leave out one of the values that are alike.")
-        if point.fingerprint in settings:
-            raise InputError(
-                f"{path}: the points {settings[point.fingerprint]} and {point.name} are the same configuration; leave out one."
-            )
-        names[point.name] = settings[point.fingerprint] = point.name
 
 
 def _layers(path: Path, file: _File, chosen: dict) -> Iterator[tuple[str, dict]]:
@@ -197,9 +182,6 @@ def _labels(value) -> list[str]:
     return [_label(v) for v in value] if isinstance(value, list) else [_label(value)]
 
 
-# ---------------------------------------------------------------------------------------------------- where a point stands
-
-
 @dataclass(frozen=True)
 class Status:
     """Where a point stands. notebook: "2/4 training". validation, rank1: shares, of validation people so far and test people.
@@ -221,9 +203,8 @@ class Status:
 def is_done(folder: Path, config: str) -> bool:
     """Whether a run folder holds the finished run of the configuration with this fingerprint."""
     run = Run(folder)
-    if progress.read(folder) or not run.is_finished:
-        return False
-    return not run.problem and run.provenance.get("config_fingerprint") == config
+    finished = run.is_finished and not progress.read(folder) and not run.problem
+    return finished and run.provenance.get("config_fingerprint") == config
 
 
 def status(folder: Path, name: str, config: str, *, running: bool = False) -> Status:
@@ -237,16 +218,13 @@ def status(folder: Path, name: str, config: str, *, running: bool = False) -> St
         return Status(name, DONE, "", "", run.validation, run.rank1(), run.seconds) if done else Status(name)
     iteration = f"{stands.iteration}/{stands.iterations}" if stands.iteration else ""
     found = Status(name, WAITING, stands.chapter, iteration, stands.validation)
-    if running:
-        if not stands.began:
-            return found
+    if running and stands.began:
         return replace(found, state=RUNNING, seconds=max(time.time() - stands.began, 0), left=stands.seconds_left)
-    if stands.error:
+    if not running and stands.error:
         return replace(found, state=STOPPED if stands.stopped else FAILED, error=stands.error)
-    return replace(found, state=STOPPED, error="It was killed.") if stands.began else found
-
-
-# ------------------------------------------------------------------------------------------------------------- the points
+    if not running and stands.began:
+        return replace(found, state=STOPPED, error="It was killed.")
+    return found
 
 
 def run_point(folder: Path, name: str) -> None:
@@ -281,7 +259,6 @@ def _stop_with_the_parent() -> None:
         time.sleep(60)
 
 
-IN_GOOD_ORDER, AT_ONCE = "in good order", "at once"  # what the file logs/stop says, where there is one
 _thread = threading.local()  # .environment: of the processes that a thread of ours starts; a worker of dask has none
 
 
@@ -312,7 +289,7 @@ def _run_in_a_process(base: str, folder: str, name: str) -> None:
         said = f"killed by signal {-code}; when that was not you, memory may have run out"
         if code > 0:
             said = f"ended with exit code {code}; {logs / name}.log may say why"
-        progress.fail(run, Interrupted("Stopped at once.") if asked == AT_ONCE else StageFailed(said, bad_input=False))
+        progress.fail(run, Interrupted("Stopped at once.") if asked == AT_ONCE else StageFailed(said))
 
 
 def _asked_to_stop(logs: Path) -> str:
@@ -356,9 +333,6 @@ def _executor(workers: int, scheduler: str) -> Iterator[Executor]:
         raise InputError(f"No dask scheduler answers at {scheduler} ({type(error).__name__}); is it running?") from None
     with client:
         yield client.get_executor(pure=False)
-
-
-# --------------------------------------------------------------------------------------------------------------- the grid
 
 
 def run_grid(
@@ -405,11 +379,11 @@ class _MadeOf(BaseModel):
 
 def _made_of(grid: Grid, cache: Path) -> _MadeOf:
     """What the grid is made of now; InputError where data and protocols do not fit."""
-    data = Path(grid.data) if grid.data else None
-    made_of = _MadeOf(data=GaitDataset.open(data).fingerprint if data else "", protocols={})
+    made_of = _MadeOf(data="", protocols={})
     for config in {point.config.protocol: point.config for point in grid.points}.values():
-        experiment = Experiment(config, data, Stages(cache), Path())
+        experiment = Experiment(config, grid.data, Stages(cache), Path())
         experiment.check()
+        made_of.data = experiment.dataset.fingerprint if grid.data else ""
         made_of.protocols[config.protocol] = fingerprint(experiment.protocol.content)
     return made_of
 
@@ -478,7 +452,7 @@ def _look(folder: Path, prints: dict[str, str], futures: dict[str, Future], foun
         ended = future.done()  # before what lies in its folder is read
         if ended:
             del futures[name]
-            lost = StageFailed("the dask scheduler gave it up", bad_input=False)
+            lost = StageFailed("the dask scheduler gave it up")
             if error := lost if future.cancelled() else future.exception():
                 progress.fail(folder / name, error)
         found[name] = status(folder, name, prints[name], running=not ended)
@@ -507,31 +481,25 @@ def seconds_left(points: list[Status], workers: int) -> float | None:
     return max(max(rest, default=0.0), sum(rest) / at_once)
 
 
-# ------------------------------------------------------------------------------------------------------------- live table
-
-
 def table(points: list[Status]) -> pd.DataFrame:
     """A row a point, as the live table shows it."""
-    rows = [
-        [
-            p.name, p.state, p.notebook, p.iteration, "" if p.validation is None else f"{p.validation:.1%}",
-            "" if p.rank1 is None else f"{p.rank1:.1%}", _duration(p.seconds), _duration(p.left), p.error,
-        ]
-        for p in points
-    ]  # fmt: skip
     columns = ["point", "state", "notebook", "iteration", "validation rank-1", "rank-1", "time", "left", "error"]
-    return pd.DataFrame(rows, columns=columns).set_index("point")
+    shown = pd.DataFrame([astuple(point) for point in points], columns=columns)
+    shares, times = ["validation rank-1", "rank-1"], ["time", "left"]
+    shown[shares] = shown[shares].map(lambda share: "" if pd.isna(share) else f"{share:.1%}")
+    shown[times] = shown[times].map(_time)
+    return shown.set_index("point")
 
 
 def summary(points: list[Status], left: float | None) -> str:
     """One line: how many are done, and how long it still takes."""
     counts = Counter(point.state for point in points)
     said = ", ".join(f"{counts[state]} {state}" for state in (DONE, RUNNING, WAITING, FAILED, STOPPED) if counts[state])
-    return f"{said} of {len(points)}" + (f"; about {_duration(left)} left" if left else "")
+    return f"{said} of {len(points)}" + (f"; about {_time(left)} left" if left else "")
 
 
-def _duration(seconds: float | None) -> str:
-    return "" if seconds is None else tqdm.format_interval(round(seconds))
+def _time(seconds: float | None) -> str:
+    return "" if pd.isna(seconds) else tqdm.format_interval(round(seconds))
 
 
 def live_table() -> Callable[[list[Status], float | None], None]:
@@ -580,7 +548,7 @@ def _lines() -> Callable[[list[Status], float | None], None]:
         for p in points:
             if before.get(p.name, WAITING) != p.state:
                 rank1 = "" if p.rank1 is None else f", rank-1 {p.rank1:.1%}"
-                said = f" after {_duration(p.seconds)}{rank1}" if p.state == DONE else f": {p.error}" if p.error else ""
+                said = f" after {_time(p.seconds)}{rank1}" if p.state == DONE else f": {p.error}" if p.error else ""
                 print(f"{p.name} {p.state}{said} ({summary(points, left)})", flush=True)
             before[p.name] = p.state
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from unittest import mock
 
 from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, root, workspace
@@ -25,6 +26,13 @@ CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualiza
 _OURS = re.compile(
     r"\d\d_\w+\.(ipynb|html)|index\.html|results\.xlsx|\w+\.json|embeddings\.npz|config\.yaml|checkpoint|logs|figures"
 )
+#: Environment of the kernels, where the user has not set it. Freed memory is kept (see training.keep_freed_memory). Threads of
+#: OpenMP that wait spin for some ten microseconds and then sleep: spinning on, they take the processor from other programs, which
+#: on a busy machine of two cores made a training step three times as long; sleeping at once, they wake too late for the second
+#: core to be of use. Nobody watches: no curves while it trains.
+_ENVIRONMENT = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "GOMP_SPINCOUNT": "5000", "GAITLIB_HEADLESS": "1",
+}  # fmt: skip
 #: Sockets have addresses of about 107 letters at most, of which jupyter adds some.
 _LONGEST_FOLDER = 70
 
@@ -46,7 +54,7 @@ def run_experiment(
         raise InputError(
             f"{os.path.relpath(run)} exists; give --resume to finish or refresh it, --force to replace it, or another --name."
         )
-    experiment = Experiment(config, Path(data) if data else None, Stages(workspace() / cache), run)
+    experiment = Experiment(config, data, Stages(workspace() / cache), run)
     experiment.check()
     if force:
         experiment.train_anew()
@@ -65,8 +73,7 @@ def run_notebooks(
     paths = {name: root() / "notebooks" / f"{name}.ipynb" for name in chapters}
     if lacking := [path for path in paths.values() if not path.is_file()]:
         raise InputError(f"The notebook {lacking[0].name} is missing from {lacking[0].parent}.")
-    start, seconds = datetime.now().astimezone(), {}
-    run = experiment.run
+    start, seconds, run = datetime.now().astimezone(), {}, experiment.run
     with _taking_the_place_of(run) as folder:
         experiment = replace(experiment, run=folder)
         seen = folder if Run(run).is_finished else run  # where a notebook that stopped can be looked at
@@ -124,8 +131,7 @@ def _replace_run(folder: Path, run: Path) -> None:
 
 def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str) -> None:
     """Execute one notebook into the run folder. trained: whether the run folder holds the checkpoint already."""
-    with _without_address_grammar():
-        import papermill
+    import papermill
     from papermill.exceptions import PapermillExecutionError
 
     name = path.stem
@@ -133,7 +139,7 @@ def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, agai
     parameters = {key: value for key, value in _parameters(experiment, trained).items() if key in taken}
     stopped = f"Stopped in notebook {name}; the same command {again}."
     try:
-        with _settled_kernels(), _sockets() as kernels:
+        with mock.patch.dict(os.environ, _ENVIRONMENT | os.environ), _sockets() as kernels:
             papermill.execute_notebook(
                 path, experiment.run / path.name, parameters, kernel_name="python3", cwd=root(), progress_bar=False,
                 log_output=False, stdout_file=sys.stdout, config=kernels,
@@ -184,22 +190,6 @@ def _write_pages(experiment: Experiment, name: str, chapters: list[str]) -> None
     write_index(Run(folder, name), experiment.left_out, executed)
 
 
-# ------------------------------------------------------------------------------------------------------------- the kernels
-
-
-@contextmanager
-def _without_address_grammar() -> Iterator[None]:
-    """What is imported meanwhile does not find a grammar of internet addresses, which no notebook has: it takes three seconds."""
-    absent = "rfc3987_syntax" not in sys.modules
-    if absent:
-        sys.modules["rfc3987_syntax"] = None
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules["rfc3987_syntax"]
-
-
 @contextmanager
 def _sockets() -> Iterator:
     """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
@@ -228,26 +218,3 @@ def _clear_sockets(base: Path) -> None:
                 os.kill(int(process), 0)
             except ProcessLookupError:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _settled_kernels() -> Iterator[None]:
-    """Environment of the kernels that are started meanwhile, where the user has not set it.
-
-    Freed memory is kept (see training.keep_freed_memory). OpenMP threads that wait spin for some ten microseconds and then sleep:
-    spinning on, they take the processor from other programs, which on a busy machine of two cores made a training step three
-    times as long; sleeping at once, they wake too late for the second core to be of use.
-    """
-    settings = {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-        "GOMP_SPINCOUNT": "5000",
-        "GAITLIB_HEADLESS": "1",  # nobody watches: no curves while it trains
-    }
-    ours = settings.keys() - os.environ.keys()
-    os.environ.update({name: settings[name] for name in ours})
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)

@@ -1,22 +1,45 @@
-"""How far a point of a grid is: a file in the grid's logs/, from when the point is asked for until it is complete.
+"""How far a training is, for who watches it; and a point of a grid: in its logs/, a file until the point is complete.
 
-Its run and the kernel that trains write it, the grid reads it.
+The run of the point and the kernel that trains write that file, the grid reads it.
 """
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from gaitlib import InputError
+from gaitlib import sentence
 from gaitlib.files import Unreadable, read_json, write_text
-from gaitlib.training import Watch, score_column
 
 #: The environment variable that tells a process, and those that it starts, of which point they are.
 POINT = "GAITLIB_POINT"
+#: What a look measures: cross-view rank-1 or, where no probe has a gallery in another view, that of the same view.
+SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "validation rank-1 in the same view"}
+
+
+def score_column(columns: Iterable[str]) -> str:
+    """Which of SCORES a history has, or a row of it."""
+    return next(name for name in SCORES if name in columns)
+
+
+class Watch:
+    """Is told what a training does, in its first process; entered when the training begins, left when it ends."""
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """error: Interrupted, or what else ended it before its end; None where it is complete."""
+
+    def step(self, done: int, iterations: int, left: float) -> None:
+        """After each iteration; left: seconds, from the mean so far."""
+
+    def look(self, history: pd.DataFrame, model) -> None:
+        """After each look at the validation people, with the history so far and the GaitModel that is kept."""
 
 
 class Progress(BaseModel):
@@ -66,10 +89,8 @@ def report(run: Path, **changes: object) -> None:
 
 
 def fail(run: Path, error: BaseException) -> None:
-    """The run ended before it was complete; of errors that are not ours the sentence names the type."""
-    stopped = isinstance(error, KeyboardInterrupt)
-    ours = stopped or isinstance(error, InputError) or hasattr(error, "bad_input")
-    report(run, error=" ".join(f"{'' if ours else type(error).__name__ + ': '}{error}".split()) or "Stopped.", stopped=stopped)
+    """The run ended before it was complete."""
+    report(run, error=sentence(error), stopped=isinstance(error, KeyboardInterrupt))
 
 
 def finish(run: Path) -> None:

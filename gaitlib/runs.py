@@ -3,12 +3,12 @@
 import os
 import re
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 from gaitlib import InputError
 from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.protocol import Protocol
 from gaitlib.reports.run import Run, flat
 from gaitlib.stages import Stages
 
@@ -33,9 +33,6 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-# --------------------------------------------------------------------------------------------------------------- tidying
-
-
 def what_can_go(reports: Path, stages: Stages, *, keep_best: bool) -> list[Path]:
     """What `gaitlib clean` deletes: stages in the cache that nobody makes just now; they are made again when they are needed.
 
@@ -43,17 +40,15 @@ def what_can_go(reports: Path, stages: Stages, *, keep_best: bool) -> list[Path]
     by the validation people. Their numbers and pages stay. What a link leads to is not ours to delete, nor what cannot be read.
     """
     cached = sorted(path for path in stages.cache.glob("*") if _STAGE.fullmatch(path.name) and not path.is_symlink())
-    going = [path for path in cached if not stages.is_in_use(path)]
-    return going + (_lesser_weights(reports) if keep_best else [])
+    return [path for path in cached if not stages.is_in_use(path)] + (_lesser_weights(reports) if keep_best else [])
 
 
 def _lesser_weights(reports: Path) -> list[Path]:
     runs = [run for run in find_runs(reports) if run.is_finished and not run.problem and run.validation is not None]
-    best: dict[tuple, Run] = {}
+    alike = defaultdict(list)
     for run in runs:
-        kind = run.content.get("protocol"), run.data
-        best[kind] = max(best.get(kind, run), run, key=lambda r: r.validation)
-    kept = {run.folder.resolve() for run in best.values()}
+        alike[run.content.get("protocol"), run.data].append(run)
+    kept = {max(group, key=lambda run: run.validation).folder.resolve() for group in alike.values()}
     lesser = [run.folder / "checkpoint" for run in runs if run.folder.resolve() not in kept]
     weights = [folder / name for folder in lesser for name in ("model.safetensors", "state.pt")]
     return [path for path in weights if path.is_file() and not _has_link(path, reports)]
@@ -70,9 +65,6 @@ def delete(path: Path, stages: Stages) -> bool:
         return stages.delete(path)
     path.unlink(missing_ok=True)
     return True
-
-
-# -------------------------------------------------------------------------------------------------------------- repeating
 
 
 def rerun(
@@ -99,12 +91,10 @@ def rerun(
         torch.set_num_threads(threads)
     (workspace() / cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rerun-", dir=workspace() / cache) as fresh:
-        experiment = Experiment(before.config, Path(data) if data else None, Stages(Path(fresh)), Path())
-        protocol = Protocol.named(before.config.protocol)
-        if changed := differences(before.protocol.content, protocol.content):
-            raise InputError(
-                f"The protocol {protocol.name} has changed since {folder} was made ({'; '.join(changed)}); change it back."
-            )
+        experiment = Experiment(before.config, data, Stages(Path(fresh)), Path())
+        if changed := differences(before.protocol.content, experiment.protocol.content):
+            said = f"The protocol {experiment.protocol.name} has changed since {folder} was made"
+            raise InputError(f"{said} ({'; '.join(changed)}); change it back.")
         if (found := experiment.dataset.fingerprint) != before.data:
             which = data or "the embedded walkers of this version"
             raise InputError(
@@ -138,9 +128,6 @@ def circumstances(before: Run, after: Run) -> list[str]:
     """What was not the same around two runs: code, versions, processor, threads."""
     told = ("commit", "dirty", "protocol", "versions", "hardware")
     return differences(*({key: run.provenance.get(key) for key in told} for run in (before, after)))
-
-
-# ------------------------------------------------------------------------------------------------------------------- page
 
 
 def write_runs_page(reports: Path) -> Path:

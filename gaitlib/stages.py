@@ -1,13 +1,16 @@
 """What is computed once and kept: a folder a stage in the cache, named by the fingerprint of all that goes into it."""
 
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from gaitlib.files import locked
 from gaitlib.fingerprints import fingerprint
@@ -29,8 +32,9 @@ class Stages:
 
     def folder(self, name: str, key: object) -> Path:
         """Where the stage lies when it is complete. key: all that goes into it, as `fingerprint` takes values."""
-        again = _number(self._again(name, key))
-        return self.cache / f"{name}-{fingerprint([key, again] if again else key)[:16]}"
+        with suppress(OSError, ValueError):
+            key = [key, self._again(name, key).read_text()]
+        return self.cache / f"{name}-{fingerprint(key)[:16]}"
 
     def made(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
         """The folder of the stage, filled by `make` where it is not there; it appears when it is complete.
@@ -42,36 +46,38 @@ class Stages:
         folder = self.folder(name, key)
         if int(os.environ.get("RANK", 0)):
             self._follow_the_first(folder, make if together else None)
-            return folder
-        if not folder.exists():
+        elif not folder.exists():
             with locked(self._lock(folder), lambda: print(f"    waiting: another run makes {folder.name}", flush=True)):
                 if not folder.exists():
-                    with self._announced(folder) if together else nullcontext():
+                    if together:
+                        self._begun(folder).touch()
+                    try:
                         self._make(folder, make, keep=together)
+                    finally:
+                        self._begun(folder).unlink(missing_ok=True)
         return folder
 
     def renew(self, name: str, key: object) -> None:
         """Let the stage be made anew when it is next asked for; who uses the one that is there now can go on using it."""
         path = self._again(name, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(str(_number(path) + 1))
+        path.write_text(secrets.token_hex(8))
 
     def is_in_use(self, stage: Path) -> bool:
         """Whether somebody is making the stage in this folder, which may still be partial."""
-        try:
-            with locked(self._lock(stage), _refuse):
-                return False
-        except _InUse:
-            return True
+        return not self._unless_in_use(stage, lambda: None)
 
     def delete(self, stage: Path) -> bool:
         """Delete the folder of a stage, also a partial one, unless somebody is making it; whether it was deleted."""
-        try:
-            with locked(self._lock(stage), _refuse):
-                shutil.rmtree(stage)
-                return True
-        except _InUse:
-            return False
+        return self._unless_in_use(stage, lambda: shutil.rmtree(stage))
+
+    def _unless_in_use(self, stage: Path, act: Callable[[], None]) -> bool:
+        lock = self._lock(stage)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            act()
+            return True
+        return False
 
     def _make(self, folder: Path, make: Callable[[Path], None], keep: bool) -> None:
         began, partial = time.monotonic(), folder.with_suffix(".partial")
@@ -89,21 +95,6 @@ class Stages:
         with (self.cache / "made.log").open("a") as log:
             log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {folder.name} {time.monotonic() - began:.1f} s\n")
 
-    # -- several processes
-
-    @contextmanager
-    def _announced(self, folder: Path):
-        """The other processes of this launch learn that the work begins, for which this one may have had to wait.
-
-        They would run into a timeout if they waited within torch.
-        """
-        begun = self._begun(folder)
-        begun.touch()
-        try:
-            yield
-        finally:
-            begun.unlink(missing_ok=True)
-
     def _follow_the_first(self, folder: Path, make: Callable[[Path], None] | None) -> None:
         while not folder.exists():
             if make and self._begun(folder).exists():
@@ -112,6 +103,7 @@ class Stages:
             time.sleep(0.1)
 
     def _begun(self, folder: Path) -> Path:
+        """Is there while the first process works: waiting for its lock within torch, the others would run into a timeout."""
         launch = [os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")]
         return self._lock(folder).with_suffix(f".{fingerprint(launch)[:8]}")
 
@@ -120,19 +112,3 @@ class Stages:
 
     def _again(self, name: str, key: object) -> Path:
         return self.cache / "locks" / f"{name}-{fingerprint(key)[:16]}.again"
-
-
-class _InUse(Exception):
-    """Somebody else holds a lock."""
-
-
-def _refuse() -> None:
-    raise _InUse
-
-
-def _number(path: Path) -> int:
-    """What `renew` wrote, 0 where it was never called."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0

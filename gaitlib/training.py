@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -34,10 +33,9 @@ from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, sav
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.objective import Objective, Windows
 from gaitlib.model.recognizer import GaitModel
+from gaitlib.progress import SCORES, Watch, score_column
 from gaitlib.skeleton import NUM_JOINTS
 
-#: What a look measures: cross-view rank-1 or, where no probe has a gallery in another view, that of the same view.
-SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "validation rank-1 in the same view"}
 #: Pictures are drawn every so many looks, which take longer than the look itself.
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
@@ -114,11 +112,6 @@ def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: tor
     return next({name: float(np.nanmean(shares))} for name, shares in scores if np.isfinite(shares).any())
 
 
-def score_column(columns: Iterable[str]) -> str:
-    """Which of SCORES a history has, or a row of it."""
-    return next(name for name in SCORES if name in columns)
-
-
 def learning_rate(iteration: int, t: Training) -> float:
     """That of an iteration (from 0)."""
     if iteration < t.warmup:
@@ -138,11 +131,11 @@ def set_up_fabric(precision: str) -> Fabric:
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if world == 1:
-        return Fabric(accelerator="auto", devices=1, precision=precision)
-    strategy = DDPStrategy(find_unused_parameters=True)  # a code that no loss uses, centers that have no weight
-    fabric = Fabric(accelerator="auto", strategy=strategy, devices=local, num_nodes=world // local, precision=precision)
-    fabric.launch()
+    # of processes that share a batch: a code that no loss uses, centers that have no weight
+    strategy = "ddp_find_unused_parameters_true" if world > 1 else "auto"
+    fabric = Fabric(strategy=strategy, devices=local, num_nodes=world // local, precision=precision)
+    if world > 1:
+        fabric.launch()
     return fabric
 
 
@@ -163,8 +156,7 @@ def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: floa
 class GraphedStep:
     """A step on a GPU recorded as a CUDA graph and replayed, so that launching a thousand small kernels costs no time.
 
-    On an H200 a step of `beyond` takes 5.7 instead of 34.8 ms with 512 anchors and 3.6 instead of 31.2 ms with its own 32
-    (benchmarks/RESULTS.md).
+    A tenth of the time for `beyond` on an H200, see benchmarks/RESULTS.md.
     step: a function of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights, sums) it writes
     in place. It must not wait for the GPU. The first calls are ordinary ones.
     """
@@ -212,22 +204,6 @@ def interruptible() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class Watch:
-    """Is told what a training does, in its first process; entered when the training begins, left when it ends."""
-
-    def __enter__(self) -> "Watch":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        """error: Interrupted, or what else ended it before its end; None where it is complete."""
-
-    def step(self, done: int, iterations: int, left: float) -> None:
-        """After each iteration; left: seconds, from the mean so far."""
-
-    def look(self, history: pd.DataFrame, model: GaitModel) -> None:
-        """After each look at the validation people, with the history so far and the model that is kept."""
 
 
 def looks_since_best(history: list[dict]) -> int:
@@ -407,14 +383,9 @@ class Trainer:
 
 
 def train(
-    config: Config,
-    split: Split,
-    folder: str | Path,
-    *,
-    watch: Watch | None = None,
-    pictures: Callable[[GaitModel], dict] | None = None,
-    facts: dict | None = None,
-) -> pd.DataFrame:
+    config: Config, split: Split, folder: str | Path, *, watch: Watch | None = None,
+    pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
     The best is that whose whole embedding, of which the discriminants are fitted without the validation people, recognizes them

@@ -216,6 +216,7 @@ def test_the_version(call):
         "from gaitlib.cli import main; main(['formats'], standalone_mode=False)",
         "from gaitlib.cli import main; main(['inspect', '--help'], standalone_mode=False)",
         "import gaitlib.poses.inspect, gaitlib.poses.repair",
+        "import gaitlib.runs",
     ],
 )
 def test_help_loads_nothing_heavy(code):
@@ -225,6 +226,14 @@ def test_help_loads_nothing_heavy(code):
     assert done.returncode == 0, done.stderr
     if "--help" in code:
         assert "Usage:" in done.stdout
+
+
+def test_only_what_trains_loads_what_trains():
+    """Seconds in each kernel that shows a finished training, and in each process that writes a page."""
+    script = "import sys, gaitlib.experiment, gaitlib.display.figures, gaitlib.reports.compare\n"
+    script += "assert not {'lightning_fabric', 'torch._dynamo', 'rfc3987_syntax.syntax_helpers'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from gaitlib.stages import StageFailed
 ROOT = Path(__file__).parents[1]
 TINY = {
     "protocol": "tiny", "walkers.subjects": 6, "model.encoder_width": 12, "model.recognizer_width": 8, "model.embedding": 16,
-    "training.iterations": 12, "training.validate_every": 1, "training.people": 3, "training.walks_per_person": 2,
+    "training.iterations": 12, "training.validate_every": 2, "training.people": 3, "training.walks_per_person": 2,
     "evaluation.bootstrap": 20, "evaluation.mirrored": False, "evaluation.studies": False, "model.discriminants": 0,
 }  # fmt: skip
 #: Two evaluations of one training, and another training.
@@ -45,6 +45,7 @@ from pathlib import Path
 from gaitlib.progress import Report, point
 trouble = Path("trouble")
 experiment = Experiment.open(config, overrides, data=data, run=run, cache=cache)
+Experiment._pictures = lambda self, model: {}  # slow to draw, and nobody looks at them
 if trouble.is_dir():
     stride = experiment.config.evaluation.stride
     name = f"{experiment.config.seed}-{stride}"
@@ -117,14 +118,14 @@ def wait_for_training(folder):
 
 def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     write_grid(clone / "g.yaml", GRID)
-    command = gaitlib("grid", "g.yaml", "--workers", 2)
+    command = gaitlib("grid", "g.yaml", "--workers")
 
     (clone / "trouble").mkdir()
     (clone / "slow").touch()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
+    with subprocess.Popen([*command, "2"], stdout=subprocess.DEVNULL) as parent:  # killed in the middle of training
         wait_for_training(clone / "reports/g")
         parent.kill()
-    troubled = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    troubled = subprocess.run([*command, "3", "--resume"], capture_output=True, text=True, check=False)
     assert troubled.returncode == 1, troubled.stdout + troubled.stderr
     assert re.fullmatch(r"gaitlib: 2 of 3 points are not done; the first, seed-0_stride-64: .*No space left.*\n", troubled.stderr)
     assert "seed-1_stride-32 failed: killed by signal 9" in troubled.stdout
@@ -134,7 +135,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert "No space left" in page
     shutil.rmtree(clone / "trouble")
     (clone / "slow").unlink()
-    _, points = run_grid("g.yaml", workers=2, resume=True)
+    _, points = run_grid("g.yaml", workers=3, resume=True)
     assert [p.state for p in points] == ["done"] * 3, points
 
     (clone / "cache").rename(clone / "troubled")
@@ -143,7 +144,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     def show(points, left):
         seen.update((point.state, point.notebook, point.iteration) for point in points)
 
-    _, points = run_grid("g.yaml", workers=2, name="calm", show=show)
+    _, points = run_grid("g.yaml", workers=3, name="calm", show=show)
     assert [p.state for p in points] == ["done"] * 3, points
     assert ("running", "1/1 training", "12/12") in seen  # what training told, which nobody had to ask for
     assert not list((clone / "reports/calm").glob("logs/*.progress.json"))

@@ -15,7 +15,7 @@ from gaitlib import Interrupted
 from gaitlib.display import figures
 from gaitlib.display.player import ROW, SkeletonPlayer, around, panel
 from gaitlib.evaluation.exchange import torso_error
-from gaitlib.training import SCORES, Watch, score_column
+from gaitlib.progress import SCORES, Watch, score_column
 
 #: Seconds between changes of the progress bar: each is a message to the browser.
 PAUSE = 0.3

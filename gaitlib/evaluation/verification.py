@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gaitlib.evaluation import FAR, OPEN_FAR
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
 
-#: Shares of false acceptances at which true ones are stated: of pairs, and of probes of people who are not enrolled.
-FAR, OPEN_FAR = (0.01, 0.001), (0.1, 0.01)
 #: Open-set identification is the mean over so many ways to enroll half of the people.
 ENROLLMENTS = 20
 #: The DET curve is drawn through so many points at most.
@@ -120,23 +119,18 @@ def verification_metrics(scores: Scores, *, repeats: int = 2000, seed: int = 0) 
     grid = np.concatenate([np.quantile(score[~same], 1 - tail), np.quantile(score[same], np.linspace(0, 1, _THRESHOLDS // 2))])
     edges = np.unique(grid)[::-1]  # from the most alike down
     place = len(edges) - np.searchsorted(edges[::-1], score, side="right")  # the first threshold that accepts the pair
-    shape = (len(people), len(edges) + 1)
-    accepted = []  # of pairs of the same and of different people: float [people, thresholds]
-    for kind in (same, ~same):
-        counts = np.bincount(np.ravel_multi_index((person[kind], place[kind]), shape), minlength=np.prod(shape))
-        accepted.append(counts.reshape(shape).astype(float))
-    draws = {name: [] for name in values}
+    shape = (2, len(people), len(edges) + 1)
+    cell = np.ravel_multi_index((same.astype(int), person, place), shape)
+    accepted = np.bincount(cell, minlength=np.prod(shape)).reshape(shape).astype(float)  # pairs of different and of same people
+    draws = []
     for weight in np.array_split(draw_people(len(people), repeats, seed), -(-repeats // 200)):
-        curves = []
-        for kind in accepted:
-            part = weight @ kind
-            with np.errstate(invalid="ignore"):
-                curves.append(np.pad(part.cumsum(1), ((0, 0), (1, 0))) / part.sum(1, keepdims=True))  # the first accepts nothing
-        match, false_match = curves
-        draws["eer"].append(_crossing(false_match, match))
-        for far in FAR:
-            draws[f"tar_at_far_{far:g}"].append(np.where(false_match <= far, match, 0).max(1))
-    return {name: [value, *interval(np.concatenate(draws[name]), len(people))] for name, value in values.items()}
+        part = weight @ accepted
+        with np.errstate(invalid="ignore"):
+            curves = np.pad(part.cumsum(2), ((0, 0), (0, 0), (1, 0))) / part.sum(2, keepdims=True)  # the first accepts nothing
+        false_match, match = curves
+        draws.append([_crossing(false_match, match), *(np.where(false_match <= far, match, 0).max(1) for far in FAR)])
+    drawn = zip(values.items(), np.concatenate(draws, 1), strict=True)
+    return {name: [value, *interval(rates, len(people))] for (name, value), rates in drawn}
 
 
 def open_set_metrics(

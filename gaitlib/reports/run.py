@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gaitlib import InputError
 from gaitlib.config import Config, read_yaml, resolve
 from gaitlib.data.protocol import Protocol
-from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.evaluation.ranking import RankMatrix, rank_matrix
 from gaitlib.files import Unreadable, opened, read_json
+
+if TYPE_CHECKING:
+    from gaitlib.evaluation.ranking import RankMatrix
 
 #: The files of a finished run that others read.
 FILES = ("config.yaml", "metrics.json", "provenance.json", "embeddings.npz")
@@ -196,8 +197,11 @@ class Run:
             raise Unreadable(self.folder / "provenance.json", "it holds no protocol of this version") from None
 
     @cached_property
-    def matrices(self) -> dict[str, RankMatrix]:
+    def matrices(self) -> dict[str, "RankMatrix"]:
         """Probe set -> what each person scored, ranked anew from embeddings.npz."""
+        from gaitlib.evaluation.embedding import Embeddings  # with torch, which takes seconds to import and lists need not
+        from gaitlib.evaluation.ranking import rank_matrix
+
         embeddings = Embeddings.load(self.folder / "embeddings.npz")
         gallery, probes = self.protocol.roles(embeddings.index)
         return {name: rank_matrix(embeddings, gallery, rows, name) for name, rows in probes.items()}

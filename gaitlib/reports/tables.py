@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from gaitlib.evaluation.ranking import RankMatrix
-from gaitlib.evaluation.verification import FAR, OPEN_FAR
+from gaitlib.evaluation import FAR, OPEN_FAR
 from gaitlib.reports.run import Run, flat
 from gaitlib.rounding import half_up, percent, with_interval
+
+if TYPE_CHECKING:
+    from gaitlib.evaluation.ranking import RankMatrix
 
 #: Measures by their keys in metrics.json.
 RANKING = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "map": "mAP", "minp": "mINP"}
@@ -306,7 +308,7 @@ def overview(runs: Iterable[tuple[Run, str]]) -> list[Table]:
     return found
 
 
-def paper(matrices: Mapping[str, RankMatrix]) -> pd.DataFrame:
+def paper(matrices: Mapping[str, "RankMatrix"]) -> pd.DataFrame:
     """The table of the field: a row a probe set, a column a probe view, percent with one digit, and the mean of the row."""
     rows = {name: dict(zip([*m.probe_views, "mean"], [*m.probe_margin(), m.mean()], strict=True)) for name, m in matrices.items()}
     return (100 * pd.DataFrame(rows).T.rename_axis("probe set")).map(half_up)

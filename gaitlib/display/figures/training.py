@@ -9,15 +9,15 @@ from matplotlib.ticker import LogFormatter
 
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
+from gaitlib.progress import SCORES, score_column
 from gaitlib.rounding import percent
-from gaitlib.training import SCORES, score_column
 
 
 @drawing.styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """The parts of the loss, on a logarithmic axis, and rank-1 of the validation people over the iterations.
 
-    history: columns iteration, each part of the loss, and one of `gaitlib.training.SCORES` (share 0..1, NaN: not measured).
+    history: columns iteration, each part of the loss, and one of `gaitlib.progress.SCORES` (share 0..1, NaN: not measured).
     """
     above, below = Figure(figsize=(8, 5.6)).subplots(2, 1, sharex=True)
     score = score_column(history)
