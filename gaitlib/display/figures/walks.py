@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Template
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from gaitlib import InputError
@@ -17,6 +18,7 @@ from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NE
 #: A strip shows one of so many frames.
 EVERY = 5
 LEFT_BONES = [bone for bone in BONES if not set(bone).isdisjoint(LEFT_JOINTS)]
+RIGHT_BONES = [bone for bone in BONES if bone not in LEFT_BONES]  # and those of the middle
 #: Of the moving picture: width of a walk, height, and where the ground is, pixels.
 ACROSS, HEIGHT, GROUND = 240, 306, 246
 #: Frames that a loop has at least, and the first so many frames are tried as its start.
@@ -49,12 +51,12 @@ def skeleton_strip(poses: Mapping[str, np.ndarray], title: str | None = None) ->
         color = (BLUE, ORANGE, GREEN, PURPLE)[r % 4]
         top = np.nanmin(pose[..., 1])
         down = r * tall * 1.15 - top
-        for k, skeleton in enumerate(pose[::EVERY]):
-            points = np.add(skeleton, [k * wide, down])
-            for bone in BONES:
-                line = {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75} if bone in LEFT_BONES else {"lw": 1.8}
-                ax.plot(*points[list(bone)].T, color=color, solid_capstyle="round", **line)
-            ax.scatter(*points[0], s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
+        skeletons = pose[::EVERY]
+        points = skeletons + np.stack([np.arange(len(skeletons)) * wide, np.full(len(skeletons), down)], 1)[:, None]
+        for bones, line in ((RIGHT_BONES, {"lw": 1.8}), (LEFT_BONES, {"ls": (0, (2, 1)), "lw": 1.2, "alpha": 0.75})):
+            segments = points[:, bones].reshape(-1, 2, 2)
+            ax.add_collection(LineCollection(segments, color=color, capstyle="round", **line), autolim=False)
+        ax.scatter(*points[:, 0].T, s=max(9, min(40, 190 / count)), color=color, linewidths=0, zorder=3)
         label = textwrap.fill(name, 14)
         ax.text(-wide * 0.62, down + top + tall / 2, label, ha="right", va="center", color=color, weight="bold")
     ax.set(xlim=(-wide * 0.6, (count - 0.4) * wide), ylim=(tall * (1.15 * len(poses) - 0.1), -tall * 0.05), aspect="equal")
