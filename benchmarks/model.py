@@ -25,7 +25,7 @@ from gaitlib.config import Config, Losses, load_config
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.walkers import make_walkers
-from gaitlib.model.autoencoder import CODE, Autoencoder, Decoder, scramble
+from gaitlib.model.autoencoder import CODE, Decoder, PaperAutoencoder, scramble
 from gaitlib.model.losses import SHIFTS, aligned_error, cross_entropy
 from gaitlib.model.objective import Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
@@ -62,7 +62,7 @@ def sixty_errors(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.stack(errors, 1)
 
 
-def plain_released_loss(network: Autoencoder, poses: Tensor, w: Losses) -> Tensor:
+def plain_released_loss(network: PaperAutoencoder, poses: Tensor, w: Losses) -> Tensor:
     """The loss of the released autoencoder as it is described: each term encodes what it needs and decodes it by itself.
 
     poses: [3B, 30, T], x, x_v and x_i.
@@ -118,7 +118,8 @@ def some_windows(config: Config, anchors: int, of: Callable[..., Tensor]) -> Win
     anchor = torch.arange(anchors)
     subject, other = anchor % 16, anchor + 2 * anchors if apart else anchor.roll(1)
     x = of((3 if apart else 2) * anchors, 30, FRAMES)
-    return Windows(x, x, other, torch.ones(anchors, dtype=torch.bool), anchor % 2, subject if apart else subject.tile(2))
+    together, subject = torch.ones(anchors, dtype=torch.bool), subject if apart else subject.tile(2)
+    return Windows(x, x, other, together, subject, torch.zeros(len(x)))
 
 
 def whole_step(config: Config, anchors: int):
@@ -127,11 +128,9 @@ def whole_step(config: Config, anchors: int):
     model = GaitModel(people=PEOPLE, **config.model.model_dump())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     windows = some_windows(config, anchors, torch.randn)
-    t = config.training
-    decoded = max(1, round(t.exchange_share * anchors)), max(1, round(t.frame_share * FRAMES))
 
     def step() -> None:
-        parts = loss_terms(model, windows, config.losses, *decoded)
+        parts = loss_terms(model, windows, config.losses)
         loss = sum(getattr(config.losses, name) * part for name, part in parts.items())
         optimizer.zero_grad()
         loss.backward()
@@ -153,7 +152,7 @@ def released_steps(config: Config):
     x, subject = windows.x, windows.subject
 
     def our_loss() -> Tensor:
-        parts = loss_terms(model, windows, w, BATCH, FRAMES)
+        parts = loss_terms(model, windows, w)
         return sum(getattr(w, name) * part for name, part in parts.items())
 
     def autoencoder_loss() -> Tensor:

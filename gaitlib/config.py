@@ -31,18 +31,18 @@ class Walkers(_Section):
     """The synthetic people, where no data set is given."""
 
     subjects: int = Field(ge=4, le=9999)
+    more: int = Field(ge=0, le=9999)
     seed: _Seed
 
 
 class Model(_Section):
     """The networks; configs/default.yaml explains each key, here and below."""
 
-    encoder: Literal["paper", "lean"]
-    layout: Literal["trajectories", "scrambled"]
-    static_rows: int = Field(ge=1, le=30)
+    autoencoder: Literal["geometric", "paper"]
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
-    decoder: Literal["gated", "paper"] = "paper"  # as all were when runs did not say
+    layout: Literal["trajectories", "scrambled"]
+    static_rows: int = Field(ge=1, le=30)
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
     recognizer_width: int = Field(ge=1)
@@ -55,7 +55,7 @@ class Model(_Section):
 
 #: The losses that have a weight.
 TERMS = (
-    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view",
+    "reconstruction", "view_exchange", "view_swap", "invariance_motion", "invariance_body", "invariance_view", "camera",
     "body_over_time", "triplet", "cycle", "identity", "center", "contrastive",
 )  # fmt: skip
 
@@ -64,15 +64,18 @@ class Losses(_Section):
     """The weights of the losses, and how they are computed."""
 
     reconstruction: float = Field(ge=0)
-    reconstruction_error: Literal["aligned", "frame"]
+    reconstruction_error: Literal["aligned", "frame", "distance"]
     time_shift: Literal["window", "batch"]
+    target: Literal["truth", "seen"]
     frame_by_frame: Literal["synchronous", "all"]
     view_exchange: float = Field(ge=0)
-    view_code_of: Literal["another", "partner"] = "partner"  # likewise
+    view_code_of: Literal["another", "partner", "both"]
     view_swap: float = Field(ge=0)
     invariance_motion: float = Field(ge=0)
     invariance_body: float = Field(ge=0)
     invariance_view: float = Field(ge=0)
+    invariance: Literal["absolute", "relative"]
+    camera: float = Field(ge=0)
     body_over_time: float = Field(ge=0)
     body_over_time_rewards: Literal["constancy", "change"]
     triplet: float = Field(ge=0)
@@ -102,8 +105,6 @@ class Training(_Section):
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
     partners: Literal["synchronous", "fixed"]
-    exchange_share: float = Field(gt=0, le=1)
-    frame_share: float = Field(gt=0, le=1)
     optimizer: Literal["adam", "adamw"]
     learning_rate: float = Field(gt=0)
     betas: tuple[_Share, _Share]
@@ -148,16 +149,18 @@ class Config(_Section):
             raise ValueError("model.window must be even for the paper recognizer")
         if len(set(self.model.features)) < len(self.model.features):
             raise ValueError(f"model.features must name each once, not {', '.join(self.model.features)}")
-        if (decoded := round(self.training.frame_share * self.model.window)) < 3:
-            raise ValueError(f"training.frame_share leaves {decoded} of {self.model.window} frames; the decoder needs 3")
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
-        if self.model.encoder == "lean" and (self.model.layout == "scrambled" or self.model.static_rows < 30):
-            raise ValueError("model.layout and model.static_rows are of the paper encoder; the lean one sees whole joints")
-        if self.model.decoder == "gated" and self.model.layout == "scrambled":
-            raise ValueError("model.decoder must be paper where model.layout is scrambled: what stands still are then no poses")
-        if self.model.layout == "scrambled" and self.training.frame_share < 1:
-            raise ValueError("training.frame_share must be 1 where model.layout is scrambled: columns of its codes are no frames")
+        used = {name for name in TERMS if getattr(self.losses, name)} | set(self.losses.logged)
+        if self.model.autoencoder == "geometric":
+            if self.model.layout == "scrambled" or self.model.static_rows < 30:
+                raise ValueError("model.layout and model.static_rows are of the paper autoencoder; the geometric one sees joints")
+            if self.model.recognizer == "paper":
+                raise ValueError("model.recognizer must be lean where model.autoencoder is geometric, whose body has no frames")
+            if wrong := sorted(used & {"body_over_time", "triplet"}):
+                raise ValueError(f"losses.{wrong[0]} is of the paper autoencoder; the codes of the geometric one differ in size")
+        elif "camera" in used:
+            raise ValueError("losses.camera needs the cameras of the geometric autoencoder")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):

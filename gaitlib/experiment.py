@@ -5,9 +5,10 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ from gaitlib.stages import Stages
 
 #: Ablations, codes and exchanged views are measured on so many people at most; intervals over more hardly narrow.
 MOST_PEOPLE = 100
+#: The number of the first of those embedded walkers whom no protocol knows.
+FIRST_OF_MORE = 10_001
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,10 @@ class Experiment:
         key = [settings.model_dump(), faults, code_fingerprint("gaitlib.data.walkers", "gaitlib.data.dataset")]
 
         def make(folder: Path) -> None:
-            write_dataset(folder / "data", make_walkers(settings.subjects, settings.seed, faults=faults), name="walkers")
+            people = make_walkers(settings.subjects, settings.seed, faults=faults)
+            if settings.more:
+                people = chain(people, make_walkers(settings.more, settings.seed, faults=faults, first_subject=FIRST_OF_MORE))
+            write_dataset(folder / "data", people, name="walkers")
 
         return GaitDataset.open(self.stages.made("walkers" if faults else "truth", key, make) / "data")
 
@@ -109,7 +115,13 @@ class Experiment:
     @cached_property
     def split(self) -> Split:
         """Who trains, validates and tests."""
-        return self.protocol.split(self.dataset)
+        if self.data or not self.config.walkers.more:
+            return self.protocol.split(self.dataset)
+        people = self.dataset.index["subject"].unique()
+        asked, more = people[: self.config.walkers.subjects], people[self.config.walkers.subjects :]
+        split = self.protocol.split(self.dataset.select(subject=asked.tolist()))
+        train = {*split.train.index["subject"], *more}
+        return replace(split, train=self.dataset.select(subject=sorted(train)))
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
@@ -189,7 +201,8 @@ class Experiment:
         def make(folder: Path) -> None:
             from gaitlib.training import train  # seconds to import, with all that several machines need
 
-            train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts)
+            truth = self._truth(self.split.train) if self.config.losses.target == "truth" else None
+            train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts, truth=truth)
 
         return self.stages.made("training", self._training_key, make, together=True)
 
@@ -417,11 +430,14 @@ class Experiment:
         Raises InputError where no two cameras saw the same moment.
         """
         train, walks = self._few_normalized
-        truth = walks
-        if not self.data:
-            truth = normalize(self._walkers(faults=False).select(sequence=walks.index["sequence"].tolist()))
+        truth = self._truth(walks)
+        truth = walks if truth is None else normalize(truth)
         side = min(self.dataset.views, key=lambda view: 0 if degrees(view) is None else abs(degrees(view) - 90))
         return exchange_errors(self.model, walks, truth, mean_walks(train, side, self.model.window))
+
+    def _truth(self, walks: GaitDataset | NormalizedWalks) -> GaitDataset | None:
+        """These walks without the faults of a pose estimator, where that is known: of the embedded walkers."""
+        return None if self.data else self._walkers(faults=False).select(sequence=walks.index["sequence"].tolist())
 
     def keep_results(
         self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None

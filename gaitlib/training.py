@@ -23,9 +23,11 @@ from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
 from gaitlib.config import Augmentation, Config, Training
+from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
+from gaitlib.data.views import degrees
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
@@ -76,9 +78,20 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank:
 
 def measure_features(model: GaitModel, walks: NormalizedWalks) -> None:
     """Tell the encoders the mean and deviation of what they will see: of 2,000 of these walks at most and their mirror images."""
+    model.autoencoder.measure(_some_windows(model, walks))
+
+
+def level(model: GaitModel, walks: NormalizedWalks) -> None:
+    """Tell the autoencoder what its codes of these walks, 2,000 at most, and of their mirror images say of the view."""
+    x = _some_windows(model, walks)
+    model.eval().autoencoder.level(x.to(next(model.parameters())))
+
+
+def _some_windows(model: GaitModel, walks: NormalizedWalks) -> Tensor:
+    """The opening windows of 2,000 of these walks at most and their mirror images, [N, 30, T]."""
     rows = np.linspace(0, len(walks) - 1, min(len(walks), 2000)).astype(int)
     x = opening_windows(walks, rows, model.window)
-    model.autoencoder.measure(torch.cat([x, mirror(x)]))
+    return torch.cat([x, mirror(x)])
 
 
 @torch.no_grad()
@@ -258,7 +271,7 @@ class Trainer:
     facts: plain values that are saved with the weights.
     """
 
-    def __init__(self, config: Config, split: Split, folder: Path, facts: dict):
+    def __init__(self, config: Config, split: Split, folder: Path, facts: dict, truth: GaitDataset | None = None):
         t, goes_on = config.training, (folder / STATE).exists()
         self.config, self.folder, self.facts = config, folder, facts
         self.fabric = set_up_fabric(t.precision)
@@ -271,10 +284,11 @@ class Trainer:
             split.train.index, self.walks.length, window=config.model.window, people=t.people, shards=t.shards,
             walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
         )  # fmt: skip
-        share = max(1, round(t.exchange_share * self.sampler.people * t.walks_per_person / t.shards))
-        self.anchors_decoded, self.frames_decoded = t.shards // processes * share, round(t.frame_share * config.model.window)
         self.frames = torch.from_numpy(self.walks.frames).to(device)
+        self.truth = self.frames if truth is None else torch.from_numpy(normalize(truth).frames).to(device)
         self.start, self.length = (torch.tensor(a, device=device) for a in (self.walks.start, self.walks.length))
+        angles = [degrees(view) for view in self.walks.index["view"]]
+        self.angle = torch.tensor([math.nan if a is None else math.radians(a) for a in angles], device=device)
 
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
@@ -303,13 +317,19 @@ class Trainer:
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         batch = Batch(*(_on(self.frames.device, rows) for rows in self.sampler.batch(iteration).shard(rank, processes)))
         walk, offset = batch.walk, batch.offset
-        x = cut_windows(self.frames, self.start[walk], self.length[walk], offset, self.config.model.window)
-        x = torch.where((walk < 0)[:, None, None], 0, x)
-        mirrored = batch.mirrored.repeat(len(x) // len(batch.mirrored))[:, None, None]
-        target = torch.where(mirrored, mirror(x), x)
-        generator = torch.Generator(x.device).manual_seed(_seed(self.config.seed, iteration, 0))
-        x = disturb(target, self.config.augmentation, generator, rank, processes)
-        return Windows(x, target, batch.other_person, batch.synchronous, batch.late, batch.subject)
+        mirrored = batch.mirrored.repeat(len(walk) // len(batch.mirrored))
+
+        def cut(frames: Tensor) -> Tensor:
+            x = cut_windows(frames, self.start[walk], self.length[walk], offset, self.config.model.window)
+            x = torch.where((walk < 0)[:, None, None], 0, x)
+            return torch.where(mirrored[:, None, None], mirror(x), x)
+
+        seen = cut(self.frames)
+        target = seen if self.truth is self.frames else cut(self.truth)
+        generator = torch.Generator(seen.device).manual_seed(_seed(self.config.seed, iteration, 0))
+        x = disturb(seen, self.config.augmentation, generator, rank, processes)
+        angle = torch.where(mirrored, -self.angle[walk], self.angle[walk])
+        return Windows(x, target, batch.other_person, batch.synchronous, batch.subject, angle)
 
     def step(self) -> None:
         """One batch, one change of the weights."""
@@ -330,7 +350,7 @@ class Trainer:
         """The part of a step that a GPU can record."""
         t, state = self.config.training, self.state
         state.optimizer.zero_grad()
-        losses = self.objective(windows, self.anchors_decoded, self.frames_decoded)
+        losses = self.objective(windows)
         self.fabric.backward(losses[-1])
         if t.gradient_clip:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), t.gradient_clip)
@@ -356,6 +376,8 @@ class Trainer:
             )
         row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
+        if first:
+            level(state.kept, self.walks)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
         row |= self.fabric.broadcast(score)
         state.history.append(row)
@@ -384,7 +406,7 @@ class Trainer:
 
 def train(
     config: Config, split: Split, folder: str | Path, *, watch: Watch | None = None,
-    pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None,
+    pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
@@ -396,13 +418,14 @@ def train(
     watch: is told of each iteration and of each look at the validation people.
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
+    truth: the training walks, row by row, as they truly were: what is decoded is compared with; None: with what was seen.
     Returns the history: iteration, learning_rate, each loss term, loss, and one of SCORES.
     Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
     done and the state is saved (with several processes: at the next look).
     """
     keep_freed_memory()
     folder, t = Path(folder), config.training
-    trainer = Trainer(config, split, folder, facts or {})
+    trainer = Trainer(config, split, folder, facts or {}, truth)
     fabric, state, first = trainer.fabric, trainer.state, trainer.fabric.is_global_zero
     with (
         _Log(folder / "logs", trainer.held, state.iteration) if first else nullcontext() as log,

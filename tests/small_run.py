@@ -13,7 +13,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
-    "training.iterations=4", "training.validate_every=2", "walkers.subjects=44", "training.people=4",
+    "training.iterations=4", "training.validate_every=2", "walkers.subjects=44", "walkers.more=0", "training.people=4",
     "training.walks_per_person=2", "evaluation.bootstrap=100", "evaluation.stride=64", "evaluation.mirrored=false",
 ]  # fmt: skip
 

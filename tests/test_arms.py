@@ -15,13 +15,13 @@ from gaitlib.training import train
 #: Small networks, short windows and a short schedule; all else is as the arm has it.
 SMALL = ["model.window=24", "training.people=4", "training.walks_per_person=2", "training.precision=32-true"]
 PAPER = [
-    "model.recognizer_width=4", "model.embedding=64", "training.exchange_share=0.25", "training.learning_rate=0.0005",
+    "model.recognizer_width=4", "model.embedding=64", "training.learning_rate=0.0005",
     "training.schedule=cosine", "training.warmup=5", "training.validate_every=90",
 ]  # fmt: skip
 ARMS = {
-    "as_released": [*PAPER, "training.iterations=120", "training.validate_every=60", "training.learning_rate=0.001"],
+    "as_released": [*PAPER, "training.iterations=160", "training.validate_every=80", "training.learning_rate=0.001"],
     "as_published": [*PAPER, "training.iterations=100"],
-    "default": ["model.encoder_width=24", "training.warmup=5", "training.iterations=60", "training.validate_every=60",
+    "default": ["model.encoder_width=24", "training.warmup=5", "training.iterations=150", "training.validate_every=150",
                 "training.average=0"],
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gaitlib import InputError, experiment, notebooks
+from gaitlib import InputError, experiment, notebooks, training
 from gaitlib.config import load_config
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers, walkers_index
@@ -63,6 +63,39 @@ def test_stages_are_kept_by_what_the_protocol_says_not_by_its_name(make, monkeyp
     before = keys(make())
     trained, evaluated = (one == other for one, other in zip(before, keys(make(**change)), strict=True))
     assert (trained, evaluated) == (trains_anew is not True, trains_anew is None)
+
+
+def test_more_walkers_train_and_no_protocol_knows_them(workbook):
+    """Not even one that tests everybody else."""
+    protocol = {
+        "name": "open", "train": "1-4", "test": "5-", "validation": 2,
+        "gallery": {"run": 1}, "probes": {"LATER": {"run": 2}},
+    }  # fmt: skip
+    (workbook / "configs" / "protocols" / "open.yaml").write_text(yaml.safe_dump(protocol))
+    changes = "protocol=open walkers.subjects=6 walkers.more=2"
+    found = Experiment.open("configs/quick.yaml", changes, cache="cache-of-more").split
+    assert sorted(found.train.index["subject"].unique()) == ["001", "004", "10001", "10002"]
+    assert sorted(found.validation.walks.index["subject"].unique()) == ["002", "003"]
+    assert sorted(found.test.walks.index["subject"].unique()) == ["005", "006"]
+    walk = next(make_walkers(1, 0, first_subject=10_002))
+    (same,) = found.train.select(sequence=walk.sequence)
+    np.testing.assert_array_equal(same.pose, walk.pose)
+
+
+def test_embedded_walkers_are_compared_with_the_truth_unless_the_arm_does_not(workbook, monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "train", lambda *args, truth, **others: given.append(truth))
+    for changes in ("losses.target=truth", "losses.target=seen"):
+        changes = f"protocol=walkers walkers.subjects=44 walkers.more=0 seed=3 {changes}"
+        opened = Experiment.open("configs/quick.yaml", changes, cache="cache-of-truth")
+        opened.trained()
+    truth, nothing = given
+    assert nothing is None
+    train = opened.split.train
+    assert truth.index["sequence"].tolist() == train.index["sequence"].tolist()
+    assert truth.index["frames"].tolist() == train.index["frames"].tolist()
+    assert np.isfinite(truth[0].pose).all()
+    assert np.nanmax(np.abs(truth[0].pose - train[0].pose)) > 0.1
 
 
 def test_a_checkpoint_is_read_once(workbook, small_run, monkeypatch):

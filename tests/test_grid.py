@@ -29,9 +29,11 @@ from gaitlib.stages import StageFailed
 
 ROOT = Path(__file__).parents[1]
 TINY = {
-    "protocol": "tiny", "walkers.subjects": 6, "model.encoder_width": 12, "model.recognizer_width": 8, "model.embedding": 16,
-    "training.iterations": 12, "training.validate_every": 2, "training.people": 3, "training.walks_per_person": 2,
+    "protocol": "tiny", "walkers.subjects": 6, "walkers.more": 0, "model.encoder_width": 12, "model.recognizer_width": 8,
+    "model.embedding": 16, "training.iterations": 12, "training.validate_every": 2, "training.people": 3,
+    "training.walks_per_person": 2,
     "evaluation.bootstrap": 20, "evaluation.mirrored": False, "evaluation.studies": False, "model.discriminants": 0,
+    "losses.target": "seen",
 }  # fmt: skip
 #: Two evaluations of one training, and another training.
 GRID = {

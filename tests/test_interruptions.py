@@ -193,7 +193,7 @@ train(load_config("configs/default.yaml", changes), split, out)
 """
 QUIETLY = [
     *TINY, "training.iterations=20", "training.validate_every=10", "training.precision=64-true", "training.shards=2",
-    "losses.triplet=0.1", "losses.cycle=0.1", "losses.body_over_time=0.1", "augmentation.mirror=0.4",
+    "losses.view_swap=0.1", "losses.cycle=0.1", "losses.invariance_view=0.1", "augmentation.mirror=0.4",
 ]  # fmt: skip
 
 

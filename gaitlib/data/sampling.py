@@ -20,7 +20,6 @@ class Batch(NamedTuple):
     other_person: int64 [B], the row of the batch that serves as x_i: an anchor, another person in this anchor's view, mirrored
         or not as it is; the row itself where the batch has none. Where partners are fixed, one of the last B rows.
     synchronous: bool [B], x and x_v show the same moment, frame by frame.
-    late: bool [B], where a part of the frames is decoded, it is the last ones of these windows, the first ones of the others.
     subject: int64, the numbers of the people of the first rows, whom the recognizer learns: [2B], where partners are fixed [B].
     """
 
@@ -29,7 +28,6 @@ class Batch(NamedTuple):
     mirrored: np.ndarray
     other_person: np.ndarray
     synchronous: np.ndarray
-    late: np.ndarray
     subject: np.ndarray
 
     def shard(self, rank: int, shards: int) -> "Batch":
@@ -124,7 +122,6 @@ class BatchSampler:
             mirrored=mirrored,
             other_person=np.where(fits, other, row),
             synchronous=synchronous,
-            late=rng.random(len(row)) < 0.5,
             subject=np.concatenate([subject, subject]),
         )
 
@@ -172,7 +169,6 @@ class BatchSampler:
             mirrored=rng.random(count) < self.mirror,
             other_person=np.arange(2 * count, 3 * count),
             synchronous=np.zeros(count, bool),
-            late=rng.random(count) < 0.5,
             subject=self.subject[anchor],
         )
 

@@ -1,4 +1,4 @@
-// The decoder of gaitlib/model/autoencoder.py for pages without a kernel: the same sums from weights that the page carries.
+// The decoders of gaitlib/model for pages without a kernel: the same sums from weights that the page carries.
 
 /** What upsampled_conv does: x [inputs, frames] and weight [outputs, inputs, 7] -> [outputs, frames]; bias may be null. */
 function upsampledConv(x, weight, bias, inputs, outputs, frames) {
@@ -33,47 +33,118 @@ function linear({ weight, bias }, x) {
   });
 }
 
-function leakyReLU(x) {
-  for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= 0.2;
+/** A convolution padded with zeros, of an odd kernel: x [inputs, frames] -> [outputs, frames]. */
+function conv({ weight, bias }, x, frames) {
+  const inputs = x.length / frames, outputs = bias.length, kernel = weight.length / outputs / inputs, half = kernel >> 1;
+  const y = new Float32Array(outputs * frames);
+  for (let o = 0; o < outputs; o++) {
+    const row = y.subarray(o * frames, (o + 1) * frames);
+    row.fill(bias[o]);
+    for (let c = 0; c < inputs; c++) {
+      for (let k = 0; k < kernel; k++) {
+        const w = weight[(o * inputs + c) * kernel + k], from = c * frames + k - half;
+        for (let t = Math.max(0, half - k); t < Math.min(frames, frames + half - k); t++) row[t] += w * x[from + t];
+      }
+    }
+  }
+  return y;
+}
+
+function leakyReLU(x, slope = 0.2) {
+  for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= slope;
   return x;
+}
+
+const mix = (a, b, share) => (share ? Float32Array.from(a, (value, i) => (1 - share) * value + share * b[i]) : a);
+
+/** What `make` makes of a walk's number, made once. */
+function once(make) {
+  const known = new Map();
+  return (walk) => {
+    if (!known.has(walk)) known.set(walk, make(walk));
+    return known.get(walk);
+  };
 }
 
 /**
  * decode(amounts, a, b): walk a with shares (0 to 1) of its view, body and motion codes replaced by those of walk b.
  *
- * Returns coordinates [frames, joints, 2]. What the first layer makes of a motion code is kept, as it does not depend on shares.
+ * decoder: what decoder_weights gives; code(name, walk): a code. Returns coordinates [frames, joints, 2]. What the first layer
+ * makes of a motion code is kept, as it does not depend on shares.
  */
-function readDecoder({ layers, still, gated, scrambled }, codes, frames) {
-  const size = 128;
+function readDecoder({ kind, layers, scrambled }, code, frames) {
   const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
-  const [first, second, third] = layers.map(read);
-  const steady = { weight: unpacked(still), bias: first.bias }; // [256, body 128 + view 128], summed over the taps
-  const [gate, ...stance] = gated.map(read); // of a decoder as published, none
-  const known = new Map();
-  const moving = (walk) => {
-    if (!known.has(walk)) {
-      const motion = codes.motion.subarray(walk * size * frames, (walk + 1) * size * frames);
-      known.set(walk, upsampledConv(motion, first.weight, null, size, 2 * size, frames));
-    }
-    return known.get(walk);
+  const weights = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
+  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](weights, frames, scrambled);
+  const first = once((walk) => moving(code("motion", walk)));
+  return ({ view, body, motion }, a, b) => decode(
+    mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body), mix(code("view", a), code("view", b), view),
+  );
+}
+
+function paperDecoder({ first, still, second, third }, frames, scrambled) {
+  const size = 128;
+  return {
+    moving: (motion) => upsampledConv(motion, first.weight, null, size, 2 * size, frames),
+    decode(moved, body, view) {
+      const added = linear(still, [...body, ...view]); // what does not change, summed over the taps
+      const hidden = leakyReLU(moved.map((value, i) => value + added[Math.floor(i / frames)]));
+      const again = leakyReLU(upsampledConv(hidden, second.weight, second.bias, 2 * size, size, frames));
+      const pose = upsampledConv(again, third.weight, third.bias, size, third.bias.length, frames);
+      return scrambled ? pose : turned(pose, frames);
+    },
   };
-  const mixed = (name, a, b, share) =>
-    Float32Array.from({ length: size }, (_, i) => (1 - share) * codes[name][a * size + i] + share * codes[name][b * size + i]);
-  return ({ view, body, motion }, a, b) => {
-    const seen = mixed("view", a, b, view), fixed = [...mixed("body", a, b, body), ...seen];
-    const added = linear(steady, fixed), gain = gate ? linear(gate, seen).map((x) => 2 / (1 + Math.exp(-x))) : added.map(() => 1);
-    const from = moving(a), to = motion ? moving(b) : from;
-    const y = new Float32Array(2 * size * frames);
-    for (let o = 0; o < 2 * size; o++) {
-      for (let i = o * frames; i < (o + 1) * frames; i++) y[i] = added[o] + gain[o] * ((1 - motion) * from[i] + motion * to[i]);
-    }
-    const hidden = leakyReLU(upsampledConv(leakyReLU(y), second.weight, second.bias, 2 * size, size, frames));
-    const rows = third.bias.length;
-    const pose = upsampledConv(hidden, third.weight, third.bias, size, rows, frames);
-    if (scrambled) return pose;
-    const standing = gate ? linear(stance[1], leakyReLU(linear(stance[0], fixed))) : new Float32Array(rows);
-    const xy = new Float32Array(pose.length);
-    for (let r = 0; r < rows; r++) for (let t = 0; t < frames; t++) xy[t * rows + r] = standing[r] + pose[r * frames + t];
-    return xy;
+}
+
+/** [rows, frames] -> [frames, rows] */
+function turned(pose, frames) {
+  const rows = pose.length / frames;
+  return pose.map((_, i) => pose[(i % rows) * frames + Math.floor(i / rows)]);
+}
+
+function geometricDecoder({ first, manner, second, third, stance, standing, optics, lens }, frames) {
+  const pace = 2, steps = Math.ceil(frames / pace);
+  const relu = (x) => leakyReLU(x, 0);
+  return {
+    moving(motion) { // each of our steps is two frames of the walk
+      const channels = motion.length / frames;
+      const paced = new Float32Array(channels * pace * steps);
+      paced.forEach((_, i) => {
+        const row = Math.floor(i / steps), frame = pace * (i % steps) + (row % pace);
+        paced[i] = motion[Math.floor(row / pace) * frames + Math.min(frame, frames - 1)];
+      });
+      return conv(first, paced, steps);
+    },
+    decode(moved, body, view) {
+      const width = moved.length / steps, how = linear(manner, body);
+      const shown = relu(moved.map((value, i) => value * (1 + how[Math.floor(i / steps)]) + how[width + Math.floor(i / steps)]));
+      const moves = conv(third, relu(conv(second, shown, steps)), steps), stands = linear(standing, relu(linear(stance, body)));
+      const [pitch, nearness] = linear(lens, relu(linear(optics, view)));
+      const at = (row, t) => stands[row] + moves[(row * pace + (t % pace)) * steps + Math.floor(t / pace)];
+      const walker = Float32Array.from({ length: stands.length * frames }, (_, i) => {
+        const row = i % stands.length, t = Math.floor(i / stands.length);
+        return at(row, t) - at(3 + (row % 3), t); // the neck is the second joint
+      });
+      return seen(walker, frames, view, 0.5 * Math.tanh(pitch), 0.12 / (1 + Math.exp(-nearness)));
+    },
   };
+}
+
+/** What `project` does: a walker [frames, 15, 3] in a camera whose direction goes from view[0..1] to view[2..3]. */
+function seen(walker, frames, view, pitch, nearness) {
+  const joints = walker.length / frames / 3, image = new Float32Array(2 * joints * frames);
+  let torso = 0;
+  for (let t = 0; t < frames; t++) {
+    const share = t / (frames - 1), way = [0, 1].map((i) => (1 - share) * view[i] + share * view[2 + i]);
+    const [cosine, sine] = way.map((value) => value / Math.hypot(...way));
+    for (let j = 0; j < joints; j++) {
+      const i = t * joints + j, [x, y, z] = walker.subarray(3 * i, 3 * i + 3), ahead = x * cosine + y * sine;
+      const toward = ahead * Math.cos(pitch) + z * Math.sin(pitch), depth = Math.max(1 - nearness * toward, 0.5);
+      image[2 * i] = (y * cosine - x * sine) / depth;
+      image[2 * i + 1] = (ahead * Math.sin(pitch) - z * Math.cos(pitch)) / depth;
+    }
+    const neck = 2 * (t * joints + 1), hip = 2 * (t * joints + 8);
+    torso += Math.hypot(image[hip] - image[neck], image[hip + 1] - image[neck + 1]) / frames;
+  }
+  return image.map((value) => value / torso);
 }

@@ -14,7 +14,8 @@ import traitlets
 from gaitlib import InputError
 from gaitlib.display.player import CODES, ROW, Explorer, SkeletonPlayer, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
-from gaitlib.model.autoencoder import CODE
+from gaitlib.model.autoencoder import CODE, Autoencoder
+from gaitlib.model.geometric import GeometricDecoder
 from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most. One takes 27 kB, the decoder 1.8 MB.
@@ -26,8 +27,7 @@ class ExchangeExplorer(Explorer):
 
     In JupyterLab the decoder runs in the kernel; without one (a report, an exported notebook) a few walks are shown with their
     codes, and the decoder runs in the page.
-    autoencoder, windows, table, fps: see Explorer; of the autoencoder also decode(motion, body, view) -> [B,30,T], and for the
-        page form `decoder` and `scrambled`.
+    autoencoder, windows, table, fps: see Explorer; of the autoencoder also decode(motion, body, view) -> [B,30,T].
     truth: the column of the table that walks of one subject share where they are synchronous views of one performance, so that
         each is what the other looks like from its view; None: that is not known.
     static: the walks of the page form, as rows, at most 24; by default six, evenly spread.
@@ -79,7 +79,7 @@ class ExchangeExplorer(Explorer):
         return self._windows[b] if self._performance[a] == self._performance[b] else None
 
     def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
-        """How far each channel of each code moves, in units of its spread: float32 [128] each; of motion the mean over time."""
+        """How far each channel of each code moves, in units of its spread: float32 [C] each; of motion the mean over time."""
         change = {name: (self._codes(b)[name] - code).cpu().numpy() for name, code in self._codes(a).items()}
         change["motion"] = np.abs(change["motion"]).mean(1)
         shares = {"view": view, "body": body, "motion": motion}
@@ -87,7 +87,7 @@ class ExchangeExplorer(Explorer):
 
     @cached_property
     def _spread(self) -> dict[str, np.ndarray]:
-        """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [128] each, never 0."""
+        """The standard deviation of each channel over at most 256 of the walks (and frames): float32 [C] each, never 0."""
         codes = encode(self._autoencoder, self._windows[evenly(len(self._windows), 256)])
         spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
@@ -175,25 +175,25 @@ class ExchangeExplorer(Explorer):
         return player_html(label="Exchange explorer", exchange=exchange, choice=choice)
 
 
-def decoder_weights(autoencoder: torch.nn.Module) -> dict:
-    """The decoder for decoder.js: its three convolutions without what `Decoder.forward` leaves out, 550,000 numbers.
-
-    Of the first layer body and view, which do not change over time, need only the sum over the taps; of the last layer the
-    third coordinate is dropped. A gated decoder has its linear layers beside them, 106,000 numbers.
-    """
+def decoder_weights(autoencoder: Autoencoder) -> dict:
+    """The decoder for decoder.js, a few hundred thousand numbers: kind, layers, and whether it is scrambled."""
     decoder = deepcopy(autoencoder.decoder).float().cpu().requires_grad_(False)
+
+    def packed_layers(layers: dict) -> dict:
+        return {name: {"weight": packed(weight.numpy()), "bias": bias.tolist()} for name, (weight, bias) in layers.items()}
+
+    if isinstance(decoder, GeometricDecoder):
+        stance, optics = decoder.stance, decoder.optics
+        named = {name: getattr(decoder, name) for name in ("first", "manner", "second", "third")}
+        named |= {"stance": stance[0], "standing": stance[2], "optics": optics[0], "lens": optics[2]}
+        return {"kind": "geometric", "layers": packed_layers({name: (each.weight, each.bias) for name, each in named.items()})}
+    # of the first layer body and view, which do not change over time, need only the sum over the taps; of the last one the third
+    # coordinate is dropped
     first, second, third = (layer for layer in decoder.model if isinstance(layer, torch.nn.Conv1d))
     moving, still = first.weight.split([CODE, 2 * CODE], 1)
     flat = torch.arange(3 * NUM_JOINTS).view(NUM_JOINTS, 3)[:, :2].flatten()
-    layers = [(moving, first.bias), (second.weight, second.bias), (third.weight[flat], third.bias[flat])]
-
-    def layer(weight, bias):
-        return {"weight": packed(weight.numpy()), "bias": bias.tolist()}
-
-    gated = [decoder.gate, decoder.stance[0], decoder.stance[2]] if decoder.gated else []
-    return {
-        "layers": [layer(weight, bias) for weight, bias in layers],
-        "still": packed(still.sum(2).numpy()),
-        "gated": [layer(one.weight, one.bias) for one in gated],
-        "scrambled": autoencoder.scrambled,
-    }
+    layers = {
+        "first": (moving, first.bias), "still": (still.sum(2), first.bias), "second": (second.weight, second.bias),
+        "third": (third.weight[flat], third.bias[flat]),
+    }  # fmt: skip
+    return {"kind": "paper", "layers": packed_layers(layers), "scrambled": autoencoder.scrambled}

@@ -33,7 +33,9 @@ function readExchange(exchange) {
   const poses = unpacked(exchange.poses);
   const size = frames * 30;
   const codes = Object.fromEntries([...CODES, "motion"].map((name) => [name, unpacked(exchange[name])]));
-  const decode = readDecoder(exchange.decoder, codes, frames);
+  const sizeOf = (name) => codes[name].length / walks.length;
+  const code = (name, walk) => codes[name].subarray(walk * sizeOf(name), (walk + 1) * sizeOf(name));
+  const decode = readDecoder(exchange.decoder, code, frames);
   const pose = (k) => track(poses.subarray(k * size, (k + 1) * size), frames, fps);
   const none = { view: 0, body: 0, motion: 0 };
   const kept = new Map();
@@ -50,7 +52,7 @@ function readExchange(exchange) {
     return Float32Array.from(exchange.spread[name], (spread, c) => {
       let sum = 0;
       for (let t = 0; t < steps; t++) {
-        const change = codes[name][(b * 128 + c) * steps + t] - codes[name][(a * 128 + c) * steps + t];
+        const change = code(name, b)[c * steps + t] - code(name, a)[c * steps + t];
         sum += steps > 1 ? Math.abs(change) : change;
       }
       return (share * sum) / steps / spread;
@@ -115,7 +117,7 @@ function detail(title) {
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-/** Which of the 128 channels of each code moved, as bars in units of each channel's spread over the walks. */
+/** Which channels of each code moved, as bars in units of each channel's spread over the walks. */
 function codeDetail() {
   const view = detail("Channels that changed");
   return {
@@ -127,14 +129,14 @@ function codeDetail() {
       const count = (values) => values.filter((v) => Math.abs(v) > 0.5).length;
       view.say(`${CODES.map((c) => `${c} ${count(changes[c])} of ${changes[c].length}`).join(", ")} moved by more than half of their spread over the walks`);
       view.paint(132, (ctx, width) => {
-        const start = 62, step = (width - start - 12) / 128;
+        const start = 62, across = width - start - 12;
         CODES.forEach((code, k) => {
-          const middle = 24 + 42 * k;
+          const middle = 24 + 42 * k, step = across / changes[code].length;
           ctx.fillStyle = colors.muted;
           ctx.font = FONT;
           ctx.fillText(code, 12, middle + 4);
           ctx.fillStyle = colors.line;
-          ctx.fillRect(start, middle - 0.5, 128 * step, 1);
+          ctx.fillRect(start, middle - 0.5, across, 1);
           changes[code].forEach((v, i) => {
             const tall = Math.max(Math.min(Math.abs(v) * 6, 19), 0);
             ctx.fillStyle = Math.abs(v) > 0.5 ? colors.c2 : colors.muted;

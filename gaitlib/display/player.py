@@ -205,7 +205,7 @@ def evenly(n: int, most: int) -> list[int]:
 
 
 def encode(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, torch.Tensor]:
-    """The codes of windows, float32 [N, T, 15, 2]: view [N, 128], body [N, 128], motion [N, 128, T]."""
+    """The codes of windows, float32 [N, T, 15, 2]: view [N, C], body [N, C], motion [N, C, T]."""
     x = torch.from_numpy(windows).flatten(2).transpose(1, 2)  # [N, 30, T]
     device = next((p.device for p in autoencoder.parameters()), torch.device("cpu"))
     with torch.no_grad():

@@ -108,7 +108,7 @@ def exchange_errors(
             walk, own = np.unique(source[rows], return_inverse=True)
             codes = model.autoencoder.encode(x[walk].to(device))
             goal, own = goals[target[rows]], torch.from_numpy(own).to(device)
-            pose = model.autoencoder.decode(codes.motion, codes.body[own], view_codes[another[target[rows]]], own)
+            pose = model.autoencoder.decode(codes.motion, codes.body, view_codes[another[target[rows]]], own)
             exchanged[rows] = torso_errors(as_poses(pose), goal)
             copied[rows] = torso_errors(shown[source[rows]], goal)
     for name in mean_walks.keys() & set(views):

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from gaitlib import InputError
 from gaitlib.config import Model, config_folder, load_config
 from gaitlib.files import MOST_ARRAY, Unreadable, is_deep, opened, replacing
-from gaitlib.model.recognizer import FEATURES, GaitModel
+from gaitlib.model.autoencoder import PaperAutoencoder
+from gaitlib.model.recognizer import GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
 
@@ -200,7 +201,7 @@ def _unpickled(path: Path):
 def _released_features(matrix: torch.Tensor, settings: dict, named: str) -> list[str]:
     """What the recognizer sees, from the columns of its large matrix [E, columns]."""
     height = matrix.shape[1] / (2 * settings["recognizer_width"] * (settings["window"] // 2 + 1))
-    fitting = [f for f in _RELEASED_FEATURES if sum(FEATURES[name] for name in f) // 2 + 1 == height]
+    fitting = [f for f in _RELEASED_FEATURES if sum(PaperAutoencoder.sizes[name] for name in f) // 2 + 1 == height]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

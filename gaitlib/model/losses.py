@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 #: The aligned error tries shifts of 0..29 frames in both directions.
@@ -77,6 +78,29 @@ def squared_error(a: Tensor, b: Tensor) -> Tensor:
     return F.mse_loss(a, b, reduction="none").flatten(1).mean(1)
 
 
+def relative_error(a: Tensor, b: Tensor) -> Tensor:
+    """The squared error over that of two rows taken at random, so that codes do not get nearer by getting smaller.
+
+    a, b: [B, ...] -> [B]; a mean of 1 means that a and b have no more to do with each other than with anybody else's.
+    """
+    count = 2 * len(a) * processes()
+    mean = summed(a.sum(0) + b.sum(0)) / count
+    square = summed((a - mean).square().sum() + (b - mean).square().sum())
+    return squared_error(a, b) / (2 * square / (count * mean.numel())).clamp(min=1e-6)
+
+
+def joint_distance(a: Tensor, b: Tensor) -> Tensor:
+    """The mean distance between the joints of two poses [B, 30, T] -> [B]; smooth where it is 0."""
+    return (a - b).unflatten(1, (-1, 2)).square().sum(2).add(1e-5).sqrt().mean((1, 2))
+
+
+def angle_error(direction: Tensor, angle: Tensor) -> Tensor:
+    """[camera] One minus the cosine between unit vectors [N, 2] and angles [N] in radians, of those that are known -> scalar."""
+    known = angle.isfinite()
+    angle = torch.where(known, angle, 0)
+    return masked_mean(1 - direction[:, 0] * angle.cos() - direction[:, 1] * angle.sin(), known)
+
+
 def masked_mean(error: Tensor, keep: Tensor) -> Tensor:
     """Mean of the numbers [..., B] where `keep` (bool [..., B]) holds; 0 where none does -> [...].
 
@@ -128,6 +152,11 @@ def total(values: Tensor) -> Tensor:
     values = values.detach().clone()
     distributed.all_reduce(values)
     return values
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes; its gradient reaches them all."""
+    return values if processes() == 1 else all_reduce(values)
 
 
 def gathered(rows: Tensor) -> Tensor:

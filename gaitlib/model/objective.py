@@ -9,6 +9,7 @@ from gaitlib.config import TERMS, Losses
 from gaitlib.data.preprocess import constant
 from gaitlib.model import losses as terms
 from gaitlib.model.autoencoder import Autoencoder, Codes
+from gaitlib.model.geometric import direction
 from gaitlib.model.recognizer import GaitModel
 
 
@@ -16,16 +17,16 @@ class Windows(NamedTuple):
     """What the losses of a batch are computed from: B anchors x and their partners, N windows of T frames.
 
     x: float [N, 30, T], N = 2B (x, then x_v) or, where partners are fixed, 3B (also x_i), as the encoders see them; target: the
-    same before noise, what the decoder is to give. other_person, late: [B]; synchronous: bool [B]; subject: [2B] or [B]; all as
-    in gaitlib.data.sampling.Batch.
+    same without noise, what the decoder is to give. other_person: int64 [B]; synchronous: bool [B]; subject: [2B] or [B]; all as
+    in gaitlib.data.sampling.Batch. angle: float [N], the view in radians, NaN where it is none.
     """
 
     x: Tensor
     target: Tensor
     other_person: Tensor
     synchronous: Tensor
-    late: Tensor
     subject: Tensor
+    angle: Tensor
 
     @property
     def has_other(self) -> Tensor:
@@ -33,20 +34,19 @@ class Windows(NamedTuple):
         return self.other_person != torch.arange(len(self.other_person), device=self.other_person.device)
 
 
-def loss_terms(model: GaitModel, windows: Windows, weights: Losses, anchors: int, frames: int) -> dict[str, Tensor]:
+def loss_terms(model: GaitModel, windows: Windows, weights: Losses) -> dict[str, Tensor]:
     """Every loss whose weight is not 0, not yet weighted, in the order of TERMS; those that are only logged have no gradient.
 
-    anchors, frames: how many anchors (the first ones) the decoder's terms use, and how many frames of their windows. Where x_i is
-    itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other side is that of
-    another anchor.
+    Where x_i is itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other
+    side is that of another anchor.
     """
     if weights.frame_by_frame == "all":
         windows = windows._replace(synchronous=torch.ones_like(windows.synchronous))
     weighted, logged = term_names(weights)
-    codes = model.autoencoder.encode(windows.x, model.sees_sequences or "body_over_time" in {*weighted, *logged})
+    codes = model.autoencoder.encode(windows.x)
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
-        result = _decoded_terms(model.autoencoder, codes, windows, weights, anchors, frames, wanted)
+        result = _decoded_terms(model.autoencoder, codes, windows, weights, wanted)
         result |= _code_terms(codes, windows, weights, wanted)
         if wanted & {"identity", "center", "contrastive"}:
             named = len(windows.subject)
@@ -81,66 +81,62 @@ class Objective(nn.Module):
         self.factors = tuple(float(getattr(weights, name)) for name in terms)
         self.names = [*terms, "loss"]
 
-    def forward(self, windows: Windows, anchors: int, frames: int) -> Tensor:
-        """Anchors and frames as in `loss_terms` -> [len(names)], of which only the last one has a gradient."""
-        terms = loss_terms(self.model, windows, self.weights, anchors, frames)
+    def forward(self, windows: Windows) -> Tensor:
+        """-> [len(names)], of which only the last one has a gradient."""
+        terms = loss_terms(self.model, windows, self.weights)
         values = torch.stack(list(terms.values()))
         loss = (values * constant(self.factors, values.device, values.dtype)).sum()
         return torch.cat([values.detach(), loss[None]])
 
 
 def _decoded_terms(
-    autoencoder: Autoencoder, codes: Codes, windows: Windows, weights: Losses, anchors: int, frames: int, wanted: set[str]
+    autoencoder: Autoencoder, codes: Codes, windows: Windows, weights: Losses, wanted: set[str]
 ) -> dict[str, Tensor]:
     """The terms on decoded poses, which are all decoded at once."""
-    target = windows.target
-    together, has_other = windows.synchronous[:anchors], windows.has_other[:anchors]
-    everyone, by_another = torch.ones_like(together), weights.view_code_of == "another"
-    # what to decode: whose motion, body and view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
-    asked: dict[str, tuple[int, int, int, int, Tensor]] = {}
+    target, together, has_other = windows.target, windows.synchronous, windows.has_other
+    everyone = torch.ones_like(together)
+    # what to decode: whose walker and whose view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
+    asked: dict[str, tuple[int, int, int, Tensor]] = {}
     if "reconstruction" in wanted:
-        asked["reconstruction"] = (0, 0, 0, 0, everyone)
-        asked["reconstruction_v"] = (1, 1, 1, 1, everyone)
+        asked["reconstruction"], asked["reconstruction_v"] = (0, 0, 0, everyone), (1, 1, 1, everyone)
     if wanted & {"view_exchange", "cycle"}:
-        asked["view_exchange"] = (1, 1, 2, 0, together & has_other) if by_another else (0, 0, 1, 1, together)
+        asked["view_exchange"] = (1, 2, 0, together & has_other) if weights.view_code_of == "another" else (0, 1, 1, together)
+    if weights.view_code_of == "both" and "view_exchange" in wanted:
+        asked["view_exchange_v"] = (1, 0, 0, together)
     if "view_swap" in wanted:
-        asked["view_swap"] = (0, 0, 2, 0, has_other)
-        if len(target) > 2 * len(windows.synchronous):  # else x_i is itself an anchor
-            asked["view_swap_i"] = (2, 2, 0, 2, has_other)
+        asked["view_swap"] = (0, 2, 0, has_other)
+        if len(target) > 2 * len(together):  # else x_i is itself an anchor
+            asked["view_swap_i"] = (2, 0, 2, has_other)
     if not asked:
         return {}
 
-    of_motion, of_body, of_view, of_goal, counts = zip(*asked.values(), strict=True)
+    of_walker, of_view, of_goal, counts = zip(*asked.values(), strict=True)
+    anchors = len(together)
     anchor = torch.arange(anchors, device=target.device)
-    side = torch.stack([anchor, anchor + len(windows.synchronous), windows.other_person[:anchors]])  # rows of x, x_v and x_i
-    frame = (target.shape[2] - frames) * windows.late[:anchors, None] + torch.arange(frames, device=target.device)
+    side = torch.stack([anchor, anchor + anchors, windows.other_person])  # rows of x, x_v and x_i
 
     def rows(y: Tensor, sides: tuple[int, ...]) -> Tensor:
         """Of y, which has a row for each window, those of some sides of each anchor: [N, ...] -> [sides * anchors, ...]."""
         return y.index_select(0, side.index_select(0, constant(sides, y.device)).flatten())
 
-    def part(y: Tensor) -> Tensor:
-        """The frames to decode: [... * anchors, C, T] -> [... * anchors, C, frames]."""
-        if frames == y.shape[2]:
-            return y
-        each = frame[:, None].expand(len(y) // anchors, -1, y.shape[1], -1)
-        return y.unflatten(0, (-1, anchors)).gather(3, each).flatten(0, 1)
-
-    motion = part(rows(codes.motion, tuple(range(1 + max(of_motion)))))  # each once: several poses share a motion code
-    shared = (constant(of_motion, target.device)[:, None] * anchors + anchor).flatten()
-    body, view, goals = rows(codes.body, of_body), rows(codes.view, of_view), part(rows(target, of_goal))
+    walkers = tuple(range(1 + max(of_walker)))  # each once: several poses are of one walker
+    motion, body = rows(codes.motion, walkers), rows(codes.body, walkers)
+    shared = (constant(of_walker, target.device)[:, None] * anchors + anchor).flatten()
+    view, goals = rows(codes.view, of_view), rows(target, of_goal)
     poses = autoencoder.decode(motion, body, view, shared)
 
     counts = torch.stack(counts)
     errors = _pose_errors(autoencoder, poses, goals, counts, weights)
     result = dict(zip(asked, terms.masked_mean(errors, counts).unbind(), strict=True))
-    for name, other in (("reconstruction", "reconstruction_v"), ("view_swap", "view_swap_i")):
+    halves = {"reconstruction": "reconstruction_v", "view_exchange": "view_exchange_v", "view_swap": "view_swap_i"}
+    for name, other in halves.items():
         if other in result:
             result[name] = (result[name] + result.pop(other)) / 2
     if "cycle" in wanted:
         exchanged = list(asked).index("view_exchange")
         again = autoencoder.encode(poses.split(anchors)[exchanged])
-        given = motion.split(anchors)[of_motion[exchanged]], *(code.split(anchors)[exchanged] for code in (body, view))
+        of = of_walker[exchanged]
+        given = motion.split(anchors)[of], body.split(anchors)[of], view.split(anchors)[exchanged]
         errors = sum(terms.squared_error(got, code) for got, code in zip(again[:3], given, strict=True))
         result["cycle"] = terms.masked_mean(errors, counts[exchanged])
     return {name: term for name, term in result.items() if name in wanted}
@@ -148,8 +144,9 @@ def _decoded_terms(
 
 def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts: Tensor, weights: Losses) -> Tensor:
     """poses, goals: [kinds * anchors, 30, T]; counts: bool [kinds, anchors], what chooses a time shift for all -> like counts."""
-    if weights.reconstruction_error == "frame":
-        errors = terms.squared_error(poses, goals)
+    if weights.reconstruction_error != "aligned":
+        measure = {"frame": terms.squared_error, "distance": terms.joint_distance}[weights.reconstruction_error]
+        errors = measure(poses, goals)
     else:
         poses, goals = autoencoder.arrange(poses), autoencoder.arrange(goals)
         if weights.time_shift == "window":
@@ -173,9 +170,12 @@ def _code_terms(codes: Codes, windows: Windows, weights: Losses, wanted: set[str
         compared["invariance_view"] = (a.view, codes.view.index_select(0, other), has_other)
     result: dict[str, Tensor] = {}
     if compared:
-        errors = torch.stack([terms.squared_error(one, other) for one, other, _ in compared.values()])
+        measure = {"absolute": terms.squared_error, "relative": terms.relative_error}[weights.invariance]
+        errors = torch.stack([measure(one, other) for one, other, _ in compared.values()])
         counts = torch.stack([counts for _, _, counts in compared.values()])
         result |= dict(zip(compared, terms.masked_mean(errors, counts).unbind(), strict=True))
+    if "camera" in wanted:
+        result["camera"] = terms.angle_error(direction(codes.view), windows.angle)
     if "body_over_time" in wanted:
         measure = terms.change_over_time if weights.body_over_time_rewards == "constancy" else terms.sameness_over_time
         result["body_over_time"] = measure(a.body_sequence) + measure(v.body_sequence)

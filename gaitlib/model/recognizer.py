@@ -8,11 +8,15 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, normalized_conv
+from gaitlib.model.autoencoder import ROWS, Codes, PaperAutoencoder
 from gaitlib.model.discriminants import Discriminants
+from gaitlib.model.geometric import GeometricAutoencoder
 
-#: Features a recognizer can see, and their rows.
-FEATURES = {"pose": ROWS, "motion": CODE, "body": CODE, "view": CODE}
+
+def normalized_conv(a: int, b: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalization, ReLU: [B, a, T] -> [B, b, T / stride]."""
+    conv = nn.Conv1d(a, b, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm1d(b), nn.ReLU(inplace=True))
 
 
 class CenterLoss(nn.Module):
@@ -37,14 +41,14 @@ class PaperRecognizer(nn.Module):
     The released program has three more convolutions, which nothing uses; they are left out.
     """
 
-    def __init__(self, features: list[str], frames: int, people: int, *, width: int = 32, embedding: int = 512):
+    def __init__(self, features: dict[str, int], frames: int, people: int, *, width: int = 32, embedding: int = 512):
         super().__init__()
 
         def block(a: int, b: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
 
-        self.features = features
-        rows = sum(FEATURES[name] for name in features)
+        self.features = list(features)
+        rows = sum(features.values())
         self.conv1, self.conv2 = block(1, width), block(width, 2 * width)
         self.conv3, self.conv4 = block(2 * width, 2 * width), block(2 * width, 2 * width)
         self.pool = nn.MaxPool2d(2, 2, padding=1)
@@ -74,11 +78,10 @@ class LeanRecognizer(nn.Module):
     baseline for deep person re-identification", CVPRW 2019).
     """
 
-    def __init__(self, features: list[str], people: int, *, width: int = 128, embedding: int = 256, dropout: float = 0.2):
+    def __init__(self, features: dict[str, int], people: int, *, width: int = 128, embedding: int = 256, dropout: float = 0.2):
         super().__init__()
-        self.features = features
-        rows = {name: FEATURES[name] for name in features}
-        dynamic = rows.get("pose", 0) + rows.get("motion", 0)
+        self.features = list(features)
+        dynamic = features.get("pose", 0) + features.get("motion", 0)
         wide = width * 3 // 2
         if dynamic:
             self.temporal = nn.Sequential(
@@ -88,7 +91,7 @@ class LeanRecognizer(nn.Module):
                 normalized_conv(wide, wide, 3),
             )
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear((2 * wide if dynamic else 0) + sum(rows.values()) - dynamic, embedding)
+        self.fc = nn.Linear((2 * wide if dynamic else 0) + sum(features.values()) - dynamic, embedding)
         self.neck = nn.BatchNorm1d(embedding)
         self.neck.bias.requires_grad_(False)
         self.fc_cls = nn.Linear(embedding, people, bias=False)
@@ -120,13 +123,12 @@ class GaitModel(nn.Module):
         *,
         people: int,
         window: int = 64,
-        encoder: str = "lean",
+        autoencoder: str = "geometric",
         layout: str = "trajectories",
         static_rows: int = ROWS,
-        encoder_width: int = 96,
-        encoder_kernel: int = 11,
-        decoder: str = "paper",
         decoder_dropout: float = 0.2,
+        encoder_width: int = 192,
+        encoder_kernel: int = 9,
         recognizer: str = "lean",
         recognizer_width: int = 128,
         embedding: int = 256,
@@ -139,22 +141,18 @@ class GaitModel(nn.Module):
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
-        self.autoencoder = Autoencoder(
-            encoder, layout=layout, static_rows=static_rows, width=encoder_width, kernel=encoder_kernel, decoder=decoder,
-            dropout=decoder_dropout,
-        )  # fmt: skip
+        if autoencoder == "paper":
+            self.autoencoder = PaperAutoencoder(layout=layout, static_rows=static_rows, dropout=decoder_dropout)
+        else:
+            self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel)
+        seen = {name: self.autoencoder.sizes[name] for name in self.features}
         self.recognizer = None
         if recognizer == "paper":
-            self.recognizer = PaperRecognizer(self.features, window, people, width=recognizer_width, embedding=embedding)
+            self.recognizer = PaperRecognizer(seen, window, people, width=recognizer_width, embedding=embedding)
         elif recognizer == "lean":
-            self.recognizer = LeanRecognizer(self.features, people, width=recognizer_width, embedding=embedding)
+            self.recognizer = LeanRecognizer(seen, people, width=recognizer_width, embedding=embedding)
         self.discriminant_weight = discriminants
         self.discriminants = Discriminants(discriminant_people or people) if discriminants else None
-
-    @property
-    def sees_sequences(self) -> bool:
-        """Whether the recognizer sees the body and view codes frame by frame."""
-        return isinstance(self.recognizer, PaperRecognizer)
 
     @property
     def embedding_size(self) -> int:
@@ -163,7 +161,7 @@ class GaitModel(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
-        codes = self.autoencoder.encode(x, self.sees_sequences)
+        codes = self.autoencoder.encode(x)
         return codes, *self.recognize(x, codes)
 
     def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:

@@ -145,16 +145,6 @@ def test_partners_without_synchronous_views_have_offsets_of_their_own():
 
 
 @EVERYTHING
-@pytest.mark.parametrize("partners", ["synchronous", "fixed"])
-def test_the_first_and_the_last_frames_are_decoded_alike(data, partners):
-    index, length = data()
-    sampler = BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=4, seed=0, partners=partners)
-    late = np.array([sampler.batch(i).late for i in range(200)])
-    assert late.dtype == bool
-    assert abs(late.mean(0) - 0.5).max() < 0.15  # every row, 4 standard deviations
-
-
-@EVERYTHING
 def test_a_batch_depends_on_seed_and_iteration_alone(data):
     def walks(iteration, **more):
         batch = sampler_of(data, **more)[0].batch(iteration)
@@ -174,7 +164,7 @@ def test_a_batch_depends_on_seed_and_iteration_alone(data):
 def test_processes_share_a_batch(data, shards):
     sampler, _, _ = sampler_of(data, people=4, shards=shards)
     whole, alone = sampler.batch(3), sampler_of(data, people=4)[0].batch(3)
-    for name in ("walk", "offset", "mirrored", "synchronous", "late", "subject"):
+    for name in ("walk", "offset", "mirrored", "synchronous", "subject"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(alone, name))  # the same, however many share it
     parts = [whole.shard(rank, shards) for rank in range(shards)]
     count = len(whole.mirrored) // shards

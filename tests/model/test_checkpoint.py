@@ -64,8 +64,8 @@ def test_a_missing_or_surplus_weight_is_named(checkpoint):
     rewrite(checkpoint, lambda w: w.update({"surplus.weight": torch.zeros(1)}))
     with pytest.raises(InputError, match=r"surplus\.weight"):
         load_model(checkpoint)
-    rewrite(checkpoint, lambda w: (w.pop("surplus.weight"), w.pop("autoencoder.decoder.model.7.bias")))
-    with pytest.raises(InputError, match=r"autoencoder\.decoder\.model\.7\.bias"):
+    rewrite(checkpoint, lambda w: (w.pop("surplus.weight"), w.pop("autoencoder.decoder.second.bias")))
+    with pytest.raises(InputError, match=r"autoencoder\.decoder\.second\.bias"):
         load_model(checkpoint)
 
 
@@ -78,7 +78,8 @@ def test_a_missing_or_surplus_weight_is_named(checkpoint):
         {"model": "[1, 2]"},
         {"model": json.dumps({"people": 3, "unknown": 1})},
         {"model": json.dumps({"people": 3, "features": ["gait"]})},
-        {"model": json.dumps({"people": 3, "encoder": "nonsense"})},
+        {"model": json.dumps({"people": 3, "autoencoder": "nonsense"})},
+        {"model": json.dumps({"people": 3, "encoder": "lean", "decoder": "gated"})},  # of before the geometric autoencoder
         {"model": json.dumps({"people": 3, "window": -5})},
         {"model": json.dumps({"people": -3})},
         {"model": json.dumps({"window": 64})},

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import Codes
+from gaitlib.model.autoencoder import Codes, PaperAutoencoder
 from gaitlib.model.recognizer import GaitModel, LeanRecognizer, PaperRecognizer
 
 COMBINED = ["pose", "motion", "body"]
@@ -20,7 +20,7 @@ def random_codes(batch: int, frames: int, device: str = "cpu") -> Codes:
 def published(features):
     with torch.device("meta"):
         return GaitModel(
-            people=74, encoder="paper", recognizer="paper", recognizer_width=32, embedding=512, features=features,
+            people=74, autoencoder="paper", recognizer="paper", recognizer_width=32, embedding=512, features=features,
             end_to_end=False,
         )  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_published_number_of_parameters():
 
 def test_published_names():
     with torch.device("meta"):
-        state = PaperRecognizer(["pose"], 64, 74).state_dict()
+        state = PaperRecognizer({"pose": 30}, 64, 74).state_dict()
     for number, (a, b) in enumerate([(1, 32), (32, 64), (64, 64), (64, 64)], 1):
         assert state[f"conv{number}.0.weight"].shape == (b, a, 3, 3)
         assert state[f"conv{number}.1.running_mean"].shape == (b,)
@@ -70,7 +70,7 @@ def test_published_names():
 
 def test_paper_recognizer_step_by_step():
     torch.manual_seed(0)
-    network = PaperRecognizer(["view", "pose"], 16, 3, width=2, embedding=5).eval()
+    network = PaperRecognizer({"view": 128, "pose": 30}, 16, 3, width=2, embedding=5).eval()
     x, codes = torch.randn(2, 30, 16), random_codes(2, 16)
     rows = torch.cat([codes.view_sequence, x], 1)  # in the order of the features
 
@@ -91,7 +91,7 @@ def test_lean_recognizer_sees_its_features_and_no_others():
     other_x, other = torch.randn(3, 30, 16), random_codes(3, 16)
     everything = ["pose", "motion", "body", "view"]
     for features in (["pose"], ["body"], ["motion", "body"], everything):
-        network = LeanRecognizer(features, 4, width=8, embedding=16).eval()
+        network = LeanRecognizer({name: PaperAutoencoder.sizes[name] for name in features}, 4, width=8, embedding=16).eval()
         embedding = network(x, codes)[0]
         for name in everything:
             changed = network(other_x, codes) if name == "pose" else network(x, codes._replace(**{name: getattr(other, name)}))
@@ -103,7 +103,7 @@ def test_lean_recognizer_sees_its_features_and_no_others():
 def test_identity_reaches_the_encoders_only_end_to_end(recognizer, end_to_end):
     torch.manual_seed(0)
     model = GaitModel(
-        people=3, window=16, encoder_width=12, recognizer=recognizer, recognizer_width=4, embedding=8,
+        people=3, window=16, autoencoder="paper", recognizer=recognizer, recognizer_width=4, embedding=8,
         features=COMBINED, end_to_end=end_to_end,
     )  # fmt: skip
     _, embedding, logits = model(torch.randn(4, 30, 16))
@@ -121,7 +121,7 @@ def test_identity_reaches_the_encoders_only_end_to_end(recognizer, end_to_end):
 
 def test_lean_recognizer_fits_a_batch():
     torch.manual_seed(0)
-    model = LeanRecognizer(["motion", "body"], 4, width=8, embedding=16, dropout=0.0)
+    model = LeanRecognizer({"motion": 128, "body": 128}, 4, width=8, embedding=16, dropout=0.0)
     x, codes, who = torch.randn(16, 30, 16), random_codes(16, 16), torch.arange(16) % 4
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
     for _ in range(60):

@@ -1,0 +1,217 @@
+"""The autoencoder of `beyond`: motion and body codes make a walker in three dimensions, the view code is the camera.
+
+Axes of the walker: x the way the person walks, y to the person's left, z up; neck at the origin; about torso lengths. A camera
+at a degrees sees the person walk toward a degrees: at 0 toward the camera, at 90 to the left of the image, as in data/walkers.py.
+It stays where it is while the person passes by, so its direction changes within a window.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, bone_ends
+from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
+
+#: Numbers of the codes: of motion in each frame; of the body; of the view the directions of the camera in the first and the last
+#: frame.
+MOTION, BODY, VIEW = 64, CODE, 4
+#: The encoders see every second frame: what a frame of theirs says is of two frames of the walk.
+PACE = 2
+#: Central differences are multiplied with this, which gives them a size like that of the coordinates.
+VELOCITY = 5
+POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
+#: A deviation that is too small to be divided by, torso lengths.
+STILL = 0.05
+#: The steepest camera, radians, and the nearest one: torso lengths over its distance.
+STEEPEST, NEAREST = 0.5, 0.12
+#: Harmonics of the direction of the camera in what a code says of it on average; it is as if so many windows had said nothing.
+HARMONICS, RIDGE = 4, 20
+
+
+def pose_features(x: Tensor) -> Tensor:
+    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, scaled to a like size."""
+    joints = x.unflatten(1, (NUM_JOINTS, 2))
+    ends = bone_ends(x.device)
+    bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
+    padded = F.pad(x, (1, 1), mode="replicate")
+    velocity = (padded[..., 2:] - padded[..., :-2]) * VELOCITY
+    return torch.cat([x, bones, velocity], 1)
+
+
+def camera_code(degrees: Tensor) -> Tensor:
+    """The view code of a camera that turns with the person: [B] degrees -> [B, VIEW]."""
+    angle = torch.deg2rad(degrees)
+    return torch.stack([angle.cos(), angle.sin()], 1).repeat(1, 2)
+
+
+def direction(view: Tensor) -> Tensor:
+    """The direction of the camera in the middle of the window: view codes [B, VIEW] -> unit vectors [B, 2]."""
+    return F.normalize(view[:, :2] + view[:, 2:], dim=1)
+
+
+def project(walker: Tensor, view: Tensor, pitch: Tensor, nearness: Tensor) -> Tensor:
+    """What a camera sees that looks at the neck, scaled to a mean torso length of 1: -> [B, 30, T].
+
+    walker: [B, 15, 3, T]. view: [B, VIEW]; the direction goes straight from its first to its last value. pitch: [B], radians the
+    camera looks down. nearness: [B], the inverse of its distance; 0 is parallel projection.
+    """
+    share = torch.linspace(0, 1, walker.shape[3], device=view.device, dtype=view.dtype)
+    way = F.normalize(view[:, :2, None] * (1 - share) + view[:, 2:, None] * share, dim=1)  # [B, 2, T]
+    x, y, z = walker.unbind(2)
+    cosine, sine = way[:, :1], way[:, 1:]
+    ahead = x * cosine + y * sine  # [B, 15, T], level, toward the camera
+    up, level = pitch.sin()[:, None, None], pitch.cos()[:, None, None]
+    across, down, toward = y * cosine - x * sine, ahead * up - z * level, ahead * level + z * up
+    image = torch.stack([across, down], 2) / (1 - nearness[:, None, None] * toward).clamp(min=0.5)[:, :, None]
+    torso = (image[:, MID_HIP] - image[:, NECK]).square().sum(1).add(1e-6).sqrt().mean(1)
+    return (image / torso[:, None, None, None]).flatten(1, 2)
+
+
+class Encoders(nn.Module):
+    """Two layers that the codes share, and a head for each of them: pose features [B, 88, T] -> motion, body, view.
+
+    Body and view are of the whole window: of its first half, its second half, and the maximum; what the halves are like is also
+    added to the layer that the motion is read from, since how a movement looks depends on the camera.
+    """
+
+    def __init__(self, width: int, kernel: int):
+        super().__init__()
+        self.first = nn.Conv1d(POSE_FEATURES, width, kernel, PACE, kernel // 2)
+        self.second = nn.Conv1d(width, width, kernel, 1, kernel // 2)
+        self.context = nn.Linear(2 * width, width)
+        self.motion = nn.Conv1d(width, PACE * MOTION, 1)
+        self.body, self.view = (
+            nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, size)) for size in (BODY, VIEW)
+        )
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> motion [B, MOTION, T], body [B, BODY], view [B, VIEW]."""
+        hidden = self.second(F.relu(self.first(features)))
+        seen = F.relu(hidden)
+        half = -(-seen.shape[2] // 2)
+        halves = torch.cat([seen[..., :half].mean(2), seen[..., -half:].mean(2)], 1)
+        whole = torch.cat([halves, seen.amax(2)], 1)
+        paced = self.motion(F.relu(hidden + self.context(halves)[..., None]))
+        motion = paced.unflatten(1, (MOTION, PACE)).transpose(2, 3).flatten(2)[..., : features.shape[2]]
+        return motion, self.body(whole), F.normalize(self.view(whole).unflatten(1, (2, 2)), dim=2).flatten(1)
+
+
+class GeometricDecoder(nn.Module):
+    """Motion and body make a walker, and a camera sees it. The published decoder throws its third coordinate away."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv1d(PACE * MOTION, width, 5, padding=2)
+        self.manner = nn.Linear(BODY, 2 * width)
+        self.second = nn.Conv1d(width, width, 5, padding=2)
+        self.third = nn.Conv1d(width, PACE * 3 * NUM_JOINTS, 3, padding=1)
+        self.stance = nn.Sequential(nn.Linear(BODY, width), nn.ReLU(), nn.Linear(width, 3 * NUM_JOINTS))
+        self.optics = nn.Sequential(nn.Linear(VIEW, 32), nn.ReLU(), nn.Linear(32, 2))
+
+    def walker(self, motion: Tensor, body: Tensor) -> Tensor:
+        """[B, MOTION, T], [B, BODY] -> [B, 15, 3, T], neck at the origin."""
+        frames = motion.shape[2]
+        paced = F.pad(motion, (0, -frames % PACE), mode="replicate").unflatten(2, (-1, PACE)).transpose(2, 3).flatten(1, 2)
+        gain, shift = self.manner(body)[..., None].chunk(2, 1)
+        y = self.third(F.relu(self.second(F.relu(self.first(paced) * (1 + gain) + shift))))
+        moving = y.unflatten(1, (3 * NUM_JOINTS, PACE)).transpose(2, 3).flatten(2)[..., :frames]
+        walker = (moving + self.stance(body)[..., None]).unflatten(1, (NUM_JOINTS, 3))
+        return walker - walker[:, NECK : NECK + 1]
+
+    def see(self, walker: Tensor, view: Tensor) -> Tensor:
+        """The image of a walker [B, 15, 3, T] in the camera of a view code [B, VIEW] -> [B, 30, T]."""
+        pitch, nearness = self.optics(view).unbind(1)
+        return project(walker, view, STEEPEST * pitch.tanh(), NEAREST * nearness.sigmoid())
+
+
+class LevelByView(nn.Module):
+    """Takes from codes what they say of the camera on average, so that each view has the same mean and liveliness.
+
+    Fitted in closed form on codes of training people, by ridge regression on harmonics of the direction of the camera; before
+    that it changes nothing.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        terms = 1 + 2 * HARMONICS
+        self.register_buffer("excess", torch.zeros(terms, channels))
+        self.register_buffer("liveliness", torch.zeros(terms, channels))
+        self.register_buffer("usual", torch.ones(channels))
+
+    @staticmethod
+    def harmonics(view: Tensor) -> Tensor:
+        """1, cos k a, sin k a of the direction a: [B, VIEW] -> [B, 1 + 2 HARMONICS]."""
+        way = direction(view)
+        angle = torch.atan2(way[:, 1], way[:, 0])[:, None] * torch.arange(1, HARMONICS + 1, device=view.device)
+        return torch.cat([torch.ones_like(angle[:, :1]), angle.cos(), angle.sin()], 1)
+
+    def fit(self, mean: Tensor, spread: Tensor, view: Tensor) -> None:
+        """mean, spread: of the codes of B windows over time, [B, channels] (spread: ones where they have no time)."""
+        basis, mean, spread = self.harmonics(view).double(), mean.double(), spread.double()
+        square = basis.T @ basis + RIDGE * torch.eye(basis.shape[1]).to(basis)
+
+        def course(values: Tensor) -> Tensor:
+            return torch.linalg.solve(square, basis.T @ (values - values.mean(0)))
+
+        self.excess.copy_(course(mean))
+        self.liveliness.copy_(course(spread))
+        self.usual.copy_(spread.mean(0))
+
+    def forward(self, code: Tensor, view: Tensor) -> Tensor:
+        """code: [B, channels] or [B, channels, T] -> the same, level."""
+        basis = self.harmonics(view)
+        if code.ndim == 2:
+            return code - basis @ self.excess
+        gain = (self.usual / (self.usual + basis @ self.liveliness).clamp(min=1e-4)).clamp(0.5, 2)
+        mean = code.mean(2, keepdim=True)
+        return (code - mean) * gain[..., None] + mean - (basis @ self.excess)[..., None]
+
+
+class GeometricAutoencoder(Autoencoder):
+    """Encoders on pose features and a decoder by way of three dimensions.
+
+    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone). Codes are leveled (LevelByView) once
+    training is over, in eval mode.
+    """
+
+    sizes: ClassVar = {"pose": ROWS, "motion": MOTION, "body": BODY, "view": VIEW}
+
+    def __init__(self, width: int = 192, kernel: int = 9):
+        super().__init__()
+        self.register_buffer("center", torch.zeros(POSE_FEATURES))
+        self.register_buffer("spread", torch.ones(POSE_FEATURES))
+        self.encoders, self.decoder = Encoders(width, kernel), GeometricDecoder(width)
+        self.level_motion, self.level_body = LevelByView(MOTION), LevelByView(BODY)
+
+    def measure(self, x: Tensor) -> None:
+        """Let the encoders see the features of poses like these, [N, 30, T], with mean 0 and deviation 1.
+
+        The deviation is no smaller than STILL, so that nothing is made of joints that hardly move.
+        """
+        deviation, mean = torch.std_mean(pose_features(x), (0, 2))
+        self.center.copy_(mean)
+        self.spread.copy_(torch.hypot(deviation, torch.full_like(deviation, STILL)))
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.encoders((pose_features(x) - self.center[:, None]) / self.spread[:, None])
+
+    @torch.no_grad()
+    def level(self, x: Tensor) -> None:
+        """Fit what is taken from the codes in eval mode to windows [N, 30, T] of training people."""
+        motion, body, view = map(torch.cat, zip(*(self._encode(part) for part in x.split(512)), strict=True))
+        self.level_motion.fit(motion.mean(2), motion.std(2, correction=0), view)
+        self.level_body.fit(body, torch.ones_like(body), view)
+
+    def encode(self, x: Tensor) -> Codes:
+        """See Autoencoder; without sequences."""
+        motion, body, view = self._encode(x)
+        if not self.training:
+            motion, body = self.level_motion(motion, view), self.level_body(body, view)
+        return Codes(motion, body, view)
+
+    def decode(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
+        """See Autoencoder."""
+        walker = self.decoder.walker(motion, body)
+        return self.decoder.see(walker if which is None else walker.index_select(0, which), view)
