@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from gaitlib.data.views import sorted_views
 from gaitlib.display.figures import drawing
@@ -55,6 +56,7 @@ def code_rows(body: np.ndarray, view: np.ndarray) -> Figure:
     for ax, (name, codes) in zip(fig.subplots(2, 1), {"body": body, "view": view}.items(), strict=True):
         image = ax.imshow(codes, aspect="auto")
         ax.set(yticks=range(3), yticklabels=TRIPLET, xlabel="channel")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         for between in (0.5, 1.5):
             ax.axhline(between, color="white", lw=3)
         drawing.bare(ax)
