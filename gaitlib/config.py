@@ -156,7 +156,7 @@ class Config(_Section):
             if self.model.layout == "scrambled" or self.model.static_rows < 30:
                 raise ValueError("model.layout and model.static_rows are of the paper autoencoder; the geometric one sees joints")
             if self.model.recognizer == "paper":
-                raise ValueError("model.recognizer must be lean where model.autoencoder is geometric, whose body has no frames")
+                raise ValueError("model.recognizer must be lean where model.autoencoder is geometric: its body code stands still")
             if wrong := sorted(used & {"body_over_time", "triplet"}):
                 raise ValueError(f"losses.{wrong[0]} is of the paper autoencoder; the codes of the geometric one differ in size")
         elif "camera" in used:

@@ -169,7 +169,7 @@ def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: floa
 class GraphedStep:
     """A step on a GPU recorded as a CUDA graph and replayed, so that launching a thousand small kernels costs no time.
 
-    A tenth of the time for `beyond` on an H200, see benchmarks/RESULTS.md.
+    On an H200 a sixth to a ninth of the time for `beyond` as it was before the geometric autoencoder, see benchmarks/RESULTS.md.
     step: a function of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights, sums) it writes
     in place. It must not wait for the GPU. The first calls are ordinary ones.
     """

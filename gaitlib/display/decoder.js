@@ -72,17 +72,17 @@ function once(make) {
  * decoder: what decoder_weights gives; code(name, walk): a code. Returns coordinates [frames, joints, 2]. What the first layer
  * makes of a motion code is kept, as it does not depend on shares.
  */
-function readDecoder({ kind, layers, scrambled }, code, frames) {
+function readDecoder({ kind, layers, ...settings }, code, frames) {
   const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
   const weights = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
-  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](weights, frames, scrambled);
+  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](weights, frames, settings);
   const first = once((walk) => moving(code("motion", walk)));
   return ({ view, body, motion }, a, b) => decode(
     mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body), mix(code("view", a), code("view", b), view),
   );
 }
 
-function paperDecoder({ first, still, second, third }, frames, scrambled) {
+function paperDecoder({ first, still, second, third }, frames, { scrambled }) {
   const size = 128;
   return {
     moving: (motion) => upsampledConv(motion, first.weight, null, size, 2 * size, frames),
@@ -102,8 +102,8 @@ function turned(pose, frames) {
   return pose.map((_, i) => pose[(i % rows) * frames + Math.floor(i / rows)]);
 }
 
-function geometricDecoder({ first, manner, second, third, stance, standing, optics, lens }, frames) {
-  const pace = 2, steps = Math.ceil(frames / pace);
+function geometricDecoder({ first, manner, second, third, stance, standing, optics, lens }, frames, { pace, steepest, nearest }) {
+  const steps = Math.ceil(frames / pace);
   const relu = (x) => leakyReLU(x, 0);
   return {
     moving(motion) { // each of our steps is two frames of the walk
@@ -125,7 +125,7 @@ function geometricDecoder({ first, manner, second, third, stance, standing, opti
         const row = i % stands.length, t = Math.floor(i / stands.length);
         return at(row, t) - at(3 + (row % 3), t); // the neck is the second joint
       });
-      return seen(walker, frames, view, 0.5 * Math.tanh(pitch), 0.12 / (1 + Math.exp(-nearness)));
+      return seen(walker, frames, view, steepest * Math.tanh(pitch), nearest / (1 + Math.exp(-nearness)));
     },
   };
 }

@@ -15,7 +15,7 @@ from gaitlib import InputError
 from gaitlib.display.player import CODES, ROW, Explorer, SkeletonPlayer, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE, Autoencoder
-from gaitlib.model.geometric import GeometricDecoder
+from gaitlib.model.geometric import NEAREST, PACE, STEEPEST, GeometricDecoder
 from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most. One takes 17 kB, the decoder 1.2 MB; as published 27 kB and 1.5 MB.
@@ -186,7 +186,8 @@ def decoder_weights(autoencoder: Autoencoder) -> dict:
         stance, optics = decoder.stance, decoder.optics
         named = {name: getattr(decoder, name) for name in ("first", "manner", "second", "third")}
         named |= {"stance": stance[0], "standing": stance[2], "optics": optics[0], "lens": optics[2]}
-        return {"kind": "geometric", "layers": packed_layers({name: (each.weight, each.bias) for name, each in named.items()})}
+        layers = packed_layers({name: (each.weight, each.bias) for name, each in named.items()})
+        return {"kind": "geometric", "layers": layers, "pace": PACE, "steepest": STEEPEST, "nearest": NEAREST}
     # of the first layer body and view, which do not change over time, need only the sum over the taps; of the last one the third
     # coordinate is dropped
     first, second, third = (layer for layer in decoder.model if isinstance(layer, torch.nn.Conv1d))

@@ -40,12 +40,6 @@ def pose_features(x: Tensor) -> Tensor:
     return torch.cat([x, bones, velocity], 1)
 
 
-def camera_code(degrees: Tensor) -> Tensor:
-    """The view code of a camera that turns with the person: [B] degrees -> [B, VIEW]."""
-    angle = torch.deg2rad(degrees)
-    return torch.stack([angle.cos(), angle.sin()], 1).repeat(1, 2)
-
-
 def direction(view: Tensor) -> Tensor:
     """The direction of the camera in the middle of the window: view codes [B, VIEW] -> unit vectors [B, 2]."""
     return F.normalize(view[:, :2] + view[:, 2:], dim=1)
@@ -149,7 +143,8 @@ class LevelByView(nn.Module):
 
     def fit(self, mean: Tensor, spread: Tensor, view: Tensor) -> None:
         """mean, spread: of the codes of B windows over time, [B, channels] (spread: ones where they have no time)."""
-        basis, mean, spread = self.harmonics(view).double(), mean.double(), spread.double()
+        # on the processor: GPUs of Macs have no 64 bits
+        basis, mean, spread = (values.cpu().double() for values in (self.harmonics(view), mean, spread))
         square = basis.T @ basis + RIDGE * torch.eye(basis.shape[1]).to(basis)
 
         def course(values: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 #: The aligned error tries shifts of 0..29 frames in both directions.
@@ -156,7 +155,11 @@ def total(values: Tensor) -> Tensor:
 
 def summed(values: Tensor) -> Tensor:
     """The sum over all processes; its gradient reaches them all."""
-    return values if processes() == 1 else all_reduce(values)
+    if processes() == 1:
+        return values
+    from torch.distributed.nn.functional import all_reduce  # not there in every build of torch
+
+    return all_reduce(values)
 
 
 def gathered(rows: Tensor) -> Tensor:
