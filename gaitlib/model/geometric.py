@@ -22,12 +22,14 @@ PACE = 2
 #: Central differences are multiplied with this, which gives them a size like that of the coordinates.
 VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
+#: Numbers of the hidden layer of what stands still.
+HIDDEN = 384
 #: A deviation that is too small to be divided by, torso lengths.
 STILL = 0.05
 #: The steepest camera, radians, and the nearest one: torso lengths over its distance.
 STEEPEST, NEAREST = 0.5, 0.12
 #: Harmonics of the direction of the camera in what a code says of it on average; it is as if so many windows had said nothing.
-HARMONICS, RIDGE = 4, 20
+HARMONICS, RIDGE = 7, 20
 
 
 def pose_features(x: Tensor) -> Tensor:
@@ -63,11 +65,30 @@ def project(walker: Tensor, view: Tensor, pitch: Tensor, nearness: Tensor) -> Te
     return (image / torso[:, None, None, None]).flatten(1, 2)
 
 
+def halves(x: Tensor) -> Tensor:
+    """The means over the first and the last half of the frames: [B, C, T] -> [B, 2 C]."""
+    half = -(-x.shape[2] // 2)
+    return torch.cat([x[..., :half].mean(2), x[..., -half:].mean(2)], 1)
+
+
+class StillHead(nn.Module):
+    """A linear map and, added to it, one with a hidden layer: [B, a] -> [B, b]."""
+
+    def __init__(self, a: int, b: int):
+        super().__init__()
+        self.straight = nn.Linear(a, b)
+        self.bent = nn.Sequential(nn.Linear(a, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.straight(x) + self.bent(x)
+
+
 class Encoders(nn.Module):
     """Two layers that the codes share, and a head for each of them: pose features [B, 88, T] -> motion, body, view.
 
-    Body and view are of the whole window: of its first half, its second half, and the maximum; what the halves are like is also
-    added to the layer that the motion is read from, since how a movement looks depends on the camera.
+    Body and view are of the whole window: of the means over its halves, and of the features' deviation and the layers' maximum.
+    What the halves are like is also added to the layer that the motion is read from, since how a movement looks depends on the
+    camera.
     """
 
     def __init__(self, width: int, kernel: int):
@@ -76,18 +97,16 @@ class Encoders(nn.Module):
         self.second = nn.Conv1d(width, width, kernel, 1, kernel // 2)
         self.context = nn.Linear(2 * width, width)
         self.motion = nn.Conv1d(width, PACE * MOTION, 1)
-        self.body, self.view = (
-            nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, size)) for size in (BODY, VIEW)
-        )
+        self.body, self.view = (StillHead(3 * (width + POSE_FEATURES), size) for size in (BODY, VIEW))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> motion [B, MOTION, T], body [B, BODY], view [B, VIEW]."""
         hidden = self.second(F.relu(self.first(features)))
         seen = F.relu(hidden)
-        half = -(-seen.shape[2] // 2)
-        halves = torch.cat([seen[..., :half].mean(2), seen[..., -half:].mean(2)], 1)
-        whole = torch.cat([halves, seen.amax(2)], 1)
-        paced = self.motion(F.relu(hidden + self.context(halves)[..., None]))
+        means = halves(seen)
+        deviation = features.var(2, correction=0).add(1e-4).sqrt()  # smooth where something stands still
+        whole = torch.cat([means, seen.amax(2), halves(features), deviation], 1)
+        paced = self.motion(F.relu(hidden + self.context(means)[..., None]))
         motion = paced.unflatten(1, (MOTION, PACE)).transpose(2, 3).flatten(2)[..., : features.shape[2]]
         return motion, self.body(whole), F.normalize(self.view(whole).unflatten(1, (2, 2)), dim=2).flatten(1)
 
@@ -101,7 +120,7 @@ class GeometricDecoder(nn.Module):
         self.manner = nn.Linear(BODY, 2 * width)
         self.second = nn.Conv1d(width, width, 5, padding=2)
         self.third = nn.Conv1d(width, PACE * 3 * NUM_JOINTS, 3, padding=1)
-        self.stance = nn.Sequential(nn.Linear(BODY, width), nn.ReLU(), nn.Linear(width, 3 * NUM_JOINTS))
+        self.stance = nn.Sequential(nn.Linear(BODY, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3 * NUM_JOINTS))
         self.optics = nn.Sequential(nn.Linear(VIEW, 32), nn.ReLU(), nn.Linear(32, 2))
 
     def walker(self, motion: Tensor, body: Tensor) -> Tensor:
@@ -173,7 +192,7 @@ class GeometricAutoencoder(Autoencoder):
 
     sizes: ClassVar = {"pose": ROWS, "motion": MOTION, "body": BODY, "view": VIEW}
 
-    def __init__(self, width: int = 192, kernel: int = 9):
+    def __init__(self, width: int = 128, kernel: int = 9):
         super().__init__()
         self.register_buffer("center", torch.zeros(POSE_FEATURES))
         self.register_buffer("spread", torch.ones(POSE_FEATURES))

@@ -127,7 +127,7 @@ class GaitModel(nn.Module):
         layout: str = "trajectories",
         static_rows: int = ROWS,
         decoder_dropout: float = 0.2,
-        encoder_width: int = 192,
+        encoder_width: int = 128,
         encoder_kernel: int = 9,
         recognizer: str = "lean",
         recognizer_width: int = 128,
