@@ -50,6 +50,7 @@ class Model(_Section):
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
     end_to_end: bool
     discriminants: float = Field(ge=0)
+    body_discriminants: int = Field(ge=0)
     window: int = Field(ge=16, le=4096)
 
 
@@ -96,6 +97,7 @@ class Augmentation(_Section):
     mirror: float = Field(ge=0, le=1)
     noise: float = Field(ge=0)
     joint_dropout: float = Field(ge=0, le=1)
+    truth: float = Field(ge=0, le=1)
 
 
 class Training(_Section):

@@ -28,12 +28,12 @@ from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normal
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.data.views import degrees
-from gaitlib.evaluation.embedding import embed_walks
+from gaitlib.evaluation.embedding import WINDOWS, embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, save_state, save_weights
-from gaitlib.model.discriminants import window_statistics
-from gaitlib.model.objective import Objective, Windows
+from gaitlib.model.discriminants import code_statistics
+from gaitlib.model.objective import Objective, Windows, needs_another_person
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.progress import SCORES, Watch, score_column
 from gaitlib.skeleton import NUM_JOINTS
@@ -42,8 +42,8 @@ from gaitlib.skeleton import NUM_JOINTS
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
 HISTOGRAM_WALKS = 64
-#: Discriminants are fitted on so many windows at most, spread evenly over the walks.
-MOST_WINDOWS = 60_000
+#: What is fitted in closed form is fitted on so many windows at most, spread evenly over the walks; on fewer at a look.
+MOST_WINDOWS, LOOK_WINDOWS = 12_000, 2_000
 
 
 def keep_freed_memory() -> None:
@@ -59,8 +59,10 @@ def keep_freed_memory() -> None:
         mallopt(-2, 2**28)  # M_TOP_PAD
 
 
-def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank: int = 0, processes: int = 1) -> Tensor:
-    """Noise and frozen joints, for every window [B, 30, T] by itself.
+def disturb(
+    x: Tensor, truth: Tensor, settings: Augmentation, generator: torch.Generator, rank: int = 0, processes: int = 1
+) -> Tensor:
+    """Some windows as they truly were, frozen joints and noise, for every window [B, 30, T] by itself.
 
     generator: on the device of x. Of several processes each draws for all and takes its own rows.
     """
@@ -68,6 +70,8 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank:
     def mine(draw: Callable, *shape: int) -> Tensor:
         return draw(len(x) * processes, *shape, generator=generator, device=x.device)[rank::processes]
 
+    if settings.truth:
+        x = torch.where(mine(torch.rand, 1, 1) < settings.truth, truth, x)
     if settings.joint_dropout:
         frozen = mine(torch.rand, NUM_JOINTS, 1) < settings.joint_dropout
         x = torch.where(frozen.repeat_interleave(2, 1), x.mean(2, keepdim=True), x)
@@ -76,41 +80,30 @@ def disturb(x: Tensor, settings: Augmentation, generator: torch.Generator, rank:
     return x
 
 
-def measure_features(model: GaitModel, walks: NormalizedWalks) -> None:
-    """Tell the encoders the mean and deviation of what they will see: of 2,000 of these walks at most and their mirror images."""
-    model.autoencoder.measure(_some_windows(model, walks))
-
-
-def level(model: GaitModel, walks: NormalizedWalks) -> None:
-    """Tell the autoencoder what its codes of these walks, 2,000 at most, and of their mirror images say of the view."""
-    x = _some_windows(model, walks)
-    model.eval().autoencoder.level(x.to(next(model.parameters())))
-
-
-def _some_windows(model: GaitModel, walks: NormalizedWalks) -> Tensor:
-    """The opening windows of 2,000 of these walks at most and their mirror images, [N, 30, T]."""
-    rows = np.linspace(0, len(walks) - 1, min(len(walks), 2000)).astype(int)
-    x = opening_windows(walks, rows, model.window)
-    return torch.cat([x, mirror(x)])
-
-
 @torch.no_grad()
-def fit_discriminants(model: GaitModel, *parts: NormalizedWalks) -> None:
-    """Fit the model's discriminants, where it has them, on windows of all these walks."""
-    if not model.discriminants:
-        return
-    grids = [window_grid(walks.length, model.window, model.window // 4) for walks in parts]
-    thinned = slice(None, None, -(-sum(len(walk) for walk, _ in grids) // MOST_WINDOWS))
-    statistics, subject = [], []
+def settle(model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
+    """Fit in closed form what the weights decide: the leveling of the codes, then the discriminants of the level codes."""
+    model.eval()
+    x, subject = some_windows(model.window, *parts, most=most)
+    x = x.to(next(model.parameters()))
+    model.autoencoder.level(x)
+    if model.discriminants:
+        statistics = [code_statistics(model.autoencoder.encode(part)) for part in x.split(WINDOWS)]
+        model.discriminants.fit(torch.cat(statistics), subject)
+
+
+def some_windows(window: int, *parts: NormalizedWalks, most: int) -> tuple[Tensor, np.ndarray]:
+    """Windows of all these walks, `most` at most, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1."""
+    grids = [window_grid(walks.length, window, window // 4) for walks in parts]
+    thinned = slice(None, None, -(-sum(len(walk) for walk, _ in grids) // most))
+    windows, subject = [], []
     for walks, (walk, offset) in zip(parts, grids, strict=True):
         walk, offset = walk[thinned], torch.from_numpy(offset[thinned])
-        frames = torch.from_numpy(walks.frames)
         start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
-        for rows in torch.arange(len(walk)).split(1024):
-            windows = cut_windows(frames, start[rows], length[rows], offset[rows], model.window)
-            statistics.append(window_statistics(windows))
+        windows.append(cut_windows(torch.from_numpy(walks.frames), start, length, offset, window))
         subject.append(walks.index["subject"].to_numpy()[walk])
-    model.discriminants.fit(torch.cat(statistics), pd.factorize(np.concatenate(subject), sort=True)[0])
+    x, person = torch.cat(windows), pd.factorize(np.concatenate(subject), sort=True)[0]
+    return torch.cat([x, mirror(x)]), np.tile(person, 2)
 
 
 def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: torch.device) -> dict[str, float]:
@@ -283,6 +276,7 @@ class Trainer:
         self.sampler = BatchSampler(
             split.train.index, self.walks.length, window=config.model.window, people=t.people, shards=t.shards,
             walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
+            alike=needs_another_person(config.losses),
         )  # fmt: skip
         self.frames = torch.from_numpy(self.walks.frames).to(device)
         self.truth = self.frames if truth is None else torch.from_numpy(normalize(truth).frames).to(device)
@@ -293,8 +287,7 @@ class Trainer:
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
         if not goes_on:
-            measure_features(model, self.walks)
-            fit_discriminants(model, self.walks)
+            model.autoencoder.measure(*some_windows(model.window, self.walks, most=MOST_WINDOWS))
         if processes > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         objective = Objective(model, config.losses).to(device)
@@ -327,7 +320,7 @@ class Trainer:
         seen = cut(self.frames)
         target = seen if self.truth is self.frames else cut(self.truth)
         generator = torch.Generator(seen.device).manual_seed(_seed(self.config.seed, iteration, 0))
-        x = disturb(seen, self.config.augmentation, generator, rank, processes)
+        x = disturb(seen, target, self.config.augmentation, generator, rank, processes)
         angle = torch.where(mirrored, -self.angle[walk], self.angle[walk])
         return Windows(x, target, batch.other_person, batch.synchronous, batch.subject, angle)
 
@@ -377,7 +370,7 @@ class Trainer:
         row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
         if first:
-            level(state.kept, self.walks)
+            settle(state.kept, self.walks, most=LOOK_WINDOWS)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
         row |= self.fabric.broadcast(score)
         state.history.append(row)
@@ -391,7 +384,7 @@ class Trainer:
         return row
 
     def finish(self) -> str:
-        """Fit the discriminants of the kept weights anew, now on validation people too; returns a sentence that says so, if any.
+        """Settle the kept weights on more windows and on validation people too; returns a sentence that says so, if any.
 
         Done again after an interruption, it gives the same weights.
         """
@@ -399,7 +392,7 @@ class Trainer:
             return ""
         path, people = self.folder / WEIGHTS, self.state.model.settings["discriminant_people"]
         model, facts = load_model(path)
-        fit_discriminants(model, self.walks, self.held)
+        settle(model, self.walks, self.held, most=MOST_WINDOWS)
         save_weights(path, model, model.state_dict(), **facts)
         return f"the discriminants of the kept checkpoint are fitted anew, on all {people} training and validation people"
 

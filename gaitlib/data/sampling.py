@@ -62,19 +62,20 @@ class _Groups:
 class BatchSampler:
     """Draws batches of `people` x `walks_per_person` anchors, each with a partner in another view.
 
-    All people of a batch are seen in the same cells (view and condition), so that each anchor finds another person in its view
-    within the batch and nothing is encoded twice. Cells are drawn evenly, so that rare conditions are not drowned.
+    Cells (view and condition) are drawn evenly, so that rare conditions are not drowned.
 
     index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window; mirror: the chance that
     an anchor and its partner are mirrored; partners: "synchronous" where they can be, or "fixed" (as released): x_v and x_i of
-    each walk are drawn once from any recording, and are zeros where there is none.
+    each walk are drawn once from any recording, and are zeros where there is none. alike: all people of a batch are seen in the
+    same cells, so that each anchor finds another person in its view within the batch; else each in cells of their own.
     shards: how many processes share a batch, each with every shards-th row; x_i is then drawn within the anchor's shard.
     `batch(i)` depends on (seed, i) alone, x_i on the shards too. Raises InputError where a batch cannot be shared evenly.
     """
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
-                 mirror: float = 0.0, shards: int = 1, partners: str = "synchronous"):  # fmt: skip
+                 mirror: float = 0.0, shards: int = 1, partners: str = "synchronous", alike: bool = True):  # fmt: skip
         self.length, self.window, self.seed, self.shards, self.mirror = length, window, seed, shards, mirror
+        self.alike = alike
         self.subject, self.names = pd.factorize(index["subject"], sort=True)
         self.people, self.walks_per_person = min(people, len(self.names)), walks_per_person
         if self.people * walks_per_person % shards:
@@ -99,9 +100,12 @@ class BatchSampler:
         rng = np.random.default_rng([self.seed, iteration])
         people = rng.choice(len(self.names), self.people, replace=False)
         repeats = -(-self.walks_per_person // self.cells)
-        cells = np.concatenate([rng.permutation(self.cells) for _ in range(repeats)])[: self.walks_per_person]
+        cells = [
+            np.concatenate([rng.permutation(self.cells) for _ in range(repeats)])[: self.walks_per_person]
+            for _ in range(1 if self.alike else self.people)
+        ]
         subject = np.repeat(people, self.walks_per_person)
-        group = subject * self.cells + np.tile(cells, self.people)
+        group = subject * self.cells + np.resize(cells, len(subject))  # the cells of one are those of all
         anchor = self.in_cell.draw(group, rng.random(len(group)))
         missing = self.in_cell.count[group] == 0
         anchor = np.where(missing, self.of_subject.draw(subject, rng.random(len(subject))), anchor)

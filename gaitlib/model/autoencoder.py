@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import chain, pairwise
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ class Autoencoder(nn.Module):
     """What every autoencoder has: encode, decode, and what surrounds them."""
 
     #: Channels of the pose and of each code.
-    sizes: ClassVar[dict[str, int]]
+    sizes: dict[str, int]
 
     def encode(self, x: Tensor) -> Codes:
         """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""
@@ -64,8 +65,8 @@ class Autoencoder(nn.Module):
         """The rows of a pose as this network sees and makes them: [B, 30, T] -> [B, 30, T]."""
         return x
 
-    def measure(self, x: Tensor) -> None:
-        """Learn, before training, what poses are like: [N, 30, T]."""
+    def measure(self, x: Tensor, subject: np.ndarray) -> None:
+        """Learn, before training, what poses are like: [N, 30, T], of whom: int64 [N], every person 0..people-1."""
 
     def level(self, x: Tensor) -> None:
         """Learn, after training, what codes say of the view on average, from windows [N, 30, T] of training people."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import ROWS, bone_ends
+from gaitlib.model.autoencoder import ROWS, Codes, bone_ends
 from gaitlib.skeleton import (
     BONES,
     LEFT_ANKLE,
@@ -23,6 +23,8 @@ from gaitlib.skeleton import (
 PAIRS = torch.triu_indices(NUM_JOINTS, NUM_JOINTS, 1)
 #: Four of every coordinate and distance, two of every velocity, one of every coordinate of a bone.
 STATISTICS = 4 * (ROWS + PAIRS.shape[1]) + 2 * ROWS + 2 * len(BONES)
+#: Added where a root is taken, so that there is a gradient at 0.
+TINY = 1e-12
 #: More discriminants than this add nothing that could be measured.
 MOST_DISCRIMINANTS = 256
 #: The covariance within people is drawn toward a multiple of the identity by this share.
@@ -63,16 +65,17 @@ def window_statistics(x: Tensor) -> Tensor:
         return across[:, b] - across[:, a], down[:, b] - down[:, a]
 
     bone = torch.cat(between(*bone_ends(x.device).T), 1)
-    course = torch.cat([x, torch.hypot(*between(*PAIRS.to(x.device)))], 1)
+    distance = sum(side.square() for side in between(*PAIRS.to(x.device))).add(TINY).sqrt()
+    course = torch.cat([x, distance], 1)
     velocity = x[..., 2:] - x[..., :-2]
     (mean, spread), (_, hurry), (_, swing) = (_mean_and_deviation(y) for y in (course, velocity, bone))
     return torch.cat([mean, spread, course.amax(2), course.amin(2), hurry, velocity.abs().mean(2), swing], 1)
 
 
 def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Over time: [B, C, T] -> [B, C] each. Several times as fast as torch.std."""
+    """Over time: [B, C, T] -> [B, C] each. Several times as fast as torch.std, and smooth at 0."""
     mean = x.mean(2)
-    return mean, (x - mean[..., None]).square().mean(2).sqrt()
+    return mean, (x - mean[..., None]).square().mean(2).add(TINY).sqrt()
 
 
 def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,26 +100,38 @@ def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarr
     return middle @ projection, projection
 
 
-class Discriminants(nn.Module):
-    """Linear discriminants of the pose statistics, fitted in closed form on people who are not tested.
+def code_statistics(codes: Codes) -> Tensor:
+    """What the codes of a window say of who walks: -> [B, N].
 
-    people: how many there are to fit on; fewer than these directions exist.
+    Mean, standard deviation, maximum and minimum over time of the motion code; standard deviation and mean absolute value of its
+    change in two frames; the body code.
+    """
+    motion = codes.motion
+    change = motion[..., 2:] - motion[..., :-2]
+    (mean, spread), (_, hurry) = _mean_and_deviation(motion), _mean_and_deviation(change)
+    return torch.cat([mean, spread, motion.amax(2), motion.amin(2), hurry, change.abs().mean(2), codes.body], 1)
+
+
+class Discriminants(nn.Module):
+    """Linear discriminants of statistics, fitted in closed form on people who are not tested.
+
+    statistics: how many there are. size: directions; there are fewer than people to fit on.
     """
 
-    def __init__(self, people: int):
+    def __init__(self, statistics: int, size: int):
         super().__init__()
-        self.size = min(people - 1, STATISTICS, MOST_DISCRIMINANTS)
-        self.register_buffer("center", torch.zeros(STATISTICS))
-        self.register_buffer("scale", torch.ones(STATISTICS))
-        self.register_buffer("projection", torch.zeros(STATISTICS, self.size))
-        self.register_buffer("origin", torch.zeros(self.size))
+        self.size = size
+        self.register_buffer("center", torch.zeros(statistics))
+        self.register_buffer("scale", torch.ones(statistics))
+        self.register_buffer("projection", torch.zeros(statistics, size))
+        self.register_buffer("origin", torch.zeros(size))
 
     def _standardized(self, statistics: Tensor) -> Tensor:
         return ((statistics - self.center) / self.scale).clamp(-LARGEST, LARGEST)
 
     @torch.no_grad()
     def fit(self, statistics: Tensor, subject: np.ndarray) -> None:
-        """statistics: [N, STATISTICS] of training windows; subject: int64 [N], every person 0..people-1."""
+        """statistics: [N, statistics] of training windows; subject: int64 [N], every person 0..people-1."""
         self.center.copy_(statistics.mean(0))
         self.scale.copy_(statistics.std(0) + 1e-6)  # the neck is at the origin in every frame
         values = self._standardized(statistics).double().cpu().numpy()
@@ -124,6 +139,6 @@ class Discriminants(nn.Module):
         self.projection.copy_(torch.from_numpy(projection))
         self.origin.copy_(torch.from_numpy(origin))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 30, T] -> [B, size], not normalized."""
-        return self._standardized(window_statistics(x)) @ self.projection - self.origin
+    def forward(self, statistics: Tensor) -> Tensor:
+        """[B, statistics] -> [B, size], not normalized."""
+        return self._standardized(statistics) @ self.projection - self.origin

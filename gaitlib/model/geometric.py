@@ -5,18 +5,18 @@ at a degrees sees the person walk toward a degrees: at 0 toward the camera, at 9
 It stays where it is while the person passes by, so its direction changes within a window.
 """
 
-from typing import ClassVar
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import CODE, ROWS, Autoencoder, Codes, bone_ends
+from gaitlib.model.autoencoder import ROWS, Autoencoder, Codes, bone_ends
+from gaitlib.model.discriminants import STATISTICS, Discriminants, window_statistics
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
 
-#: Numbers of the codes: of motion in each frame; of the body; of the view the directions of the camera in the first and the last
-#: frame.
-MOTION, BODY, VIEW = 64, CODE, 4
+#: Numbers of the codes: of motion in each frame; of the body, without discriminants; of the view the directions of the camera in
+#: the first and the last frame.
+MOTION, BODY, VIEW = 64, 64, 4
 #: The encoders see every second frame: what a frame of theirs says is of two frames of the walk.
 PACE = 2
 #: Central differences are multiplied with this, which gives them a size like that of the coordinates.
@@ -24,6 +24,8 @@ VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
 #: Numbers of the hidden layer of what stands still.
 HIDDEN = 384
+#: Discriminants have a deviation of one within a person, and several between people; in the body code they are as large as the rest.
+DISCRIMINANT_SCALE = 0.3
 #: A deviation that is too small to be divided by, torso lengths.
 STILL = 0.05
 #: The steepest camera, radians, and the nearest one: torso lengths over its distance.
@@ -86,9 +88,9 @@ class StillHead(nn.Module):
 class Encoders(nn.Module):
     """Two layers that the codes share, and a head for each of them: pose features [B, 88, T] -> motion, body, view.
 
-    Body and view are of the whole window: of the means over its halves, and of the features' deviation and the layers' maximum.
-    What the halves are like is also added to the layer that the motion is read from, since how a movement looks depends on the
-    camera.
+    Body and view are of the whole window: of the means over its halves, the features' deviation and the layers' maximum; the body
+    also of its statistics, [B, STATISTICS]. What the halves are like is also added to the layer that the motion is read from,
+    since how a movement looks depends on the camera.
     """
 
     def __init__(self, width: int, kernel: int):
@@ -97,9 +99,10 @@ class Encoders(nn.Module):
         self.second = nn.Conv1d(width, width, kernel, 1, kernel // 2)
         self.context = nn.Linear(2 * width, width)
         self.motion = nn.Conv1d(width, PACE * MOTION, 1)
-        self.body, self.view = (StillHead(3 * (width + POSE_FEATURES), size) for size in (BODY, VIEW))
+        whole = 3 * (width + POSE_FEATURES)
+        self.body, self.view = StillHead(whole + STATISTICS, BODY), StillHead(whole, VIEW)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> motion [B, MOTION, T], body [B, BODY], view [B, VIEW]."""
         hidden = self.second(F.relu(self.first(features)))
         seen = F.relu(hidden)
@@ -108,23 +111,24 @@ class Encoders(nn.Module):
         whole = torch.cat([means, seen.amax(2), halves(features), deviation], 1)
         paced = self.motion(F.relu(hidden + self.context(means)[..., None]))
         motion = paced.unflatten(1, (MOTION, PACE)).transpose(2, 3).flatten(2)[..., : features.shape[2]]
-        return motion, self.body(whole), F.normalize(self.view(whole).unflatten(1, (2, 2)), dim=2).flatten(1)
+        body = self.body(torch.cat([whole, statistics], 1))
+        return motion, body, F.normalize(self.view(whole).unflatten(1, (2, 2)), dim=2).flatten(1)
 
 
 class GeometricDecoder(nn.Module):
     """Motion and body make a walker, and a camera sees it. The published decoder throws its third coordinate away."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, body: int = BODY):
         super().__init__()
         self.first = nn.Conv1d(PACE * MOTION, width, 5, padding=2)
-        self.manner = nn.Linear(BODY, 2 * width)
+        self.manner = nn.Linear(body, 2 * width)
         self.second = nn.Conv1d(width, width, 5, padding=2)
         self.third = nn.Conv1d(width, PACE * 3 * NUM_JOINTS, 3, padding=1)
-        self.stance = nn.Sequential(nn.Linear(BODY, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3 * NUM_JOINTS))
+        self.stance = nn.Sequential(nn.Linear(body, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3 * NUM_JOINTS))
         self.optics = nn.Sequential(nn.Linear(VIEW, 32), nn.ReLU(), nn.Linear(32, 2))
 
     def walker(self, motion: Tensor, body: Tensor) -> Tensor:
-        """[B, MOTION, T], [B, BODY] -> [B, 15, 3, T], neck at the origin."""
+        """[B, MOTION, T], [B, body] -> [B, 15, 3, T], neck at the origin."""
         frames = motion.shape[2]
         paced = F.pad(motion, (0, -frames % PACE), mode="replicate").unflatten(2, (-1, PACE)).transpose(2, 3).flatten(1, 2)
         gain, shift = self.manner(body)[..., None].chunk(2, 1)
@@ -186,30 +190,41 @@ class LevelByView(nn.Module):
 class GeometricAutoencoder(Autoencoder):
     """Encoders on pose features and a decoder by way of three dimensions.
 
-    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone). Codes are leveled (LevelByView) once
-    training is over, in eval mode.
+    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone). discriminants: so many numbers of the
+    body code, beside those that are learned, are discriminants of the pose statistics, fitted before training.
+    Codes are leveled (LevelByView) once training is over, in eval mode.
     """
 
-    sizes: ClassVar = {"pose": ROWS, "motion": MOTION, "body": BODY, "view": VIEW}
-
-    def __init__(self, width: int = 128, kernel: int = 9):
+    def __init__(self, width: int = 128, kernel: int = 9, discriminants: int = 0):
         super().__init__()
-        self.register_buffer("center", torch.zeros(POSE_FEATURES))
-        self.register_buffer("spread", torch.ones(POSE_FEATURES))
-        self.encoders, self.decoder = Encoders(width, kernel), GeometricDecoder(width)
-        self.level_motion, self.level_body = LevelByView(MOTION), LevelByView(BODY)
+        self.sizes = {"pose": ROWS, "motion": MOTION, "body": BODY + discriminants, "view": VIEW}
+        for name, size in (("feature", POSE_FEATURES), ("statistic", STATISTICS)):
+            self.register_buffer(f"{name}_center", torch.zeros(size))
+            self.register_buffer(f"{name}_spread", torch.ones(size))
+        self.encoders, self.decoder = Encoders(width, kernel), GeometricDecoder(width, self.sizes["body"])
+        self.discriminants = Discriminants(STATISTICS, discriminants) if discriminants else None
+        self.level_motion, self.level_body = LevelByView(MOTION), LevelByView(self.sizes["body"])
 
-    def measure(self, x: Tensor) -> None:
-        """Let the encoders see the features of poses like these, [N, 30, T], with mean 0 and deviation 1.
+    def measure(self, x: Tensor, subject: np.ndarray) -> None:
+        """Let the encoders see features and statistics of poses like these with mean 0 and deviation 1; fit the discriminants.
 
         The deviation is no smaller than STILL, so that nothing is made of joints that hardly move.
         """
-        deviation, mean = torch.std_mean(pose_features(x), (0, 2))
-        self.center.copy_(mean)
-        self.spread.copy_(torch.hypot(deviation, torch.full_like(deviation, STILL)))
+        statistics = window_statistics(x)
+        for name, values, over in (("feature", pose_features(x), (0, 2)), ("statistic", statistics, 0)):
+            deviation, mean = torch.std_mean(values, over)
+            getattr(self, f"{name}_center").copy_(mean)
+            getattr(self, f"{name}_spread").copy_(torch.hypot(deviation, torch.full_like(deviation, STILL)))
+        if self.discriminants:
+            self.discriminants.fit(statistics, subject)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.encoders((pose_features(x) - self.center[:, None]) / self.spread[:, None])
+        features = (pose_features(x) - self.feature_center[:, None]) / self.feature_spread[:, None]
+        statistics = window_statistics(x)
+        motion, body, view = self.encoders(features, (statistics - self.statistic_center) / self.statistic_spread)
+        if self.discriminants:
+            body = torch.cat([body, DISCRIMINANT_SCALE * self.discriminants(statistics)], 1)
+        return motion, body, view
 
     @torch.no_grad()
     def level(self, x: Tensor) -> None:

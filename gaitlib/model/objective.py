@@ -68,6 +68,13 @@ def term_names(weights: Losses) -> tuple[list[str], list[str]]:
     return weighted, [name for name in TERMS if name in weights.logged and name not in weighted]
 
 
+def needs_another_person(weights: Losses) -> bool:
+    """Whether any term compares an anchor with another person in its view."""
+    weighted, logged = term_names(weights)
+    of_another = weights.view_code_of == "another" and {"view_exchange", "cycle"}
+    return bool({*weighted, *logged} & ({"view_swap", "invariance_view", "triplet"} | (of_another or set())))
+
+
 class Objective(nn.Module):
     """The model with its losses as one module, which several processes can share.
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from gaitlib import InputError
 from gaitlib.data.preprocess import mirror
 from gaitlib.model.autoencoder import ROWS, Codes, PaperAutoencoder
-from gaitlib.model.discriminants import Discriminants
+from gaitlib.model.discriminants import MOST_DISCRIMINANTS, Discriminants, code_statistics
 from gaitlib.model.geometric import GeometricAutoencoder
 
 
@@ -114,8 +114,9 @@ class GaitModel(nn.Module):
 
     recognizer: "paper", "lean", or "none", for an autoencoder alone; features: which of pose, motion, body, view it sees.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
-    discriminants: the weight, beside the learned embedding, of the discriminants of pose statistics; 0: without.
+    discriminants: the weight, beside the learned embedding, of discriminants of the codes; 0: without.
     discriminant_people: how many people these are fitted on; 0: as many as `people`.
+    body_discriminants: so many numbers of the body code of the geometric autoencoder are discriminants of the pose statistics.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class GaitModel(nn.Module):
         end_to_end: bool = True,
         discriminants: float = 0.0,
         discriminant_people: int = 0,
+        body_discriminants: int = 0,
     ):
         super().__init__()
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -144,15 +146,18 @@ class GaitModel(nn.Module):
         if autoencoder == "paper":
             self.autoencoder = PaperAutoencoder(layout=layout, static_rows=static_rows, dropout=decoder_dropout)
         else:
-            self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel)
+            self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel, min(body_discriminants, people - 1))
         seen = {name: self.autoencoder.sizes[name] for name in self.features}
         self.recognizer = None
         if recognizer == "paper":
             self.recognizer = PaperRecognizer(seen, window, people, width=recognizer_width, embedding=embedding)
         elif recognizer == "lean":
             self.recognizer = LeanRecognizer(seen, people, width=recognizer_width, embedding=embedding)
-        self.discriminant_weight = discriminants
-        self.discriminants = Discriminants(discriminant_people or people) if discriminants else None
+        self.discriminant_weight, self.discriminants = discriminants, None
+        if discriminants:
+            statistics = 6 * self.autoencoder.sizes["motion"] + self.autoencoder.sizes["body"]
+            directions = min((discriminant_people or people) - 1, statistics, MOST_DISCRIMINANTS)
+            self.discriminants = Discriminants(statistics, directions)
 
     @property
     def embedding_size(self) -> int:
@@ -175,14 +180,15 @@ class GaitModel(nn.Module):
     def embed(self, x: Tensor, mirrored: bool = False) -> Tensor:
         """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size].
 
-        The learned embedding and, beside it, the discriminants, each of length one before they are weighted, together of length
-        one. mirrored: the learned part is the mean of that of the window and of its mirror image, and the shorter the less they
-        agree; the discriminants see no difference between the two.
+        The learned embedding and, beside it, the discriminants of the codes, each of length one before they are weighted, together
+        of length one. mirrored: the mean of that of the window and of its mirror image, the shorter the less they agree.
         """
-        learned = F.normalize(self(x)[1])
         if mirrored:
-            learned = (learned + F.normalize(self(mirror(x))[1])) / 2
+            return (self.embed(x) + self.embed(mirror(x))) / 2
+        codes, embedding, _ = self(x)
+        learned = F.normalize(embedding)
         if not self.discriminants:
             return learned
         weight = self.discriminant_weight
-        return torch.cat([learned, weight * F.normalize(self.discriminants(x))], 1) / math.hypot(1, weight)
+        found = F.normalize(self.discriminants(code_statistics(codes)))
+        return torch.cat([learned, weight * found], 1) / math.hypot(1, weight)
