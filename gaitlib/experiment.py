@@ -113,15 +113,20 @@ class Experiment:
         return Protocol.named(self.config.protocol)
 
     @cached_property
+    def _named(self) -> Split:
+        """Who trains, validates and tests among those whom the protocol knows."""
+        people = self.dataset.index["subject"].unique().tolist()
+        known = people if self.data else people[: self.config.walkers.subjects]
+        return self.protocol.split(self.dataset.select(subject=known))
+
+    @cached_property
     def split(self) -> Split:
         """Who trains, validates and tests."""
         if self.data or not self.config.walkers.more:
-            return self.protocol.split(self.dataset)
-        people = self.dataset.index["subject"].unique()
-        asked, more = people[: self.config.walkers.subjects], people[self.config.walkers.subjects :]
-        split = self.protocol.split(self.dataset.select(subject=asked.tolist()))
-        train = {*split.train.index["subject"], *more}
-        return replace(split, train=self.dataset.select(subject=sorted(train)))
+            return self._named
+        more = self.dataset.index["subject"].unique()[self.config.walkers.subjects :]
+        train = {*self._named.train.index["subject"], *more}
+        return replace(self._named, train=self.dataset.select(subject=sorted(train)))
 
     @cached_property
     def test_walks(self) -> NormalizedWalks:
@@ -361,8 +366,8 @@ class Experiment:
 
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
-        """The walks of some training and some test people."""
-        return tuple(walks.select(subject=_some_people(walks)) for walks in (self.split.train, self.split.test.walks))
+        """The walks of some training people, of those whom the protocol knows, and of some test people."""
+        return tuple(walks.select(subject=_some_people(walks)) for walks in (self._named.train, self._named.test.walks))
 
     @cached_property
     def _few_normalized(self) -> tuple[NormalizedWalks, NormalizedWalks]:

@@ -11,6 +11,7 @@ import torch
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
 from gaitlib.files import read_arrays, replacing
+from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.recognizer import GaitModel
 
 #: Windows that are encoded at once.
@@ -61,14 +62,14 @@ def embed_walks(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, m
 def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:
     """What each code says of each walk, the mean over its windows: float32 [N, D] each.
 
-    pose and motion, which change over time, are given by their mean and standard deviation over it (D = 60, 256), body and view
-    as they are (D = 128). stride: frames between windows.
+    pose: the statistics of the window itself; motion, which changes over time: mean and standard deviation; body and view as they
+    are. stride: frames between windows.
     """
 
     def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the codes of each window say."""
         codes = model.autoencoder.encode(x)
-        return {"pose": _course(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
+        return {"pose": window_statistics(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
 
     total, count = _sums_over_windows(of_windows, model, walks, stride)
     return {name: (value / count).float().cpu().numpy() for name, value in total.items()}

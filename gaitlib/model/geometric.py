@@ -24,7 +24,7 @@ VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
 #: Numbers of the hidden layer of what stands still.
 HIDDEN = 384
-#: Discriminants have a deviation of one within a person, and several between people; in the body code they are as large as the rest.
+#: Discriminants have a deviation of one within a person and several between people; this makes them as large as other codes.
 DISCRIMINANT_SCALE = 0.3
 #: A deviation that is too small to be divided by, torso lengths.
 STILL = 0.05
@@ -190,9 +190,9 @@ class LevelByView(nn.Module):
 class GeometricAutoencoder(Autoencoder):
     """Encoders on pose features and a decoder by way of three dimensions.
 
-    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone). discriminants: so many numbers of the
-    body code, beside those that are learned, are discriminants of the pose statistics, fitted before training.
-    Codes are leveled (LevelByView) once training is over, in eval mode.
+    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone).
+    discriminants: so many numbers of the body code, beside the learned ones, are discriminants of the pose statistics, fitted in
+    closed form before training. Codes are leveled (LevelByView) once training is over, in eval mode.
     """
 
     def __init__(self, width: int = 128, kernel: int = 9, discriminants: int = 0):

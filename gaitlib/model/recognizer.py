@@ -180,8 +180,8 @@ class GaitModel(nn.Module):
     def embed(self, x: Tensor, mirrored: bool = False) -> Tensor:
         """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size].
 
-        The learned embedding and, beside it, the discriminants of the codes, each of length one before they are weighted, together
-        of length one. mirrored: the mean of that of the window and of its mirror image, the shorter the less they agree.
+        The learned embedding and, beside it, discriminants of the codes, each of length one before they are weighted, together of
+        length one. mirrored: the mean of that of the window and of its mirror image, the shorter the less they agree.
         """
         if mirrored:
             return (self.embed(x) + self.embed(mirror(x))) / 2

@@ -277,6 +277,21 @@ def test_cells_are_drawn_evenly():
         assert worst < 4.5 * np.sqrt(expected), name
 
 
+def test_people_have_cells_of_their_own_where_nobody_is_compared_with_another():
+    index, length = synchronous()
+    alike, own = (
+        BatchSampler(index, length, window=WINDOW, people=5, walks_per_person=3, seed=0, alike=alike) for alike in (True, False)
+    )
+    cell = (index["view"] + "/" + index["condition"]).to_numpy()
+    shared, drawn = (cell[sampler.batch(3).walk[:15]].reshape(5, 3) for sampler in (alike, own))
+    assert (shared == shared[0]).all()
+    assert len({tuple(row) for row in drawn}) == 5
+    assert all(len(set(row)) == 3 for row in drawn)
+    counts = Counter(cell[np.concatenate([own.batch(i).walk[:15] for i in range(300)])])
+    assert len(counts) == 12
+    assert max(counts.values()) / min(counts.values()) < 1.3
+
+
 def test_more_walks_than_cells_repeat_them():
     sampler, index, _ = sampler_of(headings, walks_per_person=5)
     batch = sampler.batch(0)
