@@ -67,7 +67,8 @@ function once(make) {
 }
 
 /**
- * decode(amounts, a, b): walk a with shares (0 to 1) of its view, body and motion codes replaced by those of walk b.
+ * decode(amounts, a, b): walk a with shares (0 to 1) of its view, body and motion codes replaced by those of walk b, and the
+ * camera moved around it by `turn` degrees.
  *
  * decoder: what decoder_weights gives; code(name, walk): a code. Returns coordinates [frames, joints, 2]. What the first layer
  * makes of a motion code is kept, as it does not depend on shares.
@@ -77,9 +78,17 @@ function readDecoder({ kind, layers, ...settings }, code, frames) {
   const weights = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
   const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](weights, frames, settings);
   const first = once((walk) => moving(code("motion", walk)));
-  return ({ view, body, motion }, a, b) => decode(
-    mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body), mix(code("view", a), code("view", b), view),
+  return ({ view, body, motion, turn }, a, b) => decode(
+    mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body),
+    moved(mix(code("view", a), code("view", b), view), turn),
   );
+}
+
+/** A view code whose camera moved around the walker by some degrees. */
+function moved(view, degrees) {
+  if (!degrees) return view;
+  const cosine = Math.cos((degrees * Math.PI) / 180), sine = Math.sin((degrees * Math.PI) / 180);
+  return view.map((value, i) => (i % 2 ? view[i - 1] * sine + value * cosine : value * cosine - view[i + 1] * sine));
 }
 
 function paperDecoder({ first, still, second, third }, frames, { scrambled }) {

@@ -15,7 +15,7 @@ from gaitlib import InputError
 from gaitlib.display.player import CODES, ROW, Explorer, SkeletonPlayer, around, encode, evenly, packed, panel, player_html
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.model.autoencoder import CODE, Autoencoder
-from gaitlib.model.geometric import NEAREST, PACE, STEEPEST, GeometricDecoder
+from gaitlib.model.geometric import NEAREST, PACE, STEEPEST, GeometricAutoencoder, GeometricDecoder, turned
 from gaitlib.skeleton import NUM_JOINTS
 
 #: So many walks are embedded in a page at most. One takes 17 kB, the decoder 1.2 MB; as published 27 kB and 1.5 MB.
@@ -24,6 +24,8 @@ STATIC_WALKS = 24
 
 class ExchangeExplorer(Explorer):
     """Choose two walks and take view, body or motion from the second, all or a share; four skeletons show what comes of it.
+
+    Where the view code is a camera, another slider moves it around the walker.
 
     In JupyterLab the decoder runs in the kernel; without one (a report, an exported notebook) a few walks are shown with their
     codes, and the decoder runs in the page.
@@ -53,7 +55,13 @@ class ExchangeExplorer(Explorer):
         surprise.on_click(lambda _: self.surprise())
         walks = widgets.HBox([self.walk_a, self.walk_b, surprise], layout={**ROW, "align_items": "flex-end"})
         self.take, self.share = {}, {}
-        codes = widgets.HBox([widgets.Label("Take from B"), *map(self._taking, CODES)], layout=ROW)
+        self.turn = widgets.FloatSlider(
+            min=-180, max=180, step=1, description="Camera turned by", readout_format=".0f", layout={"width": "420px"},
+            style={"description_width": "120px"},
+        )  # fmt: skip
+        self.turn.observe(self._update, names="value")
+        turn = [widgets.HBox([self.turn, widgets.Label("degrees")])] if isinstance(autoencoder, GeometricAutoencoder) else []
+        codes = widgets.HBox([widgets.Label("Take from B"), *map(self._taking, CODES), *turn], layout=ROW)
         self.player = SkeletonPlayer(label="Exchange explorer", box=around(self._windows))
         self.frame = widgets.IntSlider(
             max=self._windows.shape[1] - 1, description="Frame", style={"description_width": "50px"}, layout={"width": "100%"}
@@ -63,13 +71,16 @@ class ExchangeExplorer(Explorer):
         self._update()
         self.children = [walks, codes, self.player, self.frame]
 
-    def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> np.ndarray:
+    def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> np.ndarray:
         """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.
 
+        turn: degrees the camera then moves around the walker, where the view code is one.
         Returns float32 [T, 15, 2]; with nothing taken it is the reconstruction of a, with all three that of b.
         """
         first, second, shares = self._codes(a), self._codes(b), {"view": view, "body": body, "motion": motion}
         mixed = {name: torch.lerp(first[name], second[name], float(share))[None] for name, share in shares.items()}
+        if turn:
+            mixed["view"] = turned(mixed["view"], turn)
         with torch.no_grad():
             x = self._autoencoder.decode(mixed["motion"], mixed["body"], mixed["view"])
         return x[0].T.reshape(-1, NUM_JOINTS, 2).float().cpu().numpy()
@@ -92,12 +103,14 @@ class ExchangeExplorer(Explorer):
         spread = {name: code.transpose(0, 1).flatten(1).std(1, correction=0) for name, code in codes.items()}
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
 
-    def panels(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> list[dict]:
+    def panels(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> list[dict]:
         """The four panels for the player: A, B, A reconstructed, and the exchange, over the truth where it is known."""
         shares = {"view": float(view), "body": float(body), "motion": float(motion)}
-        reconstruction, exchanged = self.exchange(a, a), self.exchange(a, b, **shares)
-        truth = self.truth(a, b) if (view, body, motion) == (1, 0, 0) else None
-        off = "" if truth is None else f"{torso_error(exchanged, truth):.1f} % of torso length from the truth"
+        reconstruction, exchanged = self.exchange(a, a), self.exchange(a, b, **shares, turn=turn)
+        truth = self.truth(a, b) if (view, body, motion, turn) == (1, 0, 0, 0) else None
+        off = f"camera turned by {turn:g}°" if turn else ""
+        if truth is not None:
+            off = f"{torso_error(exchanged, truth):.1f} % of torso length from the truth"
         changes = {name: np.round(change, 3).tolist() for name, change in self.changes(a, b, **shares).items()}
         lost = f"{torso_error(reconstruction, self._windows[a]):.1f} % of torso length from A"
         return [
@@ -120,17 +133,23 @@ class ExchangeExplorer(Explorer):
         self.take[name], self.share[name] = button, slider
         return widgets.HBox([button, slider])
 
-    def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0) -> None:
-        """Set all controls: two walks, by place or label, and shares of codes from B, 0 to 1; InputError for any other."""
+    def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> None:
+        """Set all controls: two walks, by place or label, shares of codes from B, 0 to 1, and degrees the camera is turned by.
+
+        Raises InputError for any other walk or share, and for more degrees than 180.
+        """
         shares = dict(zip(CODES, (view, body, motion), strict=True))
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InputError(f"The share of the {name} code is between 0 and 1, not {share}.")
+        if not -180 <= turn <= 180:
+            raise InputError(f"The camera turns by -180 to 180 degrees, not {turn}.")
         places = self._place(a), self._place(b)
         self._quiet = True
         self.walk_a.value, self.walk_b.value = places
         for name, share in shares.items():
             self.share[name].value = float(share)
+        self.turn.value = float(turn)
         self._quiet = False
         self._update()
 
@@ -152,6 +171,8 @@ class ExchangeExplorer(Explorer):
             return
         a, b = self.walk_a.value, self.walk_b.value
         shares = {name: slider.value for name, slider in self.share.items()}
+        if turn := self.turn.value:
+            shares["turn"] = turn
         taken = ", ".join(f"{name}={share:g}" for name, share in shares.items())
         self.player.code = f"explorer.show({self._labels[a]!r}, {self._labels[b]!r}, {taken})"
         self.player.panels = self.panels(a, b, **shares)
@@ -171,7 +192,7 @@ class ExchangeExplorer(Explorer):
             # of each pair the place of the pose that is the truth
             "truth": {f"{a}.{b}": b for a, b in pairs if self.truth(chosen[a], chosen[b]) is not None},
         }
-        choice = {"a": 0, "b": min(1, len(chosen) - 1), "view": 1, "body": 0, "motion": 0}
+        choice = {"a": 0, "b": min(1, len(chosen) - 1), "view": 1, "body": 0, "motion": 0, "turn": 0}
         return player_html(label="Exchange explorer", exchange=exchange, choice=choice)
 
 

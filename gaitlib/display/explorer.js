@@ -37,7 +37,7 @@ function readExchange(exchange) {
   const code = (name, walk) => codes[name].subarray(walk * sizeOf(name), (walk + 1) * sizeOf(name));
   const decode = readDecoder(exchange.decoder, code, frames);
   const pose = (k) => track(poses.subarray(k * size, (k + 1) * size), frames, fps);
-  const none = { view: 0, body: 0, motion: 0 };
+  const none = { view: 0, body: 0, motion: 0, turn: 0 };
   const kept = new Map();
   const reconstruction = (a) => {
     if (!kept.has(a)) {
@@ -60,10 +60,10 @@ function readExchange(exchange) {
   };
   return {
     box: exchange.box,
-    panels({ a, b, ...shares }) {
-      const walk = track(decode(shares, a, b), frames, fps);
+    panels({ a, b, turn, ...shares }) {
+      const walk = track(decode({ ...shares, turn }, a, b), frames, fps);
       const pair = `${a}.${b}`;
-      const known = shares.view === 1 && !shares.body && !shares.motion && pair in exchange.truth;
+      const known = shares.view === 1 && !turn && !shares.body && !shares.motion && pair in exchange.truth;
       const truth = known ? pose(exchange.truth[pair]) : null;
       const own = reconstruction(a);
       return [
@@ -72,7 +72,7 @@ function readExchange(exchange) {
         { title: "A, reconstructed", color: 0, main: own.walk, subtitle: `${percent(own.error)} from A` },
         {
           title: "Exchange", color: 2, main: walk, truth, codes: shares,
-          subtitle: known ? `${percent(errors(walk, truth).mean)} from the truth` : "",
+          subtitle: known ? `${percent(errors(walk, truth).mean)} from the truth` : turn ? `camera turned by ${turn}°` : "",
           changes: Object.fromEntries(CODES.map((name) => [name, moved(name, a, b, shares[name])])),
         },
       ];
@@ -225,7 +225,7 @@ function choices(model, signal, changed) {
     const any = (n) => Math.floor(Math.random() * n);
     const a = any(walks.length), b = (a + 1 + any(Math.max(walks.length - 1, 1))) % walks.length;
     const shares = Object.fromEntries(CODES.map((code) => [code, any(5) / 4]));
-    change({ a, b, ...shares, [CODES[any(3)]]: 1 });
+    change({ a, b, ...shares, turn: 0, [CODES[any(3)]]: 1 });
   }, { signal });
   row.append(pickers.a.node, swap, pickers.b.node, surprise);
   const shares = make("div", { class: "shares", role: "group", "aria-label": "Take from B" }, make("span", { class: "asked" }, "Take from B"));
@@ -238,11 +238,19 @@ function choices(model, signal, changed) {
     shares.append(make("div", { class: "share" }, button, slider, number));
     controls[code] = { button, slider, number };
   }
+  const turn = make("input", { type: "range", min: -180, max: 180, step: 1, "aria-label": "Camera turned by" });
+  const turnedBy = make("output", { class: "clock" });
+  turn.addEventListener("input", () => change({ turn: Number(turn.value) }), { signal });
+  if (model.get("exchange").decoder.kind === "geometric") {
+    shares.append(make("div", { class: "share" }, make("span", { class: "asked" }, "Turn the camera"), turn, turnedBy));
+  }
   row.append(shares);
   function follow() {
     const choice = model.get("choice");
     pickers.a.set(choice.a);
     pickers.b.set(choice.b);
+    turn.value = choice.turn;
+    turnedBy.textContent = `${choice.turn}°`;
     for (const code of CODES) {
       const { button, slider, number } = controls[code];
       button.setAttribute("aria-pressed", String(choice[code] === 1));
@@ -256,6 +264,7 @@ function choices(model, signal, changed) {
 }
 
 /** The state as a line of Python for the notebook. */
-function asCode({ a, b, view, body, motion }, walks) {
-  return `explorer.show(${JSON.stringify(walks[a])}, ${JSON.stringify(walks[b])}, view=${view}, body=${body}, motion=${motion})`;
+function asCode({ a, b, view, body, motion, turn }, walks) {
+  const taken = `view=${view}, body=${body}, motion=${motion}${turn ? `, turn=${turn}` : ""}`;
+  return `explorer.show(${JSON.stringify(walks[a])}, ${JSON.stringify(walks[b])}, ${taken})`;
 }

@@ -5,6 +5,8 @@ at a degrees sees the person walk toward a degrees: at 0 toward the camera, at 9
 It stays where it is while the person passes by, so its direction changes within a window.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,19 @@ def pose_features(x: Tensor) -> Tensor:
 def direction(view: Tensor) -> Tensor:
     """The direction of the camera in the middle of the window: view codes [B, VIEW] -> unit vectors [B, 2]."""
     return F.normalize(view[:, :2] + view[:, 2:], dim=1)
+
+
+def camera(degrees: Tensor) -> Tensor:
+    """The view code of a camera that sees the person walk toward so many degrees all the time: [B] -> [B, VIEW]."""
+    angle = torch.deg2rad(degrees)
+    return torch.stack([angle.cos(), angle.sin()], 1).repeat(1, 2)
+
+
+def turned(view: Tensor, degrees: float) -> Tensor:
+    """The view codes of cameras that were moved around the walker by so many degrees: [B, VIEW] -> [B, VIEW]."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = view.unflatten(1, (2, 2)).unbind(2)
+    return torch.stack([x * cosine - y * sine, x * sine + y * cosine], 2).flatten(1)
 
 
 def project(walker: Tensor, view: Tensor, pitch: Tensor, nearness: Tensor) -> Tensor:

@@ -11,21 +11,17 @@ from gaitlib.model.geometric import (
     POSE_FEATURES,
     GeometricAutoencoder,
     LevelByView,
+    camera,
     direction,
     pose_features,
     project,
+    turned,
 )
 from gaitlib.skeleton import BONES, MID_HIP, MIRROR, NECK
 
 
 def double(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def camera_code(degrees):
-    """The view code of a camera that turns with the person: [B] degrees -> [B, 4]."""
-    angle = torch.deg2rad(degrees)
-    return torch.stack([angle.cos(), angle.sin()], 1).repeat(1, 2)
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def test_a_camera_far_away_sees_what_that_of_the_walkers_sees(view, monkeypatch)
     seen -= seen[:, NECK : NECK + 1]
     seen /= np.linalg.norm(seen[:, MID_HIP], axis=-1).mean()
     nothing = torch.zeros(1, dtype=torch.float64)
-    image = project(walker_of(joints), camera_code(nothing + view), nothing, nothing)
+    image = project(walker_of(joints), camera(nothing + view), nothing, nothing)
     np.testing.assert_allclose(as_poses(image)[0], seen, atol=1e-4)
 
 
@@ -65,30 +61,37 @@ def test_a_near_camera_that_looks_down_by_hand():
     def seen(point):
         return np.array([point @ right, -(point @ up)]) / (1 - near * (point @ toward))
 
-    image = project(walker, camera_code(torch.tensor([36.0]).double()), *(torch.tensor([v]).double() for v in (pitch, near)))
+    image = project(walker, camera(torch.tensor([36.0]).double()), *(torch.tensor([v]).double() for v in (pitch, near)))
     torso = np.linalg.norm(seen(np.array([0, 0, -1.0])))
     np.testing.assert_allclose(image[0, 8:10, 0], seen(joint) / torso, atol=1e-6)
 
 
 def test_the_direction_goes_from_its_first_to_its_last_value():
-    view = torch.cat([camera_code(torch.tensor([10.0]))[:, :2], camera_code(torch.tensor([50.0]))[:, :2]], 1)
-    torch.testing.assert_close(direction(view), camera_code(torch.tensor([30.0]))[:, :2])
+    view = torch.cat([camera(torch.tensor([10.0]))[:, :2], camera(torch.tensor([50.0]))[:, :2]], 1)
+    torch.testing.assert_close(direction(view), camera(torch.tensor([30.0]))[:, :2])
     nothing = torch.zeros(1)
     walker = torch.randn(1, 15, 3, 9)
     image = project(walker, view, nothing, nothing)
     for frame, degrees in ((0, 10.0), (4, 30.0), (8, 50.0)):
-        still = project(walker, camera_code(torch.tensor([degrees])), nothing, nothing)
+        still = project(walker, camera(torch.tensor([degrees])), nothing, nothing)
         shape = image[..., frame] / still[..., frame]  # but for the scale, which is that of the whole window
         torch.testing.assert_close(shape, shape[:, :1].expand_as(shape), rtol=1e-3, atol=1e-4)
 
 
 def test_who_is_seen_in_a_mirror_is_mirrored_and_seen_from_the_other_side():
     walker, nothing = double(2, 15, 3, 8), torch.zeros(2, dtype=torch.float64)
-    view = camera_code(torch.tensor([30.0, 200.0]).double())
+    view = camera(torch.tensor([30.0, 200.0]).double())
     reflected = walker[:, MIRROR] * torch.tensor([1.0, -1, 1])[:, None]
     other = view * torch.tensor([1.0, -1, 1, -1])
     args = nothing + 0.1, nothing + 0.05
     torch.testing.assert_close(project(reflected, other, *args), mirror(project(walker, view, *args)), rtol=0, atol=1e-12)
+
+
+def test_a_turned_camera_is_one_at_another_angle():
+    for degrees, turn in ((20.0, 70.0), (100.0, -150.0), (350.0, 30.0)):
+        torch.testing.assert_close(turned(camera(torch.tensor([degrees])), turn), camera(torch.tensor([degrees + turn])))
+    view = torch.cat([camera(torch.tensor([10.0]))[:, :2], camera(torch.tensor([50.0]))[:, :2]], 1)
+    torch.testing.assert_close(direction(turned(view, 40)), camera(torch.tensor([70.0]))[:, :2])
 
 
 @pytest.mark.parametrize("frames", [16, 17, 64])
@@ -121,7 +124,7 @@ def test_the_walker_does_not_depend_on_the_camera(model):
         model.decoder.optics[2].weight.zero_()
         model.decoder.optics[2].bias.copy_(torch.tensor([0.0, -50.0]))
     codes = model.encode(double(1, 30, 16))
-    views = (camera_code(torch.tensor([degrees]).double()) for degrees in (20.0, 110.0))
+    views = (camera(torch.tensor([degrees]).double()) for degrees in (20.0, 110.0))
     one, other = (model.decode(codes.motion, codes.body, view) for view in views)
     rows = [row for row in range(30) if row // 2 != NECK]
     ratio = one[:, rows] / other[:, rows]
@@ -140,7 +143,7 @@ def test_a_network_can_be_trained_after_it_was_looked_at(model):
 def test_codes_that_were_leveled_are_alike_in_every_view():
     torch.manual_seed(0)
     angle = 360 * torch.rand(4000).double()
-    view = camera_code(angle)
+    view = camera(angle)
     turn = torch.deg2rad(angle)[:, None]
     mean = 0.3 * torch.randn(4000, 2).double() + torch.cat([turn.cos() + 5, (2 * turn).sin()], 1)
     size = torch.cat([2 + turn.sin(), 3 + 0 * turn], 1)
