@@ -161,6 +161,8 @@ class Config(_Section):
                 raise ValueError("model.recognizer must be lean where model.autoencoder is geometric: its body code stands still")
             if wrong := sorted(used & {"body_over_time", "triplet"}):
                 raise ValueError(f"losses.{wrong[0]} is of the paper autoencoder; the codes of the geometric one differ in size")
+        elif self.model.body_discriminants:
+            raise ValueError("model.body_discriminants is of the geometric autoencoder")
         elif "camera" in used:
             raise ValueError("losses.camera needs the cameras of the geometric autoencoder")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):

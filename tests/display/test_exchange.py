@@ -3,10 +3,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from gaitlib import InputError
 from gaitlib.display import ExchangeExplorer
 from gaitlib.display.exchange import STATIC_WALKS
+from gaitlib.model.geometric import GeometricAutoencoder
 
 
 @pytest.fixture
@@ -149,3 +151,21 @@ def test_the_page_holds_the_walks_that_were_chosen(autoencoder, people):
     assert explorer.player.panels[0]["subtitle"] == page["walks"][0]
     with pytest.raises(InputError, match="1 to 24 walks, not 0"):
         ExchangeExplorer(autoencoder, *people, static=[])
+
+
+def test_the_camera_moves_around_the_walker(people, autoencoder):
+    windows, table = people
+    torch.manual_seed(0)
+    explorer = ExchangeExplorer(GeometricAutoencoder(), windows, table, truth="recording")
+    plain = explorer.exchange(0, 4, 1)
+    np.testing.assert_allclose(explorer.exchange(0, 4, 1, turn=360), plain, atol=1e-4)
+    assert np.abs(explorer.exchange(0, 4, 1, turn=90) - plain).mean() > 0.01
+    explorer.show(0, 4, view=1, turn=90)
+    assert explorer.player.panels[3]["subtitle"] == "camera turned by 90°"
+    assert "truth" not in explorer.player.panels[3]
+    assert explorer.player.code.endswith("view=1, body=0, motion=0, turn=90)")
+    assert explorer.turn in explorer.children[1].children[-1].children
+    with pytest.raises(InputError, match="turns by -180 to 180 degrees, not 200"):
+        explorer.show(0, 4, turn=200)
+    flat = ExchangeExplorer(autoencoder, windows, table)  # its view code is no camera
+    assert flat.turn not in flat.children[1].children[-1].children
