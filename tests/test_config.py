@@ -209,7 +209,7 @@ def test_a_value_that_does_not_fit_is_named(change, key):
 
 
 def test_what_is_of_the_other_autoencoder_is_refused():
-    with pytest.raises(InputError, match="model.body_discriminants is of the geometric autoencoder"):
+    with pytest.raises(InputError, match="body_discriminants is of the geometric autoencoder"):
         load_config(DEFAULT.with_name("as_published.yaml"), ["model.body_discriminants=4"])
 
 

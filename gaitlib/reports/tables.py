@@ -212,7 +212,7 @@ def ablations(metrics: Mapping) -> Table:
         rows.append([row["kind"], row["name"], mean, *row["ci95"], *row["difference"], *shares, same])
     note = (
         "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
-        "ones. Codes: linear discriminants of single codes; those of the pose itself are a baseline. Difference: percentage points "
+        "ones. Codes: linear discriminants of single codes; those of the pose itself: a baseline. Difference: percentage points "
         "against the first row, for the same people. "
     ) + measured_on(metrics.get("counts") or {}, "study_people")
     frame = frame_of(rows, ["Kind", "Ablation"], ["Mean", *ENDS, "Difference", *ENDS, *sets, "Same view"])
