@@ -24,6 +24,8 @@ PACE = 2
 #: Central differences are multiplied with this, which gives them a size like that of the coordinates.
 VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
+#: Windows that are looked at at once.
+WINDOWS = 512
 #: Numbers of the hidden layer of what stands still.
 HIDDEN = 384
 #: Discriminants have a deviation of one within a person and several between people; this makes them as large as other codes.
@@ -225,7 +227,7 @@ class GeometricAutoencoder(Autoencoder):
 
         The deviation is no smaller than STILL, so that nothing is made of joints that hardly move.
         """
-        statistics = window_statistics(x)
+        statistics = torch.cat([window_statistics(part) for part in x.split(WINDOWS)])
         for name, values, over in (("feature", pose_features(x), (0, 2)), ("statistic", statistics, 0)):
             deviation, mean = torch.std_mean(values, over)
             getattr(self, f"{name}_center").copy_(mean)
@@ -244,7 +246,7 @@ class GeometricAutoencoder(Autoencoder):
     @torch.no_grad()
     def level(self, x: Tensor) -> None:
         """Fit what is taken from the codes in eval mode to windows [N, 30, T] of training people."""
-        motion, body, view = map(torch.cat, zip(*(self._encode(part) for part in x.split(512)), strict=True))
+        motion, body, view = map(torch.cat, zip(*(self._encode(part) for part in x.split(WINDOWS)), strict=True))
         self.level_motion.fit(motion.mean(2), motion.std(2, correction=0), view)
         self.level_body.fit(body, torch.ones_like(body), view)
 
