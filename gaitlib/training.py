@@ -28,9 +28,10 @@ from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normal
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.data.views import degrees
-from gaitlib.evaluation.embedding import WINDOWS, embed_walks
+from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
+from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, save_state, save_weights
 from gaitlib.model.discriminants import code_statistics
 from gaitlib.model.objective import Objective, Windows, needs_another_person

@@ -11,11 +11,10 @@ import torch
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
 from gaitlib.files import read_arrays, replacing
+from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.recognizer import GaitModel
 
-#: Windows that are encoded at once.
-WINDOWS = 512
 #: The columns that others read of a file of embeddings, and the kinds of numpy types that they may have.
 _LABELS = {"sequence": "Uiu", "run": "iu"} | dict.fromkeys(("subject", "condition", "view"), "U")
 

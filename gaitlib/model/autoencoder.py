@@ -14,6 +14,8 @@ from gaitlib.skeleton import BONES, NUM_JOINTS
 
 CODE = 128
 ROWS = 2 * NUM_JOINTS
+#: Windows that are encoded at once.
+WINDOWS = 512
 
 
 class Codes(NamedTuple):

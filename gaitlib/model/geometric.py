@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitlib.model.autoencoder import ROWS, Autoencoder, Codes, bone_ends
+from gaitlib.model.autoencoder import ROWS, WINDOWS, Autoencoder, Codes, bone_ends
 from gaitlib.model.discriminants import STATISTICS, Discriminants, window_statistics
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
 
@@ -24,8 +24,6 @@ PACE = 2
 #: Central differences are multiplied with this, which gives them a size like that of the coordinates.
 VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
-#: Windows that are looked at at once.
-WINDOWS = 512
 #: Numbers of the hidden layer of what stands still.
 HIDDEN = 384
 #: Discriminants have a deviation of one within a person and several between people; this makes them as large as other codes.
