@@ -24,7 +24,7 @@ from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, openin
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
-from gaitlib.data.walkers import make_walkers, walkers_index
+from gaitlib.data.walkers import make_walkers, opening_joints, walkers_index
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks
 from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
@@ -438,7 +438,9 @@ class Experiment:
         truth = self._truth(walks)
         truth = walks if truth is None else normalize(truth)
         side = min(self.dataset.views, key=lambda view: 0 if degrees(view) is None else abs(degrees(view) - 90))
-        return exchange_errors(self.model, walks, truth, mean_walks(train, side, self.model.window))
+        window, seed = self.model.window, self.config.walkers.seed
+        walkers = None if self.data else opening_joints(walks.index, seed, window)
+        return exchange_errors(self.model, walks, truth, mean_walks(train, side, window), walkers)
 
     def _truth(self, walks: GaitDataset | NormalizedWalks) -> GaitDataset | None:
         """These walks without the faults of a pose estimator, where that is known: of the embedded walkers."""

@@ -235,6 +235,19 @@ def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation 
     return out
 
 
+def opening_joints(index: pd.DataFrame, seed: int, frames: int) -> np.ndarray:
+    """The first frames of the performances that walks show, in three dimensions: float64 [N, frames, 15, 3], neck at the origin.
+
+    index: subject, condition and run of N walks that `make_walkers` made with this seed; short ones are repeated.
+    """
+    known = {}
+    for subject in index["subject"].unique():
+        for recording in perform(int(subject), seed):
+            opening = recording.joints[np.arange(frames) % len(recording.joints)]
+            known[subject, recording.condition, recording.run] = opening - opening[:, [NECK]]
+    return np.stack([known[key] for key in zip(index["subject"], index["condition"], index["run"], strict=True)])
+
+
 def see(joints: np.ndarray, view: float) -> np.ndarray:
     """The image of world points [..., 3] in the camera of a view: float64 [..., 2], pixels, x right and y down."""
     a = np.radians(view)

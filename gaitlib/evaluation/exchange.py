@@ -11,6 +11,7 @@ from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
 from gaitlib.data.views import sorted_views
 from gaitlib.evaluation.bootstrap import mean_interval
 from gaitlib.evaluation.ranking import finite_mean
+from gaitlib.model.geometric import GeometricAutoencoder
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
 
@@ -38,6 +39,22 @@ def torso_errors(pose: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return 100 * finite_mean(distance, True, (-2, -1)) / finite_mean(torso, True, -1)
 
 
+def walker_errors(walker: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean distance between the joints of two walkers in three dimensions, in % of the true torso length: [B].
+
+    walker, truth: float [B, T, 15, 3], neck at the origin. The walker is turned and scaled as a whole so that it fits best
+    (Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991).
+    """
+    u, size, v = np.linalg.svd(np.einsum("btji,btjk->bik", walker, truth))
+    flip = np.sign(np.linalg.det(u @ v))  # a walker is not mirrored
+    size[:, 2] *= flip
+    v[:, 2] *= flip[:, None]
+    scale = size.sum(1) / np.square(walker).sum((1, 2, 3))
+    fitted = scale[:, None, None, None] * np.einsum("btji,bik->btjk", walker, u @ v)
+    torso = np.linalg.norm(truth[:, :, MID_HIP], axis=-1).mean(1)
+    return 100 * np.linalg.norm(fitted - truth, axis=-1).mean((1, 2)) / torso
+
+
 @torch.no_grad()
 def exchange_view(model: GaitModel, x: torch.Tensor, donor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Walks decoded from their own codes, and with the view codes of others: [B, 30, T] each -> [B, 30, T] each."""
@@ -53,6 +70,8 @@ class ExchangeErrors:
     exchange: the walk decoded with the view code of another person in the target view; copy: the walk as it is; mean_walk: the
     training people's mean walk of the target view, at the phase and stride that fit the truth best.
     float [P, V, V] each: person, source view, target view; NaN on the diagonal and where nothing was recorded.
+    walker: float [P], of the walkers that are decoded against the true ones, in three dimensions (see `walker_errors`); None
+    where these are not known or the decoder makes none.
     """
 
     people: list[str]
@@ -60,6 +79,7 @@ class ExchangeErrors:
     exchange: np.ndarray
     copy: np.ndarray
     mean_walk: np.ndarray
+    walker: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """The mean of `exchange` over people: a row a source view, a column a target view."""
@@ -67,8 +87,10 @@ class ExchangeErrors:
         return pd.DataFrame(finite_mean(self.exchange, True, 0), **names)
 
     def per_person(self) -> pd.DataFrame:
-        """The mean over view pairs: a row a person, columns exchange, copy, mean_walk."""
+        """The mean over view pairs: a row a person, columns exchange, copy, mean_walk and, where there is one, walker."""
         guesses = {name: finite_mean(getattr(self, name), True, (1, 2)) for name in ("exchange", "copy", "mean_walk")}
+        if self.walker is not None:
+            guesses["walker"] = self.walker
         return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
 
     def summary(self, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
@@ -78,12 +100,14 @@ class ExchangeErrors:
 
 
 def exchange_errors(
-    model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray]
-) -> ExchangeErrors:
+    model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray],
+    walkers: np.ndarray | None = None,
+) -> ExchangeErrors:  # fmt: skip
     """Exchange the view of each walk for every other one that was recorded synchronously, and compare.
 
     walks: people to test on; the opening window of each is used. truth: the same walks in the same order without noise, or
-    `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people.
+    `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people. walkers: the opening
+    windows of these walks in three dimensions, float [N, T, 15, 3], neck at the origin, where they are known.
     The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it;
     a view that shows one person only is not asked for.
     Raises InputError where no two walks show the same moment from two views, or every view shows one person only.
@@ -103,7 +127,12 @@ def exchange_errors(
     exchanged, copied, fitted = (np.full(len(rows), np.nan) for rows in (source, source, index))
     model.eval()
     with torch.inference_mode():
-        view_codes = torch.cat([model.autoencoder.encode(part.to(device)).view for part in x.split(PAIRS)])
+        codes = [model.autoencoder.encode(part.to(device)) for part in x.split(PAIRS)]
+        view_codes = torch.cat([part.view for part in codes])
+        walker = None
+        if walkers is not None and isinstance(model.autoencoder, GeometricAutoencoder):
+            decoded = torch.cat([model.autoencoder.decoder.walker(part.motion, part.body) for part in codes])
+            walker = walker_errors(decoded.permute(0, 3, 1, 2).double().cpu().numpy(), walkers)
         for rows in np.array_split(np.arange(len(source)), -(-len(source) // PAIRS)):
             walk, own = np.unique(source[rows], return_inverse=True)
             codes = model.autoencoder.encode(x[walk].to(device))
@@ -127,7 +156,9 @@ def exchange_errors(
         with np.errstate(invalid="ignore"):
             return (np.bincount(cell, values, np.prod(shape)) / count).reshape(shape)
 
-    return ExchangeErrors(list(people), views, table(exchanged), table(copied), table(fitted[target]))
+    if walker is not None:
+        walker = np.bincount(person, walker) / np.bincount(person)
+    return ExchangeErrors(list(people), views, table(exchanged), table(copied), table(fitted[target]), walker)
 
 
 def _synchronous_pairs(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

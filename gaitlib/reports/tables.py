@@ -24,7 +24,10 @@ VERIFICATION = {
     **{f"dir_at_far_{far:g}": f"DIR at FAR {far:.0%}" for far in OPEN_FAR},
 }
 #: What exchanged views are compared with.
-GUESSES = {"exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view"}
+GUESSES = {
+    "exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view",
+    "walker": "the decoded walker itself, in three dimensions",
+}  # fmt: skip
 
 RANK1, SAME_VIEW, BASELINE = "Cross-view rank-1", "Same-view rank-1", "Baseline cross-view"
 UNIT = "\u202f%"  # what follows a share on a page, behind a narrow no-break space

@@ -7,14 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from gaitlib import InputError
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
-from gaitlib.data.walkers import make_walkers
+from gaitlib.data.walkers import make_walkers, opening_joints, see
 from gaitlib.evaluation import exchange
-from gaitlib.evaluation.exchange import best_fit_errors, exchange_errors, fourier, mean_walks, torso_error, torso_errors
+from gaitlib.evaluation.exchange import (
+    best_fit_errors,
+    exchange_errors,
+    fourier,
+    mean_walks,
+    torso_error,
+    torso_errors,
+    walker_errors,
+)
 from gaitlib.model.autoencoder import Codes
+from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import MID_HIP, NECK, NUM_JOINTS
 
 
@@ -194,3 +204,41 @@ def test_a_view_never_recorded_with_the_side_has_no_mean_walk(walks_and_truth):
     person = walks.index["subject"]
     keep = np.where(walks.index["view"] == "000", person == "001", person != "001")
     assert set(mean_walks(some(walks, keep), "090", 64)) == {"054", "090"}
+
+
+# -- in three dimensions
+
+
+def test_a_walker_may_be_turned_and_scaled_but_not_mirrored():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(3, 8, 15, 3))
+    truth[:, :, NECK] = 0
+    turned = np.stack([2.5 * walker @ Rotation.random(rng=rng).as_matrix() for walker in truth])
+    np.testing.assert_allclose(walker_errors(turned, truth), 0, atol=1e-10)
+    assert (walker_errors(turned * [1, -1, 1], truth) > 20).all()
+    noisy = truth + 0.1 * rng.normal(size=truth.shape)
+    for one, two, found in zip(noisy, truth, walker_errors(noisy, truth), strict=True):
+        rotation = Rotation.align_vectors(two.reshape(-1, 3), one.reshape(-1, 3))[0]
+        fitted = rotation.apply(one.reshape(-1, 3))
+        fitted *= (fitted * two.reshape(-1, 3)).sum() / (fitted**2).sum()
+        torso = np.linalg.norm(two[:, MID_HIP], axis=1).mean()
+        assert found == pytest.approx(100 * np.linalg.norm(fitted - two.reshape(-1, 3), axis=1).mean() / torso)
+
+
+def test_decoded_walkers_are_compared_with_the_true_ones(walks_and_truth):
+    walks, truth = walks_and_truth
+    joints = opening_joints(walks.index, 5, 64)
+    assert joints.shape == (len(walks), 64, 15, 3)
+    shown = as_poses(opening_windows(truth, np.arange(len(walks)), 64))
+    for row in (0, 40, 80):  # the same performance as in the images, which are of a near camera
+        seen = see(joints[row] + [0, 0, 1.4], float(walks.index["view"].iloc[row]))
+        seen -= seen[:, [NECK]]
+        seen /= np.linalg.norm(seen[:, MID_HIP], axis=1).mean()
+        assert np.abs(seen - shown[row]).mean() < 0.05
+    torch.manual_seed(0)
+    model = GaitModel(people=2, encoder_width=6, recognizer_width=4, embedding=8)
+    found = exchange_errors(model, walks, truth, {}, joints)
+    assert found.walker.shape == (3,)
+    assert np.isfinite(found.walker).all()
+    assert found.per_person()["walker"].tolist() == found.walker.tolist()
+    assert "walker" not in exchange_errors(model, walks, truth, {}).per_person()
