@@ -18,7 +18,7 @@ from gaitlib.model.autoencoder import CODE, Autoencoder
 from gaitlib.model.geometric import NEAREST, PACE, STEEPEST, GeometricAutoencoder, GeometricDecoder, turned
 from gaitlib.skeleton import NUM_JOINTS
 
-#: So many walks are embedded in a page at most. One takes 17 kB, the decoder 1.2 MB; as published 27 kB and 1.5 MB.
+#: So many walks are embedded in a page at most. One takes 17 kB, the decoder 0.7 MB; as published 27 kB and 1.5 MB.
 STATIC_WALKS = 24
 
 

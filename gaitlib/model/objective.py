@@ -70,9 +70,11 @@ def term_names(weights: Losses) -> tuple[list[str], list[str]]:
 
 def needs_another_person(weights: Losses) -> bool:
     """Whether any term compares an anchor with another person in its view."""
+    of_another = {"view_swap", "invariance_view", "triplet"}
+    if weights.view_code_of == "another":
+        of_another |= {"view_exchange", "cycle"}
     weighted, logged = term_names(weights)
-    of_another = weights.view_code_of == "another" and {"view_exchange", "cycle"}
-    return bool({*weighted, *logged} & ({"view_swap", "invariance_view", "triplet"} | (of_another or set())))
+    return not of_another.isdisjoint([*weighted, *logged])
 
 
 class Objective(nn.Module):

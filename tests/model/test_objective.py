@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gaitlib.config import TERMS, load_config
-from gaitlib.model.objective import Windows, loss_terms
+from gaitlib.model.objective import Windows, loss_terms, needs_another_person
 from gaitlib.model.recognizer import GaitModel
 
 FRAMES, PAIRS, PEOPLE = 36, 3, 4
@@ -307,3 +307,14 @@ def test_the_published_weights():
         assert (losses.label_smoothing, losses.smoothing_over) == (0.1, "others")
     assert (released.view_exchange, released.cycle, released.logged) == (0, 0, ["cycle"])
     assert published.view_exchange > 0 < published.cycle
+
+
+@pytest.mark.parametrize(
+    ("arm", "changes", "needed"),
+    [
+        ("default", [], False), ("default", ["losses.view_swap=1"], True), ("default", ["losses.logged=[invariance_view]"], True),
+        ("default", ["losses.view_code_of=another"], True), ("as_published", [], True), ("as_released", [], True),
+    ],
+)  # fmt: skip
+def test_only_some_losses_need_another_person_in_the_same_view(arm, changes, needed):
+    assert needs_another_person(load_config(f"configs/{arm}.yaml", changes).losses) == needed
