@@ -43,7 +43,7 @@ from gaitlib.skeleton import NUM_JOINTS
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
 HISTOGRAM_WALKS = 64
-#: What is fitted in closed form is fitted on so many windows at most, spread evenly over the walks; on fewer at a look.
+#: What is fitted in closed form is fitted on about so many windows, drawn from all; on fewer at a look.
 MOST_WINDOWS, LOOK_WINDOWS = 12_000, 2_000
 
 
@@ -94,12 +94,14 @@ def settle(model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
 
 
 def some_windows(window: int, *parts: NormalizedWalks, most: int) -> tuple[Tensor, np.ndarray]:
-    """Windows of all these walks, `most` at most, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1."""
+    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1."""
     grids = [window_grid(walks.length, window, window // 4) for walks in parts]
-    thinned = slice(None, None, -(-sum(len(walk) for walk, _ in grids) // most))
+    share = most / sum(len(walk) for walk, _ in grids)
+    chance = np.random.default_rng(0)  # every so many would meet some views more often than others, or never
     windows, subject = [], []
     for walks, (walk, offset) in zip(parts, grids, strict=True):
-        walk, offset = walk[thinned], torch.from_numpy(offset[thinned])
+        chosen = chance.random(len(walk)) < share
+        walk, offset = walk[chosen], torch.from_numpy(offset[chosen])
         start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
         windows.append(cut_windows(torch.from_numpy(walks.frames), start, length, offset, window))
         subject.append(walks.index["subject"].to_numpy()[walk])

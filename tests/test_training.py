@@ -567,6 +567,28 @@ def windows_by_hand(*parts):
     return torch.stack(windows), np.array(subject) - min(subject)
 
 
+def test_what_is_fitted_sees_all_views_alike(split):
+    """Every so many of the windows met five of eleven views never."""
+    walks = normalize(split.train)
+    wanted, views = 150, walks.index["view"].nunique()
+    x, subject = training.some_windows(24, walks, most=wanted)
+    assert len(x) == len(subject)
+    assert abs(len(x) / 2 - wanted) < 40
+    known = {frames.tobytes(): view for frames, view in every_window(walks)}
+    counts = pd.Series([known[one.numpy().tobytes()] for one in x[: len(x) // 2]]).value_counts()
+    assert len(counts) == views
+    assert counts.min() > 0.5 * wanted / views
+
+
+def every_window(walks):
+    """All windows a quarter apart, contiguous [30, 24], and their views."""
+    for walk in range(len(walks)):
+        frames = walks.frames[walks.start[walk] :][: walks.length[walk]]
+        room = len(frames) - 24
+        for first in [*range(0, room, 6), room]:
+            yield torch.from_numpy(frames[first : first + 24].reshape(24, 30)).T.numpy(), walks.index["view"].iloc[walk]
+
+
 def test_discriminants_see_the_validation_people_only_when_these_have_chosen(split, tmp_path, capsys):
     looks, watch = [], Watch()
     watch.look = lambda history, model: looks.append(copy.deepcopy(model))
