@@ -379,7 +379,8 @@ class Trainer:
         state.history.append(row)
         if first:
             name = score_column(row)
-            if row[name] == max(earlier[name] for earlier in state.history):  # of equals, what has seen more
+            best = max(earlier[name] for earlier in state.history)
+            if math.isclose(row[name], best, rel_tol=1e-9):  # of equals, what has seen more; sums of shares may differ in rounding
                 kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
                 save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
             with replacing(self.folder / "history.csv") as part:
