@@ -380,7 +380,7 @@ class Trainer:
         if first:
             name = score_column(row)
             best = max(earlier[name] for earlier in state.history)
-            if math.isclose(row[name], best, rel_tol=1e-9):  # of equals, what has seen more; sums of shares may differ in rounding
+            if math.isclose(row[name], best, rel_tol=1e-9):  # of equals, what has seen more; rounding may differ
                 kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
                 save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
             with replacing(self.folder / "history.csv") as part:
