@@ -83,8 +83,10 @@ def disturb(
 
 @torch.no_grad()
 def settle(model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
-    """Fit in closed form what the weights decide: the leveling of the codes, then the discriminants of the level codes."""
+    """Fit in closed form what the weights decide, if any: the leveling of the codes, the discriminants of the level codes."""
     model.eval()
+    if not model.fitted:
+        return
     x, subject = some_windows(model.window, *parts, most=most)
     x = x.to(next(model.parameters()))
     model.autoencoder.level(x)
@@ -289,7 +291,7 @@ class Trainer:
 
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
-        if not goes_on:
+        if not goes_on and model.autoencoder.fitted:
             model.autoencoder.measure(*some_windows(model.window, self.walks, most=MOST_WINDOWS))
         if processes > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -392,13 +394,14 @@ class Trainer:
 
         Done again after an interruption, it gives the same weights.
         """
-        if not self.state.model.discriminants:
+        if not self.state.model.fitted:
             return ""
         path, people = self.folder / WEIGHTS, self.state.model.settings["discriminant_people"]
         model, facts = load_model(path)
         settle(model, self.walks, self.held, most=MOST_WINDOWS)
         save_weights(path, model, model.state_dict(), **facts)
-        return f"the discriminants of the kept checkpoint are fitted anew, on all {people} training and validation people"
+        what = "discriminants of the kept checkpoint are" if model.discriminants else "leveling of the kept checkpoint is"
+        return f"the {what} fitted anew, on all {people} training and validation people"
 
 
 def train(

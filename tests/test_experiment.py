@@ -73,10 +73,13 @@ def test_more_walkers_train_and_no_protocol_knows_them(workbook):
     }  # fmt: skip
     (workbook / "configs" / "protocols" / "open.yaml").write_text(yaml.safe_dump(protocol))
     changes = "protocol=open walkers.subjects=6 walkers.more=2"
-    found = Experiment.open("configs/quick.yaml", changes, cache="cache-of-more").split
+    opened = Experiment.open("configs/quick.yaml", changes, cache="cache-of-more")
+    found = opened.split
     assert sorted(found.train.index["subject"].unique()) == ["001", "004", "10001", "10002"]
     assert sorted(found.validation.walks.index["subject"].unique()) == ["002", "003"]
     assert sorted(found.test.walks.index["subject"].unique()) == ["005", "006"]
+    studied = [sorted(walks.index["subject"].unique()) for walks in opened._few]
+    assert studied == [["001", "004"], ["005", "006"]]
     walk = next(make_walkers(1, 0, first_subject=10_002))
     (same,) = found.train.select(sequence=walk.sequence)
     np.testing.assert_array_equal(same.pose, walk.pose)

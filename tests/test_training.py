@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gaitlib import InputError, training
 from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import mirror, normalize
+from gaitlib.data.preprocess import NormalizedWalks, mirror, normalize
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.embedding import embed_walks
@@ -482,7 +482,12 @@ def test_the_best_checkpoint_is_kept(split, tmp_path, monkeypatch, column):
     assert history[column].tolist() == [0.3, 0.7, 0.7, 0.5]
     model, facts = load_model(tmp_path)
     assert facts == {"data": "x", "iteration": 3}  # the later of equals
-    assert same(model.state_dict(), kept[2])
+    weights, chosen = model.state_dict(), kept[2]
+    leveled = {name for name in weights if ".level_" in name}  # in the end anew, on validation people too
+    assert weights.keys() == chosen.keys()
+    changed = {name for name in weights if not torch.equal(weights[name], chosen[name])}
+    assert changed
+    assert changed <= leveled
     assert not same(kept[1], kept[2])
 
 
@@ -567,26 +572,20 @@ def windows_by_hand(*parts):
     return torch.stack(windows), np.array(subject) - min(subject)
 
 
-def test_what_is_fitted_sees_all_views_alike(split):
-    """Every so many of the windows met five of eleven views never."""
-    walks = normalize(split.train)
-    wanted, views = 150, walks.index["view"].nunique()
-    x, subject = training.some_windows(24, walks, most=wanted)
-    assert len(x) == len(subject)
-    assert abs(len(x) / 2 - wanted) < 40
-    known = {frames.tobytes(): view for frames, view in every_window(walks)}
-    counts = pd.Series([known[one.numpy().tobytes()] for one in x[: len(x) // 2]]).value_counts()
-    assert len(counts) == views
-    assert counts.min() > 0.5 * wanted / views
-
-
-def every_window(walks):
-    """All windows a quarter apart, contiguous [30, 24], and their views."""
-    for walk in range(len(walks)):
-        frames = walks.frames[walks.start[walk] :][: walks.length[walk]]
-        room = len(frames) - 24
-        for first in [*range(0, room, 6), room]:
-            yield torch.from_numpy(frames[first : first + 24].reshape(24, 30)).T.numpy(), walks.index["view"].iloc[walk]
+def test_what_is_fitted_sees_all_views():
+    """Three windows a walk, eleven views: every eleventh window is of three of the views."""
+    view = np.tile(np.arange(11), 40)
+    frames = np.repeat(view, 36)[:, None, None] * np.ones((1, 15, 2), np.float32)
+    index = pd.DataFrame({"subject": np.repeat(["001", "002"], 220)})
+    walks = NormalizedWalks(frames.astype(np.float32), np.arange(440) * 36, np.full(440, 36), index)
+    x, person = training.some_windows(24, walks, most=120)
+    assert len(x) == len(person)
+    assert 80 < len(x) / 2 < 160
+    seen = np.bincount(x[: len(x) // 2, 0, 0].long(), minlength=11)
+    assert seen.min() > 3
+    assert set(person) == {0, 1}
+    everything, _ = training.some_windows(24, walks, most=5000)
+    assert len(everything) == 2 * 1320
 
 
 def test_discriminants_see_the_validation_people_only_when_these_have_chosen(split, tmp_path, capsys):
@@ -604,7 +603,7 @@ def test_discriminants_see_the_validation_people_only_when_these_have_chosen(spl
             torch.testing.assert_close(getattr(model.discriminants, name), getattr(wanted, name))
         x = torch.randn(4, 30, 24, generator=torch.Generator().manual_seed(0)).cumsum(2) / 5
         statistics = code_statistics(model.autoencoder.encode(x))
-        torch.testing.assert_close(model.discriminants(statistics), wanted(statistics), rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(model.discriminants(statistics), wanted(statistics), rtol=1e-3, atol=1e-3)
     said = "the discriminants of the kept checkpoint are fitted anew, on all 6 training and validation people"
     assert capsys.readouterr().out.splitlines()[-1] == said
 

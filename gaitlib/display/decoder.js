@@ -80,12 +80,12 @@ function readDecoder({ kind, layers, ...settings }, code, frames) {
   const first = once((walk) => moving(code("motion", walk)));
   return ({ view, body, motion, turn }, a, b) => decode(
     mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body),
-    moved(mix(code("view", a), code("view", b), view), turn),
+    rotated(mix(code("view", a), code("view", b), view), turn),
   );
 }
 
 /** A view code whose camera moved around the walker by some degrees. */
-function moved(view, degrees) {
+function rotated(view, degrees) {
   if (!degrees) return view;
   const cosine = Math.cos((degrees * Math.PI) / 180), sine = Math.sin((degrees * Math.PI) / 180);
   return view.map((value, i) => (i % 2 ? view[i - 1] * sine + value * cosine : value * cosine - view[i + 1] * sine));

@@ -242,7 +242,7 @@ function choices(model, signal, changed) {
   const turnedBy = make("output", { class: "clock" });
   turn.addEventListener("input", () => change({ turn: Number(turn.value) }), { signal });
   if (model.get("exchange").decoder.kind === "geometric") {
-    shares.append(make("div", { class: "share" }, make("span", { class: "asked" }, "Turn the camera"), turn, turnedBy));
+    shares.append(make("div", { class: "share" }, make("span", { class: "asked" }, "Camera turned by"), turn, turnedBy));
   }
   row.append(shares);
   function follow() {

@@ -127,17 +127,16 @@ def exchange_errors(
     exchanged, copied, fitted = (np.full(len(rows), np.nan) for rows in (source, source, index))
     model.eval()
     with torch.inference_mode():
-        codes = [model.autoencoder.encode(part.to(device)) for part in x.split(PAIRS)]
-        view_codes = torch.cat([part.view for part in codes])
+        parts = [model.autoencoder.encode(part.to(device))[:3] for part in x.split(PAIRS)]
+        motion, body, view_code = map(torch.cat, zip(*parts, strict=True))
         walker = None
         if walkers is not None and isinstance(model.autoencoder, GeometricAutoencoder):
-            decoded = torch.cat([model.autoencoder.decoder.walker(part.motion, part.body) for part in codes])
+            decoded = torch.cat([model.autoencoder.decoder.walker(*part[:2]) for part in parts])
             walker = walker_errors(decoded.permute(0, 3, 1, 2).double().cpu().numpy(), walkers)
         for rows in np.array_split(np.arange(len(source)), -(-len(source) // PAIRS)):
             walk, own = np.unique(source[rows], return_inverse=True)
-            codes = model.autoencoder.encode(x[walk].to(device))
             goal, own = goals[target[rows]], torch.from_numpy(own).to(device)
-            pose = model.autoencoder.decode(codes.motion, codes.body, view_codes[another[target[rows]]], own)
+            pose = model.autoencoder.decode(motion[walk], body[walk], view_code[another[target[rows]]], own)
             exchanged[rows] = torso_errors(as_poses(pose), goal)
             copied[rows] = torso_errors(shown[source[rows]], goal)
     for name in mean_walks.keys() & set(views):

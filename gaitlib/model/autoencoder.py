@@ -50,6 +50,8 @@ class Autoencoder(nn.Module):
 
     #: Channels of the pose and of each code.
     sizes: dict[str, int]
+    #: Whether `measure` and `level` learn anything.
+    fitted: ClassVar[bool] = False
 
     def encode(self, x: Tensor) -> Codes:
         """x: float32 [B, 30, T], neck at the origin, torso length 1, rows j0x, j0y, j1x, ..."""

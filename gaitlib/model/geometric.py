@@ -6,6 +6,7 @@ It stays where it is while the person passes by, so its direction changes within
 """
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -209,6 +210,8 @@ class GeometricAutoencoder(Autoencoder):
     discriminants: so many numbers of the body code, beside the learned ones, are discriminants of the pose statistics, fitted in
     closed form before training. Codes are leveled (LevelByView) once training is over, in eval mode.
     """
+
+    fitted: ClassVar = True
 
     def __init__(self, width: int = 128, kernel: int = 9, discriminants: int = 0):
         super().__init__()

@@ -160,6 +160,11 @@ class GaitModel(nn.Module):
             self.discriminants = Discriminants(statistics, directions)
 
     @property
+    def fitted(self) -> bool:
+        """Whether a part of it is fitted in closed form once the weights are known."""
+        return self.autoencoder.fitted or self.discriminants is not None
+
+    @property
     def embedding_size(self) -> int:
         """How many numbers `embed` gives."""
         return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
