@@ -377,12 +377,11 @@ class Trainer:
         if first:
             settle(state.kept, self.walks, most=LOOK_WINDOWS)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
-        row |= self.fabric.broadcast(score)
+        row |= {name: round(share, 9) for name, share in self.fabric.broadcast(score).items()}  # whose last bits are chance
         state.history.append(row)
         if first:
             name = score_column(row)
-            best = max(earlier[name] for earlier in state.history)
-            if math.isclose(row[name], best, rel_tol=1e-9):  # of equals, what has seen more; rounding may differ
+            if row[name] == max(earlier[name] for earlier in state.history):  # of equals, what has seen more
                 kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
                 save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
             with replacing(self.folder / "history.csv") as part:
