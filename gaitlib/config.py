@@ -96,7 +96,7 @@ class Augmentation(_Section):
 
     mirror: float = Field(ge=0, le=1)
     noise: float = Field(ge=0)
-    joint_dropout: float = Field(ge=0, le=1)
+    missing: float = Field(ge=0, le=1)
     truth: float = Field(ge=0, le=1)
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from gaitlib import InputError, Interrupted
 from gaitlib.config import Augmentation, Config, Training
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, mirror, normalize, opening_windows, window_grid
+from gaitlib.data.preprocess import NormalizedWalks, cut_windows, lose_joints, mirror, normalize, opening_windows, window_grid
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.data.views import degrees
@@ -63,7 +63,7 @@ def keep_freed_memory() -> None:
 def disturb(
     x: Tensor, truth: Tensor, settings: Augmentation, generator: torch.Generator, rank: int = 0, processes: int = 1
 ) -> Tensor:
-    """Some windows as they truly were, frozen joints and noise, for every window [B, 30, T] by itself.
+    """Some windows as they truly were, missing joints and noise, for every window [B, 30, T] by itself.
 
     generator: on the device of x. Of several processes each draws for all and takes its own rows.
     """
@@ -73,21 +73,23 @@ def disturb(
 
     if settings.truth:
         x = torch.where(mine(torch.rand, 1, 1) < settings.truth, truth, x)
-    if settings.joint_dropout:
-        frozen = mine(torch.rand, NUM_JOINTS, 1) < settings.joint_dropout
-        x = torch.where(frozen.repeat_interleave(2, 1), x.mean(2, keepdim=True), x)
+    if settings.missing:
+        x = lose_joints(x, mine(torch.rand, NUM_JOINTS, x.shape[2]) < settings.missing * mine(torch.rand, 1, 1))
     if settings.noise:
         x = x + settings.noise * mine(torch.randn, *x.shape[1:])
     return x
 
 
 @torch.no_grad()
-def settle(model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
-    """Fit in closed form what the weights decide, if any: the leveling of the codes, the discriminants of the level codes."""
+def settle(model: GaitModel, *parts: NormalizedWalks, most: int, missing: float = 0) -> None:
+    """Fit in closed form what the weights decide, if any: the leveling of the codes, the discriminants of the level codes.
+
+    missing: as for `some_windows`.
+    """
     model.eval()
     if not model.fitted:
         return
-    x, subject = some_windows(model.window, *parts, most=most)
+    x, subject = some_windows(model.window, *parts, most=most, missing=missing)
     x = x.to(next(model.parameters()))
     model.autoencoder.level(x)
     if model.discriminants:
@@ -95,8 +97,11 @@ def settle(model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
         model.discriminants.fit(torch.cat(statistics), subject)
 
 
-def some_windows(window: int, *parts: NormalizedWalks, most: int) -> tuple[Tensor, np.ndarray]:
-    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1."""
+def some_windows(window: int, *parts: NormalizedWalks, most: int, missing: float = 0) -> tuple[Tensor, np.ndarray]:
+    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1.
+
+    missing: each is there once more, without up to this share of its joints.
+    """
     grids = [window_grid(walks.length, window, window // 4) for walks in parts]
     share = most / sum(len(walk) for walk, _ in grids)
     chance = np.random.default_rng(0)  # every so many would meet some views more often than others, or never
@@ -108,7 +113,11 @@ def some_windows(window: int, *parts: NormalizedWalks, most: int) -> tuple[Tenso
         windows.append(cut_windows(torch.from_numpy(walks.frames), start, length, offset, window))
         subject.append(walks.index["subject"].to_numpy()[walk])
     x, person = torch.cat(windows), pd.factorize(np.concatenate(subject), sort=True)[0]
-    return torch.cat([x, mirror(x)]), np.tile(person, 2)
+    if missing:
+        shape = len(x), NUM_JOINTS, window
+        x = torch.cat([x, lose_joints(x, torch.from_numpy(chance.random(shape) < missing * chance.random((len(x), 1, 1))))])
+    x = torch.cat([x, mirror(x)])
+    return x, np.tile(person, len(x) // len(person))
 
 
 def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: torch.device) -> dict[str, float]:
@@ -292,7 +301,8 @@ class Trainer:
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
         if not goes_on and model.autoencoder.fitted:
-            model.autoencoder.measure(*some_windows(model.window, self.walks, most=MOST_WINDOWS))
+            most, missing = MOST_WINDOWS, config.augmentation.missing
+            model.autoencoder.measure(*some_windows(model.window, self.walks, most=most, missing=missing))
         if processes > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         objective = Objective(model, config.losses).to(device)
@@ -375,7 +385,7 @@ class Trainer:
         row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
         if first:
-            settle(state.kept, self.walks, most=LOOK_WINDOWS)
+            settle(state.kept, self.walks, most=LOOK_WINDOWS, missing=self.config.augmentation.missing)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
         row |= {name: round(share, 9) for name, share in self.fabric.broadcast(score).items()}  # whose last bits are chance
         state.history.append(row)
@@ -397,7 +407,7 @@ class Trainer:
             return ""
         path, people = self.folder / WEIGHTS, self.state.model.settings["discriminant_people"]
         model, facts = load_model(path)
-        settle(model, self.walks, self.held, most=MOST_WINDOWS)
+        settle(model, self.walks, self.held, most=MOST_WINDOWS, missing=self.config.augmentation.missing)
         save_weights(path, model, model.state_dict(), **facts)
         what = "discriminants of the kept checkpoint are" if model.discriminants else "leveling of the kept checkpoint is"
         return f"the {what} fitted anew, on all {people} training and validation people"

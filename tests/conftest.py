@@ -13,8 +13,7 @@ import pytest
 
 from tests import small_run as small
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the last digits depend on how many there are; tests share the processors
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch starts: threads that spin are slow beside other work
 
 TESTS = Path(__file__).parent

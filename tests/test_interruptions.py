@@ -26,7 +26,7 @@ from gaitlib.training import looks_since_best, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24", "training.people=4",
-    "training.walks_per_person=2", "training.warmup=2", "training.precision=32-true", "augmentation.joint_dropout=0.05",
+    "training.walks_per_person=2", "training.warmup=2", "training.precision=32-true", "augmentation.missing=0.05",
 ]  # fmt: skip
 
 

@@ -26,12 +26,13 @@ from gaitlib.model.discriminants import Discriminants, code_statistics
 from gaitlib.model.geometric import pose_features
 from gaitlib.model.objective import Objective, Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import NECK
 from gaitlib.training import Watch, disturb, learning_rate, looks_since_best, settle, train, update_average
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
     "training.people=4", "training.walks_per_person=2", "training.iterations=6", "training.validate_every=2",
-    "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.joint_dropout=0.05",
+    "training.warmup=2", "training.precision=32-true", "model.decoder_dropout=0.2", "augmentation.missing=0.05",
     "model.discriminants=0",
 ]  # fmt: skip
 OFF = dict.fromkeys(TERMS, 0.0)
@@ -189,18 +190,17 @@ def test_a_batch_without_other_persons_has_finite_losses(model, x):
 
 def test_windows_are_disturbed_one_by_one():
     x = torch.randn(80, 30, 24, generator=torch.Generator().manual_seed(1))
-
+    x[:, 2 * NECK : 2 * NECK + 2] = 0
     truth = torch.zeros_like(x)
 
     def changed(**on):
-        update = {"noise": 0.0, "joint_dropout": 0.0, "truth": 0.0} | on
+        update = {"noise": 0.0, "missing": 0.0, "truth": 0.0} | on
         return disturb(x, truth, config().augmentation.model_copy(update=update), torch.Generator().manual_seed(3))
 
     assert torch.equal(changed(), x)
-    torch.testing.assert_close(changed(joint_dropout=1.0), x.mean(2, keepdim=True).expand_as(x))
-    frozen = (changed(joint_dropout=0.4) != x).any(2)
-    assert torch.equal(frozen[:, ::2], frozen[:, 1::2])  # both coordinates of a joint
-    assert not torch.equal(frozen[:40], frozen[40:])
+    filled = (changed(missing=0.4) != x).unflatten(1, (15, 2))
+    assert torch.equal(filled[:, :, 0], filled[:, :, 1])  # both coordinates of a joint
+    assert not torch.equal(filled[:40], filled[40:])
     assert (changed(noise=0.5) - x).std().item() == pytest.approx(0.5, rel=0.05)
     shown = changed(truth=0.3)
     true = (shown == truth).flatten(1).all(1)
@@ -351,7 +351,7 @@ def test_nothing_is_copied_to_the_device_in_a_way_that_waits_for_it(split, tmp_p
 
 def test_what_is_decoded_is_compared_with_the_truth_and_the_camera_with_its_view(walks, split, tmp_path):
     truth = dataclasses.replace(split.train, poses=split.train.poses + 1000 * (np.arange(15) == 4)[:, None])  # a wrist far away
-    settings = config("augmentation.mirror=0.5", "augmentation.truth=0", "augmentation.joint_dropout=0")
+    settings = config("augmentation.mirror=0.5", "augmentation.truth=0", "augmentation.missing=0")
     trainer = training.Trainer(settings, split, tmp_path, {}, truth)
     windows, batch = trainer.windows(0), trainer.sampler.batch(0)
     others = [row for row in range(30) if row not in (8, 9, 14, 15)]  # the right wrist and, mirrored, the left one
@@ -403,7 +403,7 @@ def test_a_training_on_a_gpu_goes_on_without_one(split, tmp_path, monkeypatch):
 
 
 def test_encoders_see_the_training_walks_with_mean_0(split, tmp_path):
-    train(config("training.iterations=2", "training.validate_every=2"), split, tmp_path)
+    train(config("training.iterations=2", "training.validate_every=2", "augmentation.missing=0"), split, tmp_path)
     features = pose_features(windows_by_hand(split.train)[0])
     autoencoder = load_model(tmp_path)[0].autoencoder
     torch.testing.assert_close(autoencoder.feature_center, features.mean((0, 2)), rtol=1e-4, atol=1e-5)
@@ -588,10 +588,23 @@ def test_what_is_fitted_sees_all_views():
     assert len(everything) == 2 * 1320
 
 
+def test_what_is_fitted_also_sees_missing_joints(split):
+    walks = normalize(split.train)
+    whole, person = training.some_windows(24, walks, most=50)
+    x, people = training.some_windows(24, walks, most=50, missing=0.5)
+    half = len(whole) // 2
+    assert people.tolist() == 2 * person[:half].tolist() + 2 * person[:half].tolist()
+    torch.testing.assert_close(x[:half], whole[:half], rtol=0, atol=0)
+    changed = (x[half : 2 * half] != x[:half]).float().mean((1, 2))
+    assert changed.std() > 0.05  # each its own share
+    assert 0.1 < changed.mean() < 0.6
+
+
 def test_discriminants_see_the_validation_people_only_when_these_have_chosen(split, tmp_path, capsys):
     looks, watch = [], Watch()
     watch.look = lambda history, model: looks.append(copy.deepcopy(model))
-    train(config("training.iterations=2", "training.validate_every=1", "model.discriminants=2"), split, tmp_path, watch=watch)
+    settings = config("training.iterations=2", "training.validate_every=1", "model.discriminants=2", "augmentation.missing=0")
+    train(settings, split, tmp_path, watch=watch)
     final = load_model(tmp_path)[0]
     for model, people in [(look, [split.train]) for look in looks] + [(final, [split.train, split.validation.walks])]:
         windows, subject = windows_by_hand(*people)

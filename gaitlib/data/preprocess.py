@@ -10,6 +10,9 @@ import torch
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
+#: Joints that lie between two others: where an estimator gives none, the middle of the two is taken.
+_MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
+
 
 @dataclass(frozen=True)
 class NormalizedWalks:
@@ -41,7 +44,7 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
     walk = np.repeat(np.arange(len(length)), length)
     rows = np.arange(len(walk)) + np.repeat(start - new_start, length)
     pose = np.asarray(dataset.poses[rows], dtype=np.float32)
-    for middle, a, b in ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP)):
+    for middle, a, b in _MIDDLES:
         gap = ~np.isfinite(pose[:, middle]).all(-1)
         pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
     fill_gaps(pose, new_start, length)
@@ -74,6 +77,31 @@ def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
         share = (holes - before) / np.maximum(after - before, 1)
         values = pose[:, joint]
         values[holes] = values[before] + (values[after] - values[before]) * share[:, None].astype(np.float32)
+
+
+def lose_joints(x: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
+    """Windows as `normalize` would give them had an estimator missed some joints: [B, 30, T], bool [B, 15, T] -> [B, 30, T].
+
+    The scale stays as it is, and so does a joint that is lost in all frames.
+    """
+    pose, lost = list(x.unflatten(1, (NUM_JOINTS, 2)).unbind(1)), list(lost.unbind(1))
+    for middle, a, b in _MIDDLES:
+        pose[middle] = torch.where(lost[middle][:, None], (pose[a] + pose[b]) / 2, pose[middle])
+        lost[middle] = lost[middle] & (lost[a] | lost[b])
+    pose, lost = torch.stack(pose, 1), torch.stack(lost, 1)
+    last = pose.shape[3] - 1
+    frame = torch.arange(last + 1, device=x.device).expand(lost.shape)
+    before = torch.where(lost, -1, frame).cummax(2).values
+    after = torch.where(lost, last + 1, frame).flip(2).cummin(2).values.flip(2)
+    first, second = torch.where(before < 0, after, before), torch.where(after > last, before, after)
+    first, second = (torch.where((before < 0) & (after > last), frame, end) for end in (first, second))
+
+    def at(frames: torch.Tensor) -> torch.Tensor:
+        return pose.gather(3, frames[:, :, None].expand_as(pose))
+
+    share = (frame - first) / (second - first).clamp(min=1)
+    pose = at(first) + (at(second) - at(first)) * share[:, :, None].to(x)
+    return (pose - pose[:, NECK : NECK + 1]).flatten(1, 2)
 
 
 def torso_length(centered: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:

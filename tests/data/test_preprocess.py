@@ -12,6 +12,7 @@ from gaitlib.data.preprocess import (
     as_poses,
     cut_windows,
     fill_gaps,
+    lose_joints,
     normalize,
     opening_windows,
     torso_length,
@@ -46,6 +47,11 @@ def dataset_of(*poses, order=None):
     )
     frames = np.concatenate([poses[walk] for walk in order]).astype(np.float32)
     return GaitDataset(index, frames, np.ones(frames.shape[:2], np.float32))
+
+
+def as_rows(frames):
+    """Walks of 20 frames, end to end, as networks see them: [8 * 20, 15, 2] -> [8, 30, 20]."""
+    return torch.from_numpy(frames).view(-1, 20, 30).transpose(1, 2)
 
 
 def slow_fill(pose, start, length):
@@ -102,6 +108,31 @@ def test_a_gap_by_hand():
     pose[1], pose[4] = [10, 0], [40, 3]
     fill_gaps(pose, np.array([0]), np.array([6]))
     np.testing.assert_allclose(pose[:, 11], [[10, 0], [10, 0], [20, 1], [30, 2], [40, 3], [40, 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9])
+def test_lost_joints_are_filled_in_as_those_that_an_estimator_missed(share):
+    whole = normalize(dataset_of(*(body(20, seed) for seed in range(8)))).frames
+    lost = np.random.default_rng(1).random(whole.shape[:2]) < share
+    lost[::20] = False  # else a joint may be missing in a whole walk
+    expected = normalize(dataset_of(*np.where(lost[..., None], np.nan, whole).reshape(8, 20, 15, 2))).frames
+    found = lose_joints(as_rows(whole), torch.from_numpy(lost).view(8, 20, 15).transpose(1, 2))
+    found = as_poses(found).reshape(-1, 15, 2)
+    if not share:
+        np.testing.assert_allclose(found, whole, atol=1e-6)
+
+    def of_size_one(poses):
+        """`normalize` measures the torso anew."""
+        return poses / np.linalg.norm(poses[:, MID_HIP], axis=-1)[:, None, None]
+
+    np.testing.assert_allclose(of_size_one(found), of_size_one(expected), atol=1e-4)
+
+
+def test_a_joint_that_is_lost_in_a_whole_window_stays():
+    x = as_rows(normalize(dataset_of(body(20))).frames)
+    lost = torch.zeros(1, 15, 20, dtype=torch.bool)
+    lost[:, RIGHT_WRIST] = True
+    torch.testing.assert_close(lose_joints(x, lost), x)
 
 
 def test_the_neck_is_the_origin_and_the_torso_is_one():
