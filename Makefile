@@ -1,4 +1,4 @@
-# make report | test | lab | app | bench | clean
+# make report | test | lab | app | bench | pretrained | clean
 #
 # Every target first creates .venv when it is missing, or brings it up to date when pyproject.toml or constraints.txt
 # changed. Nothing else has to be installed before, except Python. To choose:
@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app
 
-.PHONY: help report test lab app bench clean
+.PHONY: help report test lab app bench pretrained clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make app      the explorers of notebook 04 as a page without code (installs voila)"
 	@echo "make bench    run the comparisons in benchmarks/"
+	@echo "make pretrained   train the model in gaitlib/pretrained/ again (half an hour)"
 	@echo "make clean    remove .venv and all caches; reports and data stay"
 
 report: $(INSTALLED)
@@ -50,6 +51,11 @@ bench: $(INSTALLED_DEV)
 	@for script in benchmarks/*.py; do \
 	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script" || exit 1; fi; \
 	done
+
+pretrained: $(INSTALLED)
+	$(BIN)/gaitlib run configs/pretrained.yaml --name pretrained --resume
+	$(BIN)/python -c "from gaitlib.model.checkpoint import save_small; from pathlib import Path; \
+	  save_small('reports/pretrained', Path('gaitlib/pretrained/model.safetensors'))"
 
 clean:
 	rm -rf $(VENV) cache build *.egg-info .pytest_cache .ruff_cache .hypothesis

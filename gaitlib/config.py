@@ -32,6 +32,7 @@ class Walkers(_Section):
 
     subjects: int = Field(ge=4, le=9999)
     more: int = Field(ge=0, le=9999)
+    variety: float = Field(ge=0, le=2)
     seed: _Seed
 
 
@@ -103,6 +104,7 @@ class Augmentation(_Section):
 class Training(_Section):
     """How long, in which batches and with which optimizer."""
 
+    start: str
     iterations: int = Field(ge=1)
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
@@ -129,6 +131,7 @@ class Evaluation(_Section):
 
     stride: int = Field(ge=1)
     mirrored: bool
+    adapt: bool
     bootstrap: int = Field(ge=1)
     studies: bool
 

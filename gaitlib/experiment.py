@@ -24,7 +24,7 @@ from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, openin
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
-from gaitlib.data.walkers import make_walkers, opening_joints, walkers_index
+from gaitlib.data.walkers import Variation, make_walkers, opening_joints, walkers_index
 from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks
 from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchange_view, mean_walks
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
@@ -102,7 +102,9 @@ class Experiment:
         def make(folder: Path) -> None:
             people = make_walkers(settings.subjects, settings.seed, faults=faults)
             if settings.more:
-                people = chain(people, make_walkers(settings.more, settings.seed, faults=faults, first_subject=FIRST_OF_MORE))
+                world = Variation.world(settings.variety)
+                more = make_walkers(settings.more, settings.seed, faults=faults, first_subject=FIRST_OF_MORE, variation=world)
+                people = chain(people, more)
             write_dataset(folder / "data", people, name="walkers")
 
         return GaitDataset.open(self.stages.made("walkers" if faults else "truth", key, make) / "data")
@@ -146,6 +148,7 @@ class Experiment:
 
     def check(self) -> None:
         """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
+        self._check_training()
         if self.data or self.checkpoint:
             tested = self.split.test.walks
         else:  # the walkers are not made for it
@@ -155,6 +158,11 @@ class Experiment:
         self._check_views(tested)
         if self.checkpoint:
             self._shared_names()
+
+    def _check_training(self) -> None:
+        """Raise InputError where a model has to be trained and the protocol names nobody for that."""
+        if not self.checkpoint and not self.protocol.train:
+            raise InputError(f"Protocol {self.protocol.name} has nobody to train on; give a checkpoint with --checkpoint.")
 
     def _check_views(self, walks: GaitDataset) -> None:
         """Raise InputError where the test people are seen from one view only, or where no two views show the same."""
@@ -173,6 +181,8 @@ class Experiment:
 
         Raises InputError where they are the same people, or may be and nobody said that they are others.
         """
+        if self._facts.get("walkers") and self.data and "walkers" not in self.dataset.info:
+            return []  # nobody is a walker
         learned = self._learned
         shared = sorted(set(self.split.test.walks.index["subject"]) & {*learned["train"], *learned["validation"]})
         if not shared:
@@ -201,7 +211,9 @@ class Experiment:
             return self._converted or self.checkpoint
         if not watch and (point := progress.point()):
             watch = progress.Report(point)
+        self._check_training()
         facts = {"config": self.config.model_dump(mode="json"), "data": self.dataset.fingerprint, "people": self._people}
+        facts["walkers"] = not self.data
 
         def make(folder: Path) -> None:
             from gaitlib.training import train  # seconds to import, with all that several machines need
@@ -219,7 +231,12 @@ class Experiment:
     def _training_key(self) -> list:
         settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
         measured = [self.protocol.gallery, self.protocol.probes]
-        return [settings, self.dataset.fingerprint, self._people, *measured, code_fingerprint("gaitlib.training")]
+        key = [settings, self.dataset.fingerprint, self._people, *measured, code_fingerprint("gaitlib.training")]
+        if start := self.config.training.start:
+            from gaitlib.model.checkpoint import find_weights
+
+            key.append(file_fingerprint(find_weights(root() / start)))
+        return key
 
     def history(self) -> pd.DataFrame | None:
         """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
@@ -333,7 +350,11 @@ class Experiment:
         settings = self.config.evaluation
 
         def make(folder: Path) -> None:
-            found = embed_walks(self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, device=_device())
+            enrolled = self.split.test.gallery if settings.adapt else None
+            found = embed_walks(
+                self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled,
+                device=_device(),
+            )  # fmt: skip
             found.save(folder / "embeddings.npz")
 
         folder = self.stages.made("embeddings", self._evaluation_key("gaitlib.evaluation.embedding"), make)
@@ -347,7 +368,7 @@ class Experiment:
         test = self.split.test
         self._check_views(test.walks)
         shared = self._shared_names()
-        baseline = baseline_embeddings(normalize(self.split.train), self.test_walks)
+        baseline = baseline_embeddings(normalize(self._or_enrolled(self.split.train)), self.test_walks)
         evaluation = evaluate(self.embeddings(), baseline, test.gallery, test.probes, **self.draws)
         everybody = int(test.walks.index["subject"].nunique())
         fewer = {"verification_people": VERIFICATION_PEOPLE, "study_people": MOST_PEOPLE}
@@ -364,10 +385,16 @@ class Experiment:
         evaluation.metrics["iterations"] = self._facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
 
+    def _or_enrolled(self, train: GaitDataset) -> GaitDataset:
+        """Walks that say what is usual: those of the enrolled people where nobody trains."""
+        test = self.split.test
+        return train if len(train) else test.walks.select(sequence=test.walks.index["sequence"][test.gallery].tolist())
+
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
         """The walks of some training people, of those whom the protocol knows, and of some test people."""
-        return tuple(walks.select(subject=_some_people(walks)) for walks in (self._named.train, self._named.test.walks))
+        both = self._or_enrolled(self._named.train), self._named.test.walks
+        return tuple(walks.select(subject=_some_people(walks)) for walks in both)
 
     @cached_property
     def _few_normalized(self) -> tuple[NormalizedWalks, NormalizedWalks]:
@@ -386,7 +413,7 @@ class Experiment:
         return test.gallery[few], {name: rows[few] for name, rows in test.probes.items()}
 
     def ablations(self) -> pd.DataFrame:
-        """What recognition rests on, a row an ablation: see evaluation/ablations.py; empty where studies are off.
+        """What recognition rests on, a row an ablation: see evaluation/ablations.py; empty where `_study` is.
 
         Columns: kind, name, rank1, rank1_same_view (probe set and "mean" -> share), ci95 and difference of the mean.
         """
@@ -397,7 +424,7 @@ class Experiment:
         def rows() -> list[dict]:
             found = ablations(
                 self.model, self._few_normalized[0], self._few[1], *self._roles_of_few(), self._codes, stride=settings.stride,
-                mirrored=settings.mirrored, seed=self.config.seed, device=_device(),
+                mirrored=settings.mirrored, adapt=settings.adapt, seed=self.config.seed, device=_device(),
             )  # fmt: skip
             shown = tqdm(found, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ)
             return ablation_table(list(shown), **self.draws)
@@ -415,11 +442,11 @@ class Experiment:
             return [asdict(measure) for measure in found]
 
         found = self._study("scorecard", "gaitlib.evaluation.codes", rows)
-        return pd.DataFrame(found, columns=[f.name for f in fields(Measure)] if self.config.evaluation.studies else None)
+        return pd.DataFrame(found, columns=[f.name for f in fields(Measure)] if found else None)
 
     def _study(self, name: str, module: str, rows) -> list[dict]:
-        """The rows of a study, from the cache where they are known."""
-        if not self.config.evaluation.studies:
+        """The rows of a study, from the cache where they are known; none where there is nobody that it could train on."""
+        if not self.config.evaluation.studies or not len(self._named.train):
             return []
 
         def make(folder: Path) -> None:

@@ -22,18 +22,26 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted
-from gaitlib.config import Augmentation, Config, Training
+from gaitlib.config import Augmentation, Config, Training, root
 from gaitlib.data.dataset import GaitDataset
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, lose_joints, mirror, normalize, opening_windows, window_grid
+from gaitlib.data.preprocess import (
+    MOST_WINDOWS,
+    NormalizedWalks,
+    cut_windows,
+    groups,
+    lose_joints,
+    mirror,
+    normalize,
+    opening_windows,
+    some_windows,
+)
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.data.views import degrees
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
 from gaitlib.files import replacing
-from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, save_state, save_weights
-from gaitlib.model.discriminants import code_statistics
 from gaitlib.model.objective import Objective, Windows, needs_another_person
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.progress import SCORES, Watch, score_column
@@ -43,8 +51,8 @@ from gaitlib.skeleton import NUM_JOINTS
 PICTURES_EVERY = 5
 #: The codes of so many validation walks are counted in a histogram.
 HISTOGRAM_WALKS = 64
-#: What is fitted in closed form is fitted on about so many windows, drawn from all; on fewer at a look.
-MOST_WINDOWS, LOOK_WINDOWS = 12_000, 2_000
+#: What is fitted in closed form is fitted on fewer windows at a look.
+LOOK_WINDOWS = 2_000
 
 
 def keep_freed_memory() -> None:
@@ -81,43 +89,34 @@ def disturb(
 
 
 @torch.no_grad()
-def settle(model: GaitModel, *parts: NormalizedWalks, most: int, missing: float = 0) -> None:
+def settle(model: GaitModel, *parts: NormalizedWalks, most: int, missing: float = 0, start: GaitModel | None = None) -> None:
     """Fit in closed form what the weights decide, if any: the leveling of the codes, the discriminants of the level codes.
 
-    missing: as for `some_windows`.
+    missing: as for `some_windows`. start: the model that training began with, which knows of more people.
     """
     model.eval()
     if not model.fitted:
         return
-    x, subject = some_windows(model.window, *parts, most=most, missing=missing)
+    x, index = some_windows(model.window, *parts, most=most, missing=missing)
     x = x.to(next(model.parameters()))
     model.autoencoder.level(x)
     if model.discriminants:
-        statistics = [code_statistics(model.autoencoder.encode(part)) for part in x.split(WINDOWS)]
-        model.discriminants.fit(torch.cat(statistics), subject)
+        model.discriminants.fit(model.code_statistics(x), groups(index, "subject"), start and start.discriminants)
 
 
-def some_windows(window: int, *parts: NormalizedWalks, most: int, missing: float = 0) -> tuple[Tensor, np.ndarray]:
-    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T]; whose they are: int64 [N], 0..people-1.
+def begin_with(model: GaitModel, start: GaitModel) -> None:
+    """Take over all weights but those that belong to the people of the other training.
 
-    missing: each is there once more, without up to this share of its joints.
+    Raises InputError where the networks differ.
     """
-    grids = [window_grid(walks.length, window, window // 4) for walks in parts]
-    share = most / sum(len(walk) for walk, _ in grids)
-    chance = np.random.default_rng(0)  # every so many would meet some views more often than others, or never
-    windows, subject = [], []
-    for walks, (walk, offset) in zip(parts, grids, strict=True):
-        chosen = chance.random(len(walk)) < share
-        walk, offset = walk[chosen], torch.from_numpy(offset[chosen])
-        start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
-        windows.append(cut_windows(torch.from_numpy(walks.frames), start, length, offset, window))
-        subject.append(walks.index["subject"].to_numpy()[walk])
-    x, person = torch.cat(windows), pd.factorize(np.concatenate(subject), sort=True)[0]
-    if missing:
-        shape = len(x), NUM_JOINTS, window
-        x = torch.cat([x, lose_joints(x, torch.from_numpy(chance.random(shape) < missing * chance.random((len(x), 1, 1))))])
-    x = torch.cat([x, mirror(x)])
-    return x, np.tile(person, len(x) // len(person))
+    own, given = model.state_dict(), start.state_dict()
+    for name, weight in own.items():
+        if name == "recognizer.fc_cls.weight" or name.startswith("discriminants."):
+            given[name] = weight
+        elif name not in given or given[name].shape != weight.shape:
+            said = f"its network has another {name}; set model.* as that training had it."
+            raise InputError(f"training.start cannot be used: {said}")
+    model.load_state_dict({name: given[name] for name in own})
 
 
 def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: torch.device) -> dict[str, float]:
@@ -299,10 +298,15 @@ class Trainer:
         self.angle = torch.tensor([math.nan if a is None else math.radians(a) for a in angles], device=device)
 
         everyone = len(self.sampler.names) + self.held.index["subject"].nunique()
+        self.begins = load_model(root() / t.start)[0] if t.start else None
+        if self.begins:
+            everyone = max(everyone, self.begins.settings["discriminant_people"])
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
-        if not goes_on and model.autoencoder.fitted:
-            most, missing = MOST_WINDOWS, config.augmentation.missing
-            model.autoencoder.measure(*some_windows(model.window, self.walks, most=most, missing=missing))
+        if self.begins:
+            begin_with(model, self.begins)
+        elif not goes_on and model.autoencoder.fitted:
+            x, index = some_windows(model.window, self.walks, most=MOST_WINDOWS, missing=config.augmentation.missing)
+            model.autoencoder.measure(x, groups(index, "subject"))
         if processes > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         objective = Objective(model, config.losses).to(device)
@@ -385,7 +389,7 @@ class Trainer:
         row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
         row |= zip(self.loss_names, losses, strict=True)
         if first:
-            settle(state.kept, self.walks, most=LOOK_WINDOWS, missing=self.config.augmentation.missing)
+            self._settle(state.kept, self.walks, most=LOOK_WINDOWS)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
         row |= {name: round(share, 9) for name, share in self.fabric.broadcast(score).items()}  # whose last bits are chance
         state.history.append(row)
@@ -398,6 +402,9 @@ class Trainer:
                 pd.DataFrame(state.history).to_csv(part, index=False)
         return row
 
+    def _settle(self, model: GaitModel, *parts: NormalizedWalks, most: int) -> None:
+        settle(model, *parts, most=most, missing=self.config.augmentation.missing, start=self.begins)
+
     def finish(self) -> str:
         """Settle the kept weights on more windows and on validation people too; returns a sentence that says so, if any.
 
@@ -405,9 +412,9 @@ class Trainer:
         """
         if not self.state.model.fitted:
             return ""
-        path, people = self.folder / WEIGHTS, self.state.model.settings["discriminant_people"]
+        path, people = self.folder / WEIGHTS, len(self.sampler.names) + self.held.index["subject"].nunique()
         model, facts = load_model(path)
-        settle(model, self.walks, self.held, most=MOST_WINDOWS, missing=self.config.augmentation.missing)
+        self._settle(model, self.walks, self.held, most=MOST_WINDOWS)
         save_weights(path, model, model.state_dict(), **facts)
         what = "discriminants of the kept checkpoint are" if model.discriminants else "leveling of the kept checkpoint is"
         return f"the {what} fitted anew, on all {people} training and validation people"

@@ -68,7 +68,7 @@ def other_schema():
         (["run", QUICK, "--set", "training.iterations=few"], "--set training.iterations=few: training.iterations = 'few'"),
         (["run", QUICK, "--set", "walkers.subjects=10"], "protocol walkers, train: the data set of 10 people has no 011"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
-        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: casia-b-lt"),
+        (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: asked, casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),

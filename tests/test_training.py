@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gaitlib import InputError, training
 from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import NormalizedWalks, mirror, normalize
+from gaitlib.data.preprocess import NormalizedWalks, groups, mirror, normalize, some_windows
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.embedding import embed_walks
@@ -411,6 +411,27 @@ def test_encoders_see_the_training_walks_with_mean_0(split, tmp_path):
     torch.testing.assert_close(autoencoder.feature_spread**2, variance, rtol=1e-3, atol=0)
 
 
+def test_a_training_begins_with_the_weights_of_another(split, tmp_path):
+    """Of other people; only what belongs to people is its own. What was known of how people differ stays known."""
+    settings = config("training.iterations=1", "model.discriminants=2")
+    train(settings, split, tmp_path / "first")
+    first = load_model(tmp_path / "first")[0]
+    start = [f"training.start={tmp_path / 'first'}", "model.discriminants=2"]
+    trainer = training.Trainer(config(*start, "seed=1"), split, tmp_path / "second", {})
+    for name, weight in trainer.state.model.state_dict().items():
+        others = name == "recognizer.fc_cls.weight" or name.startswith("discriminants.")
+        assert torch.equal(weight, first.state_dict()[name]) != others
+    model = trainer.state.model
+    trainer._settle(model, trainer.walks, most=500)
+    found, wanted = model.discriminants, Discriminants(*model.discriminants.projection.shape)
+    x, index = some_windows(24, trainer.walks, most=500, missing=0.05)
+    wanted.fit(model.code_statistics(x), groups(index, "subject"), first.discriminants)
+    torch.testing.assert_close(found.projection.abs(), wanted.projection.abs(), rtol=1e-3, atol=1e-4)
+    assert (found.ratio > 1e-3).sum() >= split.train.index["subject"].nunique()
+    with pytest.raises(InputError, match=r"training.start cannot be used: its network has another .*set model"):
+        training.Trainer(config(*start, "model.encoder_width=13"), split, tmp_path / "third", {})
+
+
 def test_the_seed_decides(split, tmp_path):
     short = ["training.iterations=2"]
     one, two = (train(config(*short), split, tmp_path / name) for name in ("one", "two"))
@@ -578,22 +599,22 @@ def test_what_is_fitted_sees_all_views():
     frames = np.repeat(view, 36)[:, None, None] * np.ones((1, 15, 2), np.float32)
     index = pd.DataFrame({"subject": np.repeat(["001", "002"], 220)})
     walks = NormalizedWalks(frames.astype(np.float32), np.arange(440) * 36, np.full(440, 36), index)
-    x, person = training.some_windows(24, walks, most=120)
-    assert len(x) == len(person)
+    x, rows = some_windows(24, walks, most=120)
+    assert len(x) == len(rows)
     assert 80 < len(x) / 2 < 160
     seen = np.bincount(x[: len(x) // 2, 0, 0].long(), minlength=11)
     assert seen.min() > 3
-    assert set(person) == {0, 1}
-    everything, _ = training.some_windows(24, walks, most=5000)
+    assert set(groups(rows, "subject")) == {0, 1}
+    everything, _ = some_windows(24, walks, most=5000)
     assert len(everything) == 2 * 1320
 
 
 def test_what_is_fitted_also_sees_missing_joints(split):
     walks = normalize(split.train)
-    whole, person = training.some_windows(24, walks, most=50)
-    x, people = training.some_windows(24, walks, most=50, missing=0.5)
+    whole, index = some_windows(24, walks, most=50)
+    x, rows = some_windows(24, walks, most=50, missing=0.5)
     half = len(whole) // 2
-    assert people.tolist() == 2 * person[:half].tolist() + 2 * person[:half].tolist()
+    assert rows["sequence"].tolist() == 4 * index["sequence"][:half].tolist()
     torch.testing.assert_close(x[:half], whole[:half], rtol=0, atol=0)
     changed = (x[half : 2 * half] != x[:half]).float().mean((1, 2))
     assert changed.std() > 0.05  # each its own share

@@ -1,6 +1,6 @@
 """From raw poses to what the networks see: gaps filled, neck at the origin, torso of length one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
+#: What is fitted in closed form is fitted on about so many windows, drawn from all.
+MOST_WINDOWS = 12_000
 #: Joints that lie between two others: where an estimator gives none, the middle of the two is taken.
 _MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
 
@@ -30,6 +32,10 @@ class NormalizedWalks:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def chosen(self, rows: np.ndarray) -> "NormalizedWalks":
+        """Some of the walks, bool [N]; the frames are shared, not copied."""
+        return replace(self, start=self.start[rows], length=self.length[rows], index=self.index[rows].reset_index(drop=True))
 
 
 def normalize(dataset: GaitDataset) -> NormalizedWalks:
@@ -152,6 +158,34 @@ def window_grid(length: np.ndarray, window: int, stride: int) -> tuple[np.ndarra
     walk = np.repeat(np.arange(len(length)), count)
     step = np.arange(len(walk)) - np.repeat(np.cumsum(count) - count, count)
     return walk, np.minimum(step * stride, room[walk])
+
+
+def some_windows(window: int, *parts: NormalizedWalks, most: int, missing: float = 0) -> tuple[torch.Tensor, pd.DataFrame]:
+    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T], and the N rows of the tables they are of.
+
+    missing: each is there once more, without up to this share of its joints.
+    """
+    grids = [window_grid(walks.length, window, window // 4) for walks in parts]
+    share = most / sum(len(walk) for walk, _ in grids)
+    chance = np.random.default_rng(0)  # every so many would meet some views more often than others, or never
+    windows, rows = [], []
+    for walks, (walk, offset) in zip(parts, grids, strict=True):
+        chosen = chance.random(len(walk)) < share
+        walk, offset = walk[chosen], torch.from_numpy(offset[chosen])
+        start, length = torch.tensor(walks.start[walk]), torch.tensor(walks.length[walk])
+        windows.append(cut_windows(torch.from_numpy(walks.frames), start, length, offset, window))
+        rows.append(walks.index.iloc[walk])
+    x, index = torch.cat(windows), pd.concat(rows, ignore_index=True)
+    if missing:
+        shape = len(x), NUM_JOINTS, window
+        x = torch.cat([x, lose_joints(x, torch.from_numpy(chance.random(shape) < missing * chance.random((len(x), 1, 1))))])
+    x = torch.cat([x, mirror(x)])
+    return x, pd.concat([index] * (len(x) // len(index)), ignore_index=True)
+
+
+def groups(index: pd.DataFrame, *columns: str) -> np.ndarray:
+    """The same number for rows of a table that agree in these columns: int64 [N], 0..groups-1, in the order of the values."""
+    return index.groupby(list(columns)).ngroup().to_numpy()
 
 
 def opening_windows(walks: NormalizedWalks, rows, window: int) -> torch.Tensor:

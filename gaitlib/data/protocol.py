@@ -20,8 +20,8 @@ _KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
 
 @dataclass(frozen=True)
 class Protocol:
-    """train, test: which people, as "1-74", "75-", "2-10306:2, 10307" (:2 is every second number) or a list of names; the two
-    must not share anybody.
+    """train, test: which people, as "1-74", "75-", "2-10306:2, 10307" (:2 is every second number), a list of names, or "all"; the
+    two must not share anybody. Where train is empty, a checkpoint from elsewhere is asked, and nobody validates.
 
     validation: how many of the training people are held out to choose the checkpoint, spread evenly over their list.
     gallery: the walks that people are enrolled with, as {"condition": [...], "run": "1-4"}.
@@ -80,9 +80,8 @@ class Protocol:
         Raises InputError as `people` does, where a gallery or probe selection is empty, or where a walk would be both.
         """
         train, validation, test = self.people(sorted(dataset.index["subject"].unique()))
-        return Split(
-            train=dataset.select(subject=train), validation=self._roles(dataset, validation), test=self._roles(dataset, test)
-        )
+        held = self._roles(dataset, validation) if validation else Roles(dataset.select(subject=[]), np.zeros(0, bool), {})
+        return Split(train=dataset.select(subject=train), validation=held, test=self._roles(dataset, test))
 
     def people(self, people: list[str]) -> tuple[list[str], list[str], list[str]]:
         """Who of these people trains, validates and tests.
@@ -90,7 +89,8 @@ class Protocol:
         Raises InputError where a named person is not among them or has two spellings, where train and test share people, or where
         too few are left to train on.
         """
-        train, test = (_people(getattr(self, part), people, f"protocol {self.name}, {part}") for part in ("train", "test"))
+        train = _people(self.train, people, f"protocol {self.name}, train") if self.train else []
+        test = _people(self.test, people, f"protocol {self.name}, test")
         used, spellings = {*train, *test}, {}
         for other in people:
             one = spellings.setdefault(spelled_alike(other), other)
@@ -101,6 +101,8 @@ class Protocol:
                 )
         if both := sorted(set(train) & set(test)):
             raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
+        if not train and not self.validation:
+            return [], [], test
         if len(train) < 4:
             raise InputError(
                 f"Protocol {self.name}: {len(train)} training people are too few; at least 4 are needed, of whom 2 validate."
@@ -164,8 +166,10 @@ def spelled_alike(name: str) -> str:
 
 
 def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
-    """Resolve "1-74", "75-", "2-10306:2, 10307" or a list of names against the people of a data set."""
-    if isinstance(wanted, list):
+    """Resolve "1-74", "75-", "2-10306:2, 10307", a list of names or "all" against the people of a data set."""
+    if wanted == "all":
+        chosen, unknown = people, []
+    elif isinstance(wanted, list):
         chosen, known = list(dict.fromkeys(str(w) for w in wanted)), set(people)
         unknown = [w for w in chosen if w not in known]
     else:

@@ -114,8 +114,26 @@ _BIACROMIAL, _CADENCE, _CADENCE_SD = (0.224, 0.237), (115, 112), 7.0
 # Sole: heel and ball of the foot as seen from the ankle, fractions of stature, forward and up.
 _SOLE = np.array([[-0.040, 0, -0.039], [0.085, 0, -0.039]])
 
-# Cameras: distance to the middle of the path and height of the lens in meters, focal length and image center in pixels.
-DISTANCE, HEIGHT, FOCAL, CENTER = 7.0, 1.3, 460.0, (200.0, 110.0)
+#: The middle of the image, pixels.
+CENTER = (200.0, 110.0)
+#: So many people, of consecutive numbers, are seen by one estimator and at one frame rate where these vary.
+SHARED = 20
+#: How far an estimator puts a joint from where it is, standard deviation in meters: the top of the head or the nose, the middle
+#: of the hip or its surface; and how far that of a person is from that of others.
+_LAYOUT, _LAYOUT_OF_HEAD, _OWN_LAYOUT = 0.025, 0.06, 0.008
+
+
+@dataclass(frozen=True)
+class Camera:
+    """distance to the middle of the path and height of the lens: meters; tilt: degrees that it looks down; focal: pixels."""
+
+    distance: float = 7.0
+    height: float = 1.3
+    tilt: float = 0.0
+    focal: float = 460.0
+
+
+CAMERA = Camera()
 
 
 @dataclass(frozen=True)
@@ -124,12 +142,22 @@ class Variation:
 
     body: bone lengths between persons. motion: posture, cadence and curves between persons. run: between recordings and
     strides of one person. faults: of the pose estimator.
+    What CASIA-B's layout does without: cameras: where they stand around a person, how far away, how high, and where they look.
+    estimators: where they put a joint, and how many faults they have. rates: the frame rate.
     """
 
     body: float = 1.0
     motion: float = 1.0
     run: float = 1.0
     faults: float = 1.0
+    cameras: float = 0.0
+    estimators: float = 0.0
+    rates: float = 0.0
+
+    @classmethod
+    def world(cls, amount: float) -> "Variation":
+        """People, cameras and estimators as the world has them, for 1; as CASIA-B's layout has them, for 0."""
+        return cls(body=1 + amount / 2, motion=1 + amount / 4, cameras=amount, estimators=amount, rates=amount)
 
 
 @dataclass(frozen=True)
@@ -165,7 +193,8 @@ def make_walkers(
     """Walks of `subjects` persons, numbered from `first_subject`: 10 recordings, each in all `views`.
 
     A person depends on seed and number alone: number 17 is the same among 20 and among 124, and in any choice of views.
-    views: whole degrees, see the top of this file. fps: frames a second, at least 10.
+    views: whole degrees, see the top of this file; where cameras vary, all of a person are turned around that person by the same
+    angle. fps: frames a second, at least 10; where rates vary, the middle one.
     faults: False gives the noise-free poses of the same performances, all joints present, confidence 1.
     Raises InputError where there is nobody to make or the settings make no sense.
     """
@@ -177,20 +206,48 @@ def make_walkers(
             "second; give at least 1 subject, number 1, seed 0, 10 frames a second, and different whole degrees from 0 to 359."
         )
     for subject in range(first_subject, first_subject + subjects):
-        recordings = perform(subject, seed, fps=fps, variation=variation)
+        rate, faulty, moved = _estimator(subject, seed, variation)
+        recordings = perform(subject, seed, fps=fps * rate, variation=variation)
         seen = []
-        for view in views:
-            poses = [see(r.joints, view) for r in recordings]
+        for view, camera in _cameras(subject, seed, views, variation.cameras):
+            poses = [see(r.joints + moved, view, camera) for r in recordings]
             confidence = [np.ones(p.shape[:2]) for p in poses]
             if faults:
-                poses, confidence = _estimate(poses, view, _stream(seed, subject, 2, view), fps, variation.faults)
+                chance = _stream(seed, subject, 2, view)
+                poses, confidence = _estimate(poses, view, chance, fps * rate, variation.faults * faulty)
             seen.append((view_name(view), poses, confidence))
         for i, recording in enumerate(recordings):
             for view, poses, confidence in seen:
                 yield Walk(
-                    poses[i].astype(np.float32), confidence[i].astype(np.float32), fps=float(fps), subject=f"{subject:03d}",
-                    condition=recording.condition, run=recording.run, view=view, source=f"walkers seed {seed}",
+                    poses[i].astype(np.float32), confidence[i].astype(np.float32), fps=float(fps * rate),
+                    subject=f"{subject:03d}", condition=recording.condition, run=recording.run, view=view,
+                    source=f"walkers seed {seed}",
                 )  # fmt: skip
+
+
+def _estimator(subject: int, seed: int, variation: Variation) -> tuple[float, float, np.ndarray]:
+    """Who sees a person: factors of the frame rate and of the faults, and how far each joint is put elsewhere, meters [15, 3]."""
+    shared, own = _stream(seed, subject // SHARED, 3), _stream(seed, subject, 4)
+    rate = np.exp(variation.rates * shared.uniform(-0.5, 0.5))
+    faulty = np.exp(variation.estimators * 0.5 * shared.standard_normal())
+    size = np.where(np.arange(NUM_JOINTS) == HEAD, _LAYOUT_OF_HEAD, _LAYOUT)[:, None]
+    moved = size * _normal(shared, NUM_JOINTS, 3) + _OWN_LAYOUT * _normal(own, NUM_JOINTS, 3)
+    left = moved[MIRROR] * [1, -1, 1]  # alike on both sides
+    return rate, faulty, variation.estimators * (moved + left) / np.sqrt(2)
+
+
+def _cameras(subject: int, seed: int, views: Sequence[int], amount: float) -> list[tuple[int, Camera]]:
+    """The cameras of a person, and what view each of them has."""
+    if not amount:
+        return [(view, CAMERA) for view in views]
+    chance = _stream(seed, subject, 5)
+    turn, cameras = int(chance.integers(360)), []
+    for view in views:
+        z = amount * _normal(chance, 3)
+        distance, height = CAMERA.distance * np.exp(0.4 * z[0]), max(CAMERA.height + 0.4 * z[1], 0.3)
+        tilt = np.degrees(np.arctan2(height - 1.0, distance)) + 2 * z[2]  # toward the middle of the body
+        cameras.append(((view + turn) % 360, Camera(distance, height, tilt)))
+    return cameras
 
 
 def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation = Variation()) -> list[Recording]:
@@ -248,13 +305,15 @@ def opening_joints(index: pd.DataFrame, seed: int, frames: int) -> np.ndarray:
     return np.stack([known[key] for key in zip(index["subject"], index["condition"], index["run"], strict=True)])
 
 
-def see(joints: np.ndarray, view: float) -> np.ndarray:
+def see(joints: np.ndarray, view: float, camera: Camera | None = None) -> np.ndarray:
     """The image of world points [..., 3] in the camera of a view: float64 [..., 2], pixels, x right and y down."""
-    a = np.radians(view)
-    depth = DISTANCE - joints[..., 0] * np.cos(a) - joints[..., 1] * np.sin(a)
-    right = joints[..., 1] * np.cos(a) - joints[..., 0] * np.sin(a)
-    x = CENTER[0] + FOCAL * right / depth
-    y = CENTER[1] - FOCAL * (joints[..., 2] - HEIGHT) / depth
+    camera = camera or CAMERA
+    a, tilt = np.radians(view), np.radians(camera.tilt)
+    ahead = camera.distance - joints[..., 0] * np.cos(a) - joints[..., 1] * np.sin(a)
+    right, up = joints[..., 1] * np.cos(a) - joints[..., 0] * np.sin(a), joints[..., 2] - camera.height
+    depth = ahead * np.cos(tilt) - up * np.sin(tilt)
+    x = CENTER[0] + camera.focal * right / depth
+    y = CENTER[1] - camera.focal * (up * np.cos(tilt) + ahead * np.sin(tilt)) / depth
     return np.stack([x, y], axis=-1)
 
 

@@ -7,7 +7,6 @@ are left out, the discriminants of what is left are fitted on the training peopl
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ CODE_SETS = {
     "combined, all (and view)": ("pose", "motion", "body", "view"),
 }
 #: How many rows the table has.
-ABLATIONS = 14 + len(CODE_SETS)
+ABLATIONS = 15 + len(CODE_SETS)
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,12 @@ def opening_frames(walks: NormalizedWalks, most: int) -> NormalizedWalks:
     return replace(walks, length=np.minimum(walks.length, most))
 
 
-def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, NormalizedWalks]:
-    """The first and the second half of each walk."""
+def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, np.ndarray]:
+    """The first halves of all walks, then the second; bool [2N], which are second."""
     half = walks.length // 2
-    return replace(walks, length=half), replace(walks, start=walks.start + half, length=walks.length - half)
+    start, length = np.concatenate([walks.start, walks.start + half]), np.concatenate([half, walks.length - half])
+    both = replace(walks, start=start, length=length, index=pd.concat([walks.index] * 2, ignore_index=True))
+    return both, np.arange(len(both)) >= len(walks)
 
 
 def joint_noise(walks: NormalizedWalks, share: float, seed: int = 0) -> NormalizedWalks:
@@ -125,16 +126,19 @@ def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.n
 
 def ablations(
     model: GaitModel, train: NormalizedWalks, test: GaitDataset, gallery: np.ndarray, probes: dict[str, np.ndarray],
-    codes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], *, stride: int = 32, mirrored: bool = True, seed: int = 0,
-    device="cpu",
+    codes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], *, stride: int = 32, mirrored: bool = True, adapt: bool = False,
+    seed: int = 0, device="cpu",
 ) -> Iterator[Ablation]:  # fmt: skip
     """Every row of the table, one after the other, the model as it is first.
 
     train: walks of training people. test, gallery, probes: the walks of the test people and their roles, bool [N].
-    codes: what `code_features` gives of the walks of train and of test.
+    codes: what `code_features` gives of the walks of train and of test. adapt: to those who are enrolled, see `embed_walks`.
     """
     whole = normalize(test)
-    embed = partial(embed_walks, model, stride=stride, mirrored=mirrored, device=device)
+
+    def embed(walks: NormalizedWalks, enrolled: np.ndarray = gallery, adapt: bool = adapt) -> Embeddings:
+        known = enrolled if adapt else None
+        return embed_walks(model, walks, stride=stride, mirrored=mirrored, enrolled=known, device=device)
 
     def ranked(found: Embeddings, enrolled=gallery, asked=probes) -> dict[str, RankMatrix]:
         """The matrix of each probe set."""
@@ -151,13 +155,13 @@ def ablations(
     }
     for name, change in changes.items():
         yield Ablation("input", name, ranked(embed(change())))
+    name = "without adaptation to the enrolled" if adapt else "adapted to the enrolled"
+    yield Ablation("input", name, ranked(embed(whole, adapt=not adapt)))
 
-    first, second = (embed(half) for half in halves(whole))
-    both = Embeddings(np.concatenate([first.values, second.values]), pd.concat([first.index, second.index], ignore_index=True))
-    later = np.arange(len(both.values)) >= len(first.values)
+    both, later = halves(whole)
     enrolled = ~later & np.tile(np.any(list(probes.values()), axis=0), 2)
     asked = {name: later & np.tile(rows, 2) for name, rows in probes.items()}
-    yield Ablation("halves", "second halves of the probes against first halves", ranked(both, enrolled, asked))
+    yield Ablation("halves", "second halves of the probes against first halves", ranked(embed(both, enrolled), enrolled, asked))
 
     subject = pd.factorize(train.index["subject"])[0]
     for name, chosen in CODE_SETS.items():

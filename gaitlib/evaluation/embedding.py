@@ -1,7 +1,8 @@
 """Each walk encoded once: the mean of its windows, of the embedding or of each code; and the hand-made baseline."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import NormalizedWalks, cut_windows, window_grid
+from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, cut_windows, groups, some_windows, window_grid
 from gaitlib.files import read_arrays, replacing
 from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.discriminants import window_statistics
@@ -48,14 +49,42 @@ class Embeddings:
         return cls(values, pd.DataFrame(columns))
 
 
-def embed_walks(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, device="cpu") -> Embeddings:
-    """The embedding of every walk: the mean over its windows (and their mirror images), scaled to length one.
+def embed_walks(
+    model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, mirrored: bool = True, enrolled: np.ndarray | None = None,
+    device="cpu",
+) -> Embeddings:  # fmt: skip
+    """The embedding of every walk: the mean over its windows (and their mirror images), scaled to length one: float32 [N, E].
 
-    stride: frames between windows. Returns float32 [N, E].
+    stride: frames between windows. enrolled: bool [N], whose people are known; discriminants are then adapted to them, and the
+    mean of those of each view is taken off.
     """
     model = model.to(device).eval()
+    if enrolled is not None:
+        model = adapted(model, walks.chosen(enrolled))
     total, _ = _sums_over_windows(lambda x: {"embedding": model.embed(x, mirrored)}, model, walks, stride)
-    return Embeddings(torch.nn.functional.normalize(total["embedding"]).float().cpu().numpy(), walks.index)
+    found = Embeddings(torch.nn.functional.normalize(total["embedding"]).float().cpu().numpy(), walks.index)
+    return found if enrolled is None else without_view_means(found, enrolled)
+
+
+def adapted(model: GaitModel, enrolled: NormalizedWalks) -> GaitModel:
+    """A copy of the model whose discriminants are adapted to walks of enrolled people; see `Discriminants.adapt`."""
+    model = copy.deepcopy(model)
+    if model.discriminants:
+        x, index = some_windows(model.window, enrolled, most=MOST_WINDOWS)
+        statistics = model.code_statistics(x.to(next(model.parameters())))
+        model.discriminants.adapt(statistics, groups(index, "subject", "view"))
+    return model
+
+
+def without_view_means(found: Embeddings, enrolled: np.ndarray) -> Embeddings:
+    """Embeddings without the mean of those that are enrolled (bool [N]) from the same view, scaled to length one.
+
+    Those of views from which nobody is enrolled are without the mean over the other views.
+    """
+    view = found.index["view"].to_numpy()
+    means = pd.DataFrame(found.values[enrolled]).groupby(view[enrolled]).mean()
+    mean = means.reindex(view).fillna(means.mean()).to_numpy(np.float32)
+    return replace(found, values=torch.nn.functional.normalize(torch.from_numpy(found.values - mean)).numpy())
 
 
 def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:

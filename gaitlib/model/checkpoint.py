@@ -18,6 +18,8 @@ from gaitlib.model.autoencoder import PaperAutoencoder
 from gaitlib.model.recognizer import GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
+#: The name, and the place, of the checkpoint that comes with the package.
+PRETRAINED, _PRETRAINED = "pretrained", Path(__file__).parents[1] / "pretrained" / WEIGHTS
 
 #: What older checkpoints do not say is as it was.
 _DEFAULTS = {name: p.default for name, p in signature(GaitModel).parameters.items() if p.default is not p.empty}
@@ -48,6 +50,7 @@ class _Facts(BaseModel):
 
     config: dict = {}
     data: str = ""
+    walkers: bool = False
     iteration: int = 0
     people: _People = _People(train=[], validation=[])
 
@@ -73,7 +76,10 @@ def _atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def find_weights(path: str | Path) -> Path:
-    """The weights file of a run folder, a checkpoint folder, or the file itself; InputError where there is none to be opened."""
+    """The weights file of a run folder, a checkpoint folder, or the file itself; for "pretrained" the package's.
+
+    Raises InputError where there is none to be opened.
+    """
     path = Path(path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         try:
@@ -82,6 +88,8 @@ def find_weights(path: str | Path) -> Path:
         except Unreadable as error:
             if not error.is_missing and not candidate.is_dir():
                 raise
+    if path.name == PRETRAINED:
+        return _PRETRAINED
     raise InputError(f"{path} holds no checkpoint: expected a run folder, a folder with {WEIGHTS}, or such a file.")
 
 
@@ -113,8 +121,16 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
         why = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as a checkpoint of this program ({why}).") from None
     _check_fit(weights, model, str(path))
-    model.load_state_dict(weights, assign=True)
+    types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor.to(types[name]) for name, tensor in weights.items()}, assign=True)
     return model.eval(), facts
+
+
+def save_small(checkpoint: str | Path, path: Path) -> None:
+    """Write the weights of a checkpoint anew with 16 bits a number, and what it says of itself; `load_model` reads them."""
+    model, facts = load_model(checkpoint)
+    weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    save_weights(path, model, weights, **facts)
 
 
 def _checked(shape: type[BaseModel], content: dict) -> BaseModel:

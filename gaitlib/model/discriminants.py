@@ -1,5 +1,7 @@
 """Statistics of the pose over a window, and the directions in them that tell people apart: no iteration, no gradient."""
 
+import copy
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -10,6 +12,7 @@ from gaitlib.data.preprocess import mirror
 from gaitlib.model.autoencoder import ROWS, Codes, bone_ends
 from gaitlib.skeleton import (
     BONES,
+    JOINTS,
     LEFT_ANKLE,
     LEFT_HIP,
     LEFT_KNEE,
@@ -23,12 +26,22 @@ from gaitlib.skeleton import (
 PAIRS = torch.triu_indices(NUM_JOINTS, NUM_JOINTS, 1)
 #: Four of every coordinate and distance, two of every velocity, one of every coordinate of a bone.
 STATISTICS = 4 * (ROWS + PAIRS.shape[1]) + 2 * ROWS + 2 * len(BONES)
+_SEEN = [f"{joint} {axis}" for joint in JOINTS for axis in "xy"]
+_COURSES = [*_SEEN, *(f"{JOINTS[a]} to {JOINTS[b]}" for a, b in PAIRS.T.tolist())]
+#: What each of them is, as `window_statistics` orders them.
+STATISTIC_NAMES = [
+    *(f"{name} of {course}" for name in ("mean", "deviation", "maximum", "minimum") for course in _COURSES),
+    *(f"{name} of the velocity of {joint}" for name in ("deviation", "size") for joint in _SEEN),
+    *(f"deviation of {JOINTS[a]} to {JOINTS[b]} {axis}" for axis in "xy" for a, b in BONES),
+]
 #: Added where a root is taken, so that there is a gradient at 0.
 TINY = 1e-12
 #: More discriminants than this add nothing that could be measured.
 MOST_DISCRIMINANTS = 256
 #: The covariance within people is drawn toward a multiple of the identity by this share.
 SHRINKAGE = 0.02
+#: What differed within a training person counts so much beside what differs within those that discriminants are adapted to.
+KEPT = 0.3
 #: Standardized statistics beyond this are cut off: a joint that an estimator lost does not decide.
 LARGEST = 4.0
 
@@ -82,22 +95,37 @@ def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarr
     """Directions in which what is seen of one person agrees and people differ (Fisher, 1936).
 
     values: float64 [N, D], standardized; subject: int64 [N], every person 0..people-1. Returns (origin [size], projection
-    [D, size]): values @ projection - origin is wanted. Each direction is scaled so that the spread within a person is 1, then
-    weighted by the square root of the share of its variance that lies between people: what one would expect of a person's mean
-    given one observation (probabilistic LDA; Ioffe, ECCV 2006). Every person counts alike in the spread between people.
+    [D, size]): values @ projection - origin is wanted; see `discriminate`.
     """
-    dimensions = values.shape[1]
-    people = scipy.sparse.coo_array((np.ones(len(subject)), (subject, np.arange(len(subject))))).tocsr()
-    means = (people @ values) / people.sum(1)[:, None]
-    deviation = values - means[subject]
-    within = deviation.T @ deviation / len(values)
+    between, within, middle = scatter(values, subject)
+    projection, _, _ = discriminate(between, within, size)
+    return middle @ projection, projection
+
+
+def scatter(values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The covariance of the means of groups, that within groups, and the mean of the means: [D, D], [D, D], [D].
+
+    values: float64 [N, D]; group: int64 [N], every group 0..groups-1; each counts alike in the first and the last.
+    """
+    groups = scipy.sparse.coo_array((np.ones(len(group)), (group, np.arange(len(group))))).tocsr()
+    means = (groups @ values) / groups.sum(1)[:, None]
+    deviation, middle = values - means[group], means.mean(0)
+    return (means - middle).T @ (means - middle) / len(means), deviation.T @ deviation / len(values), middle
+
+
+def discriminate(between: np.ndarray, within: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariances between and within people, [D, D] each -> projection [D, size], what it is of `within` [D, size], ratio [size].
+
+    Each direction is scaled so that the spread within a person is 1, then weighted by the square root of the share of its
+    variance that lies between people: what one would expect of a person's mean given one observation (probabilistic LDA; Ioffe,
+    ECCV 2006). With the second, k, and the ratio between : within in these directions, r, there is k k' of `within` and k r k' of
+    `between` in them.
+    """
+    dimensions = len(within)
     within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / dimensions * np.eye(dimensions)
-    middle = means.mean(0)
-    between = (means - middle).T @ (means - middle) / len(means)
     ratio, direction = scipy.linalg.eigh(between, within, subset_by_index=(dimensions - size, dimensions - 1))
     ratio = ratio.clip(0)
-    projection = direction * np.sqrt(ratio / (1 + ratio))
-    return middle @ projection, projection
+    return direction * np.sqrt(ratio / (1 + ratio)), within @ direction, ratio
 
 
 def code_statistics(codes: Codes) -> Tensor:
@@ -115,29 +143,63 @@ def code_statistics(codes: Codes) -> Tensor:
 class Discriminants(nn.Module):
     """Linear discriminants of statistics, fitted in closed form on people who are not tested.
 
-    statistics: how many there are. size: directions; there are fewer than people to fit on.
+    statistics: how many there are. size: directions; there are fewer than people to fit on. adaptable: keep what `adapt` needs.
     """
 
-    def __init__(self, statistics: int, size: int):
+    def __init__(self, statistics: int, size: int, adaptable: bool = True):
         super().__init__()
         self.size = size
         self.register_buffer("center", torch.zeros(statistics))
         self.register_buffer("scale", torch.ones(statistics))
         self.register_buffer("projection", torch.zeros(statistics, size))
         self.register_buffer("origin", torch.zeros(size))
+        self.register_buffer("within", torch.zeros(statistics, size) if adaptable else None)
+        self.register_buffer("ratio", torch.zeros(size))
 
     def _standardized(self, statistics: Tensor) -> Tensor:
         return ((statistics - self.center) / self.scale).clamp(-LARGEST, LARGEST)
 
     @torch.no_grad()
-    def fit(self, statistics: Tensor, subject: np.ndarray) -> None:
-        """statistics: [N, statistics] of training windows; subject: int64 [N], every person 0..people-1."""
+    def fit(self, statistics: Tensor, subject: np.ndarray, known: "Discriminants | None" = None) -> None:
+        """statistics: [N, statistics] of training windows; subject: int64 [N], every person 0..people-1.
+
+        known: fitted elsewhere on such statistics; how people differ there then counts as much as how they differ here.
+        """
+        between, within, middle = scatter(self._measure(statistics), subject)
+        if known:
+            elsewhere, _ = self._covariances(known)
+            between += elsewhere * np.trace(between) / np.trace(elsewhere)
+        self._set(middle, *discriminate(between, within, self.size))
+
+    @torch.no_grad()
+    def adapt(self, statistics: Tensor, group: np.ndarray) -> None:
+        """Go on telling people apart by what differed between training people, now as far as it agrees within groups of these.
+
+        statistics: [N, statistics] of windows of enrolled people; group: int64 [N], 0..groups-1, one person in one view each. How
+        much one and the same person differs depends on the estimator and the cameras; how people differ does less. What nobody
+        enrolled can show, such as other clothes, is kept of training, by KEPT.
+        """
+        before = copy.deepcopy(self)
+        _, within, middle = scatter(self._measure(statistics), group)
+        between, kept = self._covariances(before)
+        self._set(middle, *discriminate(between, within + KEPT * kept, self.size))
+
+    def _covariances(self, other: "Discriminants") -> tuple[np.ndarray, np.ndarray]:
+        """Those between and within people of others, in the units of these: float64 [statistics, statistics] each."""
+        part = (other.within * (other.scale / self.scale)[:, None]).double().cpu().numpy()
+        return part * other.ratio.double().cpu().numpy() @ part.T, part @ part.T
+
+    def _measure(self, statistics: Tensor) -> np.ndarray:
+        """Take the mean and deviation of these as 0 and 1: float64 [N, statistics], standardized."""
         self.center.copy_(statistics.mean(0))
         self.scale.copy_(statistics.std(0) + 1e-6)  # the neck is at the origin in every frame
-        values = self._standardized(statistics).double().cpu().numpy()
-        origin, projection = fisher(values, subject, self.size)
-        self.projection.copy_(torch.from_numpy(projection))
-        self.origin.copy_(torch.from_numpy(origin))
+        return self._standardized(statistics).double().cpu().numpy()
+
+    def _set(self, middle: np.ndarray, projection: np.ndarray, within: np.ndarray, ratio: np.ndarray) -> None:
+        found = {"projection": projection, "within": within, "ratio": ratio, "origin": middle @ projection}
+        for name, values in found.items():
+            if getattr(self, name) is not None:
+                getattr(self, name).copy_(torch.from_numpy(values))
 
     def forward(self, statistics: Tensor) -> Tensor:
         """[B, statistics] -> [B, size], not normalized."""

@@ -220,7 +220,7 @@ class GeometricAutoencoder(Autoencoder):
             self.register_buffer(f"{name}_center", torch.zeros(size))
             self.register_buffer(f"{name}_spread", torch.ones(size))
         self.encoders, self.decoder = Encoders(width, kernel), GeometricDecoder(width, self.sizes["body"])
-        self.discriminants = Discriminants(STATISTICS, discriminants) if discriminants else None
+        self.discriminants = Discriminants(STATISTICS, discriminants, adaptable=False) if discriminants else None
         self.level_motion, self.level_body = LevelByView(MOTION), LevelByView(self.sizes["body"])
 
     def measure(self, x: Tensor, subject: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import mirror
-from gaitlib.model.autoencoder import ROWS, Codes, PaperAutoencoder
+from gaitlib.model.autoencoder import ROWS, WINDOWS, Codes, PaperAutoencoder
 from gaitlib.model.discriminants import MOST_DISCRIMINANTS, Discriminants, code_statistics
 from gaitlib.model.geometric import GeometricAutoencoder
 
@@ -143,10 +143,11 @@ class GaitModel(nn.Module):
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
+        fewer = (discriminant_people or people) - 1
         if autoencoder == "paper":
             self.autoencoder = PaperAutoencoder(layout=layout, static_rows=static_rows, dropout=decoder_dropout)
         else:
-            self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel, min(body_discriminants, people - 1))
+            self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel, min(body_discriminants, fewer))
         seen = {name: self.autoencoder.sizes[name] for name in self.features}
         self.recognizer = None
         if recognizer == "paper":
@@ -156,8 +157,7 @@ class GaitModel(nn.Module):
         self.discriminant_weight, self.discriminants = discriminants, None
         if discriminants:
             statistics = 6 * self.autoencoder.sizes["motion"] + self.autoencoder.sizes["body"]
-            directions = min((discriminant_people or people) - 1, statistics, MOST_DISCRIMINANTS)
-            self.discriminants = Discriminants(statistics, directions)
+            self.discriminants = Discriminants(statistics, min(fewer, statistics, MOST_DISCRIMINANTS))
 
     @property
     def fitted(self) -> bool:
@@ -180,6 +180,11 @@ class GaitModel(nn.Module):
             raise InputError("This checkpoint is an autoencoder alone, which recognizes nobody; give the recognizer's file too.")
         seen = codes if self.end_to_end else codes.each(torch.Tensor.detach)
         return self.recognizer(self.autoencoder.arrange(x), seen)
+
+    @torch.no_grad()
+    def code_statistics(self, x: Tensor) -> Tensor:
+        """What the discriminants see of windows [N, 30, T] on the model's device: [N, statistics]."""
+        return torch.cat([code_statistics(self.autoencoder.encode(part)) for part in x.split(WINDOWS)])
 
     @torch.no_grad()
     def embed(self, x: Tensor, mirrored: bool = False) -> Tensor:

@@ -56,6 +56,15 @@ def test_people_by_range_and_by_list(train, test, training, testing):
     assert people(split.test) == testing
 
 
+def test_a_protocol_may_train_nobody():
+    split = Protocol.load(PROTOCOLS / "asked.yaml").split(dataset_of(["eve", "007", "adam"]))
+    assert len(split.train) == len(split.validation.walks) == 0
+    assert split.validation.probes == {}
+    assert people(split.test) == ["007", "adam", "eve"]
+    with pytest.raises(InputError, match="0 training people are too few"):
+        protocol(train=[], test="all", validation=2).split(dataset_of(["eve", "007", "adam"]))
+
+
 def test_too_few_to_train():
     with pytest.raises(
         InputError, match="Protocol small: 3 training people are too few; at least 4 are needed, of whom 2 validate"
@@ -245,7 +254,7 @@ def test_a_file_that_is_no_yaml_of_keys_is_an_input_error(tmp_path, text):
 
 
 def test_a_missing_protocol_names_those_there_are():
-    with pytest.raises(InputError, match=r"no protocol .*the folder has: casia-b-lt, .*kgbd-2v.*walkers"):
+    with pytest.raises(InputError, match=r"no protocol .*the folder has: asked, casia-b-lt, .*kgbd-2v.*walkers"):
         Protocol.load(PROTOCOLS / "casia.yaml")
 
 
@@ -342,5 +351,5 @@ def test_nobody_stands_in_two_parts(path):
 
 def test_every_protocol_is_tried_here():
     assert {path.stem for path in PROTOCOLS.glob("*.yaml")} == {
-        "walkers", "kgbd-2v", "kgbd-11v", "casia-b-lt", "casia-b-mt", "casia-b-st", "ou-mvlp", "template",
+        "walkers", "kgbd-2v", "kgbd-11v", "casia-b-lt", "casia-b-mt", "casia-b-st", "ou-mvlp", "template", "asked",
     }  # fmt: skip

@@ -9,15 +9,17 @@ from gaitlib import InputError
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import (
     ANGLES,
+    CENTER,
     HIPS,
     RECORDINGS,
     WRISTS,
+    Camera,
     Variation,
     make_walkers,
     perform,
     see,
 )
-from gaitlib.skeleton import BONES, HEAD, LEFT_ANKLE, MID_HIP, NECK, RIGHT_ANKLE
+from gaitlib.skeleton import BONES, HEAD, LEFT_ANKLE, MID_HIP, MIRROR, NECK, RIGHT_ANKLE
 
 HIP, KNEE, SHOULDER = (ANGLES.index(name) for name in ("hip", "knee", "shoulder"))
 PEOPLE = 40
@@ -274,6 +276,40 @@ def test_other_frame_rates_show_the_same_gait():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError, match="give"):
         next(make_walkers(**{"subjects": 1, "seed": 0, **wrong}))
+
+
+def test_a_camera_that_looks_down_sees_what_rotated_axes_give():
+    point, view, tilt = np.array([0.4, -0.7, 1.6]), 30.0, 12.0
+    a, t = np.radians([view, tilt])
+    lens = np.array([3 * np.cos(a), 3 * np.sin(a), 2.0])
+    toward = -np.array([np.cos(a) * np.cos(t), np.sin(a) * np.cos(t), np.sin(t)])
+    right = np.array([-np.sin(a), np.cos(a), 0])
+    down, away = np.cross(toward, right), point - lens
+    assert down[2] < -0.9
+    wanted = np.array(CENTER) + 500 * np.array([away @ right, away @ down]) / (away @ toward)
+    np.testing.assert_allclose(see(point, view, Camera(distance=3, height=2, tilt=tilt, focal=500)), wanted)
+
+
+def test_cameras_estimators_and_frame_rates_may_vary():
+    def people(**kinds):
+        made = {}
+        for first in (19, 20, 21):  # the first was seen by another estimator
+            walks = list(make_walkers(1, 5, views=[0, 90], faults=False, first_subject=first, variation=Variation(**kinds)))
+            made[first] = [walk for walk in walks if (walk.condition, walk.run) == ("nm", 1)]
+        return made
+
+    usual, cameras, rates, moved = people(), people(cameras=1.0), people(rates=1.0), people(estimators=1.0)
+    assert [w.view for w in usual[20]] == ["000", "090"]
+    one, other = (int(w.view) for w in cameras[20])
+    assert (other - one) % 360 == 90
+    assert one != int(cameras[21][0].view)
+    assert rates[20][0].fps == rates[21][0].fps != rates[19][0].fps
+    assert 15 < rates[20][0].fps < 42
+    assert len(rates[20][0].pose) / rates[20][0].fps == pytest.approx(len(usual[20][0].pose) / 25, abs=0.1)
+    shift = {n: (moved[n][0].pose - usual[n][0].pose).mean(0) for n in usual}  # seen from the front
+    apart = {n: np.abs(shift[n] - shift[20]).mean() for n in usual}
+    assert apart[19] > 2 * apart[21] > 0
+    np.testing.assert_allclose(shift[20][MIRROR] * [-1, 1], shift[20], atol=1.0)  # alike on both sides, pixels
 
 
 def test_a_data_set_of_walkers_can_be_written_and_nothing_is_left_out(tmp_path, two_people):

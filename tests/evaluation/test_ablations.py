@@ -66,11 +66,14 @@ def test_one_frame_stands_still(walks):
 
 
 def test_parts_of_walks(walks):
-    opening, (first, second) = opening_frames(walks, 20), halves(walks)
-    for i in range(len(walks)):
+    opening, (both, later) = opening_frames(walks, 20), halves(walks)
+    count = len(walks)
+    assert later.tolist() == [False] * count + [True] * count
+    assert both.index["sequence"].tolist() == 2 * walks.index["sequence"].tolist()
+    for i in range(count):
         np.testing.assert_array_equal(frames(opening, i), frames(walks, i)[:20])
-        np.testing.assert_array_equal(np.concatenate([frames(first, i), frames(second, i)]), frames(walks, i))
-        assert abs(first.length[i] - second.length[i]) <= 1
+        np.testing.assert_array_equal(np.concatenate([frames(both, i), frames(both, count + i)]), frames(walks, i))
+        assert abs(both.length[i] - both.length[count + i]) <= 1
     assert (opening_frames(walks, 10**6).length == walks.length).all()
 
 

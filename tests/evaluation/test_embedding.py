@@ -1,6 +1,7 @@
 """Embeddings of walks are the mean over their windows, survive the disk, and the baseline is what it says."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import NormalizedWalks, mirror
+from gaitlib.data.preprocess import NormalizedWalks, groups, mirror, opening_windows
 from gaitlib.evaluation import embedding
-from gaitlib.evaluation.embedding import Embeddings, baseline_embeddings, code_features, embed_walks, pose_statistics
+from gaitlib.evaluation.embedding import (
+    Embeddings,
+    baseline_embeddings,
+    code_features,
+    embed_walks,
+    pose_statistics,
+    without_view_means,
+)
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, LEFT_WRIST, NUM_JOINTS, RIGHT_ANKLE, RIGHT_WRIST
@@ -64,6 +72,39 @@ def test_mirrored_embeddings_do_not_tell_left_from_right(model):
     np.testing.assert_allclose(*same, atol=1e-5)
     other = [embed_walks(model, w, mirrored=False).values for w in (walks, turned)]
     assert np.abs(other[0] - other[1]).max() > 1e-3
+
+
+def test_adapted_to_the_enrolled_nothing_depends_on_who_the_others_are():
+    torch.manual_seed(0)
+    model = GaitModel(people=5, window=16, encoder_width=6, recognizer_width=4, embedding=8, discriminants=2.0).eval()
+    walks = some_walks([40] * 40)
+    places = np.random.default_rng(1).normal(size=(10, 15, 2)).repeat(4 * 40, 0).astype(np.float32)
+    index = walks.index.assign(subject=np.repeat([f"{n}" for n in range(10)], 4), view=["000", "090"] * 20)
+    walks = replace(walks, frames=0.3 * walks.frames + places, index=index)
+    statistics = model.code_statistics(opening_windows(walks, range(40), 16))
+    model.discriminants.fit(statistics, groups(index, "subject") % 5)
+    enrolled = np.arange(40) % 4 < 3
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    found = embed_walks(model, walks, stride=8, enrolled=enrolled)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert np.abs(found.values - embed_walks(model, walks, stride=8).values).max() > 0.05
+    np.testing.assert_allclose(np.linalg.norm(found.values, axis=1), 1, atol=1e-5)
+
+    strangers = index.assign(subject=np.where(enrolled, index["subject"], "nobody"))
+    again = embed_walks(model, replace(walks, index=strangers), stride=8, enrolled=enrolled)
+    np.testing.assert_array_equal(again.values, found.values)
+    moved = replace(walks, frames=np.where(np.repeat(enrolled, 40)[:, None, None], walks.frames, 0.5))
+    others = embed_walks(model, moved, stride=8, enrolled=enrolled)
+    np.testing.assert_allclose(others.values[enrolled], found.values[enrolled], atol=1e-6)
+
+
+def test_the_mean_of_each_view_is_taken_off():
+    values = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.6, 0.8, 0], [0, 0.6, 0.8]], np.float32)
+    found = Embeddings(values, pd.DataFrame({"view": ["a", "a", "b", "a", "c"]}))
+    level = without_view_means(found, np.array([True, True, True, False, False])).values
+    means = np.array([[0.5, 0.5, 0]] * 2 + [[0, 0, 1], [0.5, 0.5, 0], [0.25, 0.25, 0.5]])
+    wanted = values - means
+    np.testing.assert_allclose(level, wanted / np.linalg.norm(wanted, axis=1, keepdims=True).clip(1e-12), atol=1e-6)
 
 
 def test_code_features_are_means_over_windows(monkeypatch):

@@ -3,14 +3,18 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from gaitlib import InputError
-from gaitlib.model.checkpoint import find_weights, load_model, load_state, save_state, save_weights, settings_of
+from gaitlib.model.checkpoint import find_weights, load_model, load_state, save_small, save_state, save_weights, settings_of
 from gaitlib.model.recognizer import GaitModel
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,32 @@ def test_a_run_folder_a_checkpoint_folder_and_the_file_itself(checkpoint, tmp_pa
     assert find_weights(checkpoint) == find_weights(checkpoint.parent) == find_weights(tmp_path) == checkpoint
     with pytest.raises(InputError, match="nothing-here holds no checkpoint"):
         load_model(tmp_path / "nothing-here")
+
+
+def test_a_small_file_has_half_the_size_and_gives_nearly_the_same(model, checkpoint, tmp_path):
+    small = tmp_path / "small.safetensors"
+    save_small(checkpoint, small)
+    assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
+    again, facts = load_model(small)
+    assert facts == {"iteration": 7, "config": {"seed": 3}}
+    assert {weight.dtype for weight in again.state_dict().values()} == {torch.float32, torch.int64}
+    x = torch.randn(2, 30, 16)
+    torch.testing.assert_close(again.embed(x), model.embed(x), rtol=0, atol=5e-3)
+
+
+def test_the_package_brings_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, facts = load_model("pretrained")
+    assert facts["walkers"]
+    assert find_weights(tmp_path / "pretrained").stat().st_size < 4 * 2**20
+    assert torch.isfinite(model.embed(torch.randn(3, 30, 64), mirrored=True)).all()
+    settings = settings_of(facts, "pretrained")
+    written = yaml.safe_load((ROOT / "configs" / "pretrained.yaml").read_text())
+    for section, values in written.items():
+        assert values == settings[section] if section == "protocol" else values.items() <= settings[section].items()
+    own = tmp_path / "pretrained"
+    save_weights(own / "model.safetensors", model, model.state_dict())
+    assert find_weights("pretrained").resolve() == own / "model.safetensors"
 
 
 def test_a_weight_that_does_not_fit_is_named(checkpoint):

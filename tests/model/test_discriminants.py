@@ -14,16 +14,19 @@ from gaitlib.model import discriminants
 from gaitlib.model.autoencoder import Codes
 from gaitlib.model.discriminants import (
     SHRINKAGE,
+    STATISTIC_NAMES,
     STATISTICS,
     Discriminants,
     code_statistics,
+    discriminate,
     facing_right,
     fisher,
     forward_bend,
+    scatter,
     window_statistics,
 )
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.skeleton import BONES
+from gaitlib.skeleton import BONES, JOINTS
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,71 @@ def test_a_direction_counts_by_its_share_between_people(monkeypatch):
     share = spread / (1 + spread)
     assert share[0] > 0.7 > 0.3 > share[-1]
     np.testing.assert_allclose(np.abs(values @ projection - origin)[:, ::-1], np.abs(theirs) * np.sqrt(share), rtol=1e-6)
+
+
+def test_adapted_to_others_they_leave_what_differs_within_these():
+    """People differ along two axes; elsewhere one of them says nothing, as one and the same person differs along it."""
+    g = torch.Generator().manual_seed(0)
+    subject = np.repeat(np.arange(40), 20)
+    places = torch.zeros(40, 6)
+    places[:, :2] = torch.randn(40, 2, generator=g)
+    found = Discriminants(6, 3)
+    found.fit(places[subject] + 0.2 * torch.randn(800, 6, generator=g), subject)
+    alone = found.projection.norm(dim=1)
+    assert alone[:2].min() > 5 * alone[2:].max()
+
+    few = places[:10][subject[:200]]
+    elsewhere = 100 + 7 * (few + torch.randn(200, 6, generator=g) * torch.tensor([0.2, 20, 0.2, 0.2, 0.2, 0.2]))
+    found.adapt(elsewhere, subject[:200])
+    weight = (found.projection / found.scale[:, None]).norm(dim=1)
+    assert weight[0] > 20 * weight[1]
+
+
+def test_adapted_discriminants_by_hand(monkeypatch):
+    """With as many directions as dimensions, and one scale, nothing of what was known is lost."""
+    monkeypatch.setattr(discriminants, "SHRINKAGE", 0.0)
+    g = torch.Generator().manual_seed(2)
+    first, subject = torch.randn(600, 4, generator=g) @ torch.randn(4, 4, generator=g), np.arange(600) % 20
+    first += torch.randn(20, 4, generator=g)[subject]
+    other, group = torch.randn(300, 4, generator=g) @ torch.randn(4, 4, generator=g), np.arange(300) % 6
+    found = Discriminants(4, 4)
+    found.fit(first, subject)
+    values = found._standardized(first).double().numpy()
+    between, within, _ = scatter(values, subject)
+    scale = found.scale.clone()
+    found.adapt(other, group)
+    change = np.diag((scale / found.scale).double().numpy())
+    _, theirs, _ = scatter(found._standardized(other).double().numpy(), group)
+    wanted, _, ratio = discriminate(change @ between @ change, theirs + 0.3 * change @ within @ change, 4)
+    np.testing.assert_allclose(np.abs(found.projection), np.abs(wanted), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.ratio, ratio, rtol=2e-3)
+
+
+def test_what_is_known_from_elsewhere_counts_as_much_as_what_is_seen():
+    """Three people differ along the first axis only; elsewhere people differ along the second."""
+    g = torch.Generator().manual_seed(1)
+    places, few = torch.zeros(30, 5), torch.zeros(3, 5)
+    places[:, 1], few[:, 0] = torch.linspace(-1, 1, 30), torch.tensor([-1.0, 0, 1])
+    elsewhere, alone, together = (Discriminants(5, 4) for _ in range(3))
+    elsewhere.fit(places.repeat_interleave(20, 0) + 0.1 * torch.randn(600, 5, generator=g), np.repeat(np.arange(30), 20))
+    statistics, subject = few.repeat_interleave(50, 0) + 0.1 * torch.randn(150, 5, generator=g), np.repeat(np.arange(3), 50)
+    alone.fit(statistics, subject)
+    together.fit(statistics, subject, elsewhere)
+    assert together.projection[1].norm() > 5 * alone.projection[1].norm()
+    spread = together.within * together.ratio @ together.within.T
+    assert spread[0, 0].item() == pytest.approx(spread[1, 1].item(), rel=0.1)
+
+
+def test_every_statistic_has_its_name(walks):
+    x = opening_windows(walks, [0], 32)
+    found = dict(zip(STATISTIC_NAMES, window_statistics(x)[0], strict=True))
+    assert len(found) == STATISTICS
+    x = facing_right(x)[0]
+    knee, ankle = (x[2 * JOINTS.index(name) : 2 * JOINTS.index(name) + 2] for name in ("left_knee", "left_ankle"))
+    torch.testing.assert_close(found["maximum of left_ankle y"], ankle[1].max())
+    length = (knee - ankle).norm(dim=0).mean()
+    torch.testing.assert_close(found["mean of left_knee to left_ankle"], length, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found["size of the velocity of left_knee x"], (knee[0, 2:] - knee[0, :-2]).abs().mean())
 
 
 def test_every_person_counts_alike_in_the_spread_between_people():

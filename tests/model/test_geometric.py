@@ -37,8 +37,7 @@ def walker_of(joints):
 
 @pytest.mark.parametrize("view", [0, 18, 90, 144, 180, 250, 340])
 def test_a_camera_far_away_sees_what_that_of_the_walkers_sees(view, monkeypatch):
-    monkeypatch.setattr(walkers, "DISTANCE", 1e6)
-    monkeypatch.setattr(walkers, "FOCAL", 1e6)
+    monkeypatch.setattr(walkers, "CAMERA", walkers.Camera(distance=1e6, focal=1e6))
     joints = walkers.perform(1, 0)[0].joints
     seen = walkers.see(joints, view)
     seen -= seen[:, NECK : NECK + 1]

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import openpyxl
 import pandas as pd
 import papermill
@@ -19,6 +20,8 @@ from click.testing import CliRunner
 from gaitlib import InputError, Interrupted, notebooks
 from gaitlib.cli import main
 from gaitlib.config import load_config, resolve
+from gaitlib.data.dataset import write_dataset
+from gaitlib.data.walkers import make_walkers
 from gaitlib.experiment import Experiment
 from gaitlib.notebooks import CHAPTERS, run_experiment, run_notebooks
 from gaitlib.rounding import with_interval
@@ -357,6 +360,28 @@ def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, 
     assert result.exit_code == 130
     assert "the same command begins again" in result.output
     assert list((workbook / "reports").iterdir()) == []
+
+
+def test_the_model_of_the_package_is_asked_of_people_nobody_trains_on(workbook):
+    """The walkers of another seed, written to a folder, as anybody's data; who is in it has the names of its training people."""
+    write_dataset(workbook / "data", make_walkers(6, 99, views=[0, 54, 90]), name="few")
+    given = ["--checkpoint", "pretrained", "--data", "data", "--name", "asked", "--other-people"]
+    result = CliRunner().invoke(main, ["evaluate", *given, "--set", "protocol=asked", "--set", "evaluation.bootstrap=50"])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((workbook / "reports" / "asked" / "metrics.json").read_text())
+    assert metrics["counts"]["people"] == 6
+    assert metrics["ablations"] == metrics["scorecard"] == []
+    assert metrics["rank1"]["LATER"] > 0.5
+    assert 0 <= metrics["baseline"]["rank1"]["LATER"] <= 1
+    assert metrics["exchange"]["exchange"][0] < metrics["exchange"]["copy"][0]
+    result = CliRunner().invoke(main, ["embed", "pretrained", "data", "--out", "walks.npz"])
+    assert result.exit_code == 0, result.output
+    with np.load("walks.npz") as found:
+        assert len(found["values"]) == 6 * 10 * 3
+    result = CliRunner().invoke(main, ["run", "configs/quick.yaml", "--data", "data", "--set", "protocol=asked"])
+    assert result.exit_code == 2
+    assert "nobody to train on" in result.output
+    assert "Traceback" not in result.output
 
 
 # ------------------------------------------------------------------------------------------------------- notebooks alone
