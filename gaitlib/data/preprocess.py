@@ -95,12 +95,12 @@ def lose_joints(x: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
         pose[middle] = torch.where(lost[middle][:, None], (pose[a] + pose[b]) / 2, pose[middle])
         lost[middle] = lost[middle] & (lost[a] | lost[b])
     pose, lost = torch.stack(pose, 1), torch.stack(lost, 1)
-    last = pose.shape[3] - 1
-    frame = torch.arange(last + 1, device=x.device).expand(lost.shape)
+    lost = lost & ~lost.all(2, keepdim=True)
+    frames = pose.shape[3]
+    frame = torch.arange(frames, device=x.device).expand(lost.shape)
     before = torch.where(lost, -1, frame).cummax(2).values
-    after = torch.where(lost, last + 1, frame).flip(2).cummin(2).values.flip(2)
-    first, second = torch.where(before < 0, after, before), torch.where(after > last, before, after)
-    first, second = (torch.where((before < 0) & (after > last), frame, end) for end in (first, second))
+    after = torch.where(lost, frames, frame).flip(2).cummin(2).values.flip(2)
+    first, second = torch.where(before < 0, after, before), torch.where(after == frames, before, after)
 
     def at(frames: torch.Tensor) -> torch.Tensor:
         return pose.gather(3, frames[:, :, None].expand_as(pose))

@@ -305,9 +305,8 @@ def opening_joints(index: pd.DataFrame, seed: int, frames: int) -> np.ndarray:
     return np.stack([known[key] for key in zip(index["subject"], index["condition"], index["run"], strict=True)])
 
 
-def see(joints: np.ndarray, view: float, camera: Camera | None = None) -> np.ndarray:
+def see(joints: np.ndarray, view: float, camera: Camera = CAMERA) -> np.ndarray:
     """The image of world points [..., 3] in the camera of a view: float64 [..., 2], pixels, x right and y down."""
-    camera = camera or CAMERA
     a, tilt = np.radians(view), np.radians(camera.tilt)
     ahead = camera.distance - joints[..., 0] * np.cos(a) - joints[..., 1] * np.sin(a)
     right, up = joints[..., 1] * np.cos(a) - joints[..., 0] * np.sin(a), joints[..., 2] - camera.height

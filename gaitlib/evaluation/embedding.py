@@ -67,12 +67,13 @@ def embed_walks(
 
 
 def adapted(model: GaitModel, enrolled: NormalizedWalks) -> GaitModel:
-    """A copy of the model whose discriminants are adapted to walks of enrolled people; see `Discriminants.adapt`."""
+    """A copy of the model with discriminants that are adapted to enrolled walks, see `Discriminants.adapt`; without any, itself."""
+    if not model.discriminants:
+        return model
     model = copy.deepcopy(model)
-    if model.discriminants:
-        x, index = some_windows(model.window, enrolled, most=MOST_WINDOWS)
-        statistics = model.code_statistics(x.to(next(model.parameters())))
-        model.discriminants.adapt(statistics, groups(index, "subject", "view"))
+    x, index = some_windows(model.window, enrolled, most=MOST_WINDOWS)
+    statistics = model.code_statistics(x.to(next(model.parameters())))
+    model.discriminants.adapt(statistics, groups(index, "subject", "view"))
     return model
 
 

@@ -136,7 +136,7 @@ def test_adapted_to_others_they_leave_what_differs_within_these():
 
 
 def test_adapted_discriminants_by_hand(monkeypatch):
-    """With as many directions as dimensions, and one scale, nothing of what was known is lost."""
+    """With as many directions as dimensions nothing of what was known is lost."""
     monkeypatch.setattr(discriminants, "SHRINKAGE", 0.0)
     g = torch.Generator().manual_seed(2)
     first, subject = torch.randn(600, 4, generator=g) @ torch.randn(4, 4, generator=g), np.arange(600) % 20

@@ -36,10 +36,9 @@ def walker_of(joints):
 
 
 @pytest.mark.parametrize("view", [0, 18, 90, 144, 180, 250, 340])
-def test_a_camera_far_away_sees_what_that_of_the_walkers_sees(view, monkeypatch):
-    monkeypatch.setattr(walkers, "CAMERA", walkers.Camera(distance=1e6, focal=1e6))
+def test_a_camera_far_away_sees_what_that_of_the_walkers_sees(view):
     joints = walkers.perform(1, 0)[0].joints
-    seen = walkers.see(joints, view)
+    seen = walkers.see(joints, view, walkers.Camera(distance=1e6, focal=1e6))
     seen -= seen[:, NECK : NECK + 1]
     seen /= np.linalg.norm(seen[:, MID_HIP], axis=-1).mean()
     nothing = torch.zeros(1, dtype=torch.float64)
