@@ -67,7 +67,7 @@ def embed_walks(
 
 
 def adapted(model: GaitModel, enrolled: NormalizedWalks) -> GaitModel:
-    """A copy of the model with discriminants that are adapted to enrolled walks, see `Discriminants.adapt`; without any, itself."""
+    """A copy of the model, its discriminants adapted to enrolled walks, see `Discriminants.adapt`; without any, the model."""
     if not model.discriminants:
         return model
     model = copy.deepcopy(model)
