@@ -180,7 +180,7 @@ def det(curves: Mapping[str, pd.DataFrame]) -> Figure:
     ax.grid()
     if not lines:
         return drawing.stated(ax, "Nothing to verify", "There are no pairs of one person, or none of different people.")
-    ax.legend(handles=lines, loc="lower left")
+    ax.legend(handles=lines, loc="best")
     best = min(errors, key=errors.get)
     text = f"{best} has {'the lowest' if len(errors) > 1 else 'an'} equal error rate of {percent(errors[best])} %"
     return drawing.stated(ax, text, f"Equal error rates: {_listed(errors)}.", 56)
