@@ -209,22 +209,34 @@ def embed(run, data, out):
     """Give every walk of the data set DATA its vector by the checkpoint of RUN."""
     import torch
 
-    from gaitlib.config import config_folder, load_config
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.preprocess import normalize
     from gaitlib.evaluation.embedding import embed_walks
     from gaitlib.files import check_writable
-    from gaitlib.model.checkpoint import load_model, settings_of
+    from gaitlib.model.checkpoint import evaluation_of, load_model
 
     check_writable(out)
     model, facts = load_model(run)
-    dataset = GaitDataset.open(data)
-    given = {"evaluation": settings_of(facts, run).get("evaluation", {})}
-    settings = load_config(config_folder() / "default.yaml", layers=[(run, given)]).evaluation
+    dataset, settings = GaitDataset.open(data), evaluation_of(facts, run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = embed_walks(model, normalize(dataset), stride=settings.stride, mirrored=settings.mirrored, device=device)
     found.save(out)
     click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
+
+
+@main.command(epilog="Example: gaitlib export-model pretrained --out model.onnx")
+@click.argument("run")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
+@click.option("--format", type=click.Choice(["onnx"]), default="onnx", show_default=True, expose_value=False)
+def export_model(run, out):
+    """Write the network of RUN as one graph that runs without Python: normalized windows in, embeddings and codes out.
+
+    docs/model_export.md says what it takes and gives.
+    """
+    from gaitlib.model.export import export_onnx
+
+    frames = export_onnx(run, out)
+    click.echo(f"{out}: windows of {frames} frames, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _say_where(folder: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gaitlib import InputError
-from gaitlib.config import Model, config_folder, load_config
+from gaitlib.config import Evaluation, Model, config_folder, load_config
 from gaitlib.files import MOST_ARRAY, Unreadable, is_deep, opened, replacing
 from gaitlib.model.autoencoder import PaperAutoencoder
 from gaitlib.model.recognizer import GaitModel
@@ -149,6 +149,12 @@ def settings_of(facts: dict, where: str | Path) -> dict:
     if "config" not in facts:
         raise InputError(f"{where} does not say with which configuration it was trained; name one, or train anew.")
     return facts["config"]
+
+
+def evaluation_of(facts: dict, where: str | Path) -> Evaluation:
+    """How the walks of a checkpoint are to be embedded, from its facts; InputError as `settings_of` raises it."""
+    given = {"evaluation": settings_of(facts, where).get("evaluation", {})}
+    return load_config(config_folder() / "default.yaml", layers=[(where, given)]).evaluation
 
 
 def load_released(files: list[Path], features: list[str] | None = None) -> tuple[GaitModel, dict]:

@@ -85,7 +85,7 @@ def project(walker: Tensor, view: Tensor, pitch: Tensor, nearness: Tensor) -> Te
 
 def halves(x: Tensor) -> Tensor:
     """The means over the first and the last half of the frames: [B, C, T] -> [B, 2 C]."""
-    half = -(-x.shape[2] // 2)
+    half = (x.shape[2] + 1) // 2
     return torch.cat([x[..., :half].mean(2), x[..., -half:].mean(2)], 1)
 
 
@@ -198,7 +198,7 @@ class LevelByView(nn.Module):
         basis = self.harmonics(view)
         if code.ndim == 2:
             return code - basis @ self.excess
-        gain = (self.usual / (self.usual + basis @ self.liveliness).clamp(min=1e-4)).clamp(0.5, 2)
+        gain = (self.usual / (self.usual + basis @ self.liveliness).clamp(min=1e-4)).clamp(0.5, 2.0)
         mean = code.mean(2, keepdim=True)
         return (code - mean) * gain[..., None] + mean - (basis @ self.excess)[..., None]
 

@@ -195,8 +195,11 @@ class GaitModel(nn.Module):
         """
         if mirrored:
             return (self.embed(x) + self.embed(mirror(x))) / 2
-        codes, embedding, _ = self(x)
-        learned = F.normalize(embedding)
+        return self.describe(x, self.autoencoder.encode(x))
+
+    def describe(self, x: Tensor, codes: Codes) -> Tensor:
+        """What `embed` gives of windows, float32 [B, 30, T], whose codes are known."""
+        learned = F.normalize(self.recognize(x, codes)[0])
         if not self.discriminants:
             return learned
         weight = self.discriminant_weight
