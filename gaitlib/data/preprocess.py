@@ -13,7 +13,7 @@ from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM
 #: What is fitted in closed form is fitted on about so many windows, drawn from all.
 MOST_WINDOWS = 12_000
 #: Joints that lie between two others: where an estimator gives none, the middle of the two is taken.
-_MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
+MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
     walk = np.repeat(np.arange(len(length)), length)
     rows = np.arange(len(walk)) + np.repeat(start - new_start, length)
     pose = np.asarray(dataset.poses[rows], dtype=np.float32)
-    for middle, a, b in _MIDDLES:
+    for middle, a, b in MIDDLES:
         gap = ~np.isfinite(pose[:, middle]).all(-1)
         pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
     fill_gaps(pose, new_start, length)
@@ -91,7 +91,7 @@ def lose_joints(x: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
     The scale stays as it is, and so does a joint that is lost in all frames.
     """
     pose, lost = list(x.unflatten(1, (NUM_JOINTS, 2)).unbind(1)), list(lost.unbind(1))
-    for middle, a, b in _MIDDLES:
+    for middle, a, b in MIDDLES:
         pose[middle] = torch.where(lost[middle][:, None], (pose[a] + pose[b]) / 2, pose[middle])
         lost[middle] = lost[middle] & (lost[a] | lost[b])
     pose, lost = torch.stack(pose, 1), torch.stack(lost, 1)

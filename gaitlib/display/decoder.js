@@ -1,5 +1,25 @@
 // The decoders of gaitlib/model for pages without a kernel: the same sums from weights that the page carries.
 
+const MISSING = -32768;
+
+/** base64 of little-endian int16 -> Int16Array */
+const integers = (text) => new Int16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+
+function unpack(values, scale) {
+  const numbers = new Float32Array(values.length);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = values[i] === MISSING ? NaN : values[i] * scale;
+  return numbers;
+}
+
+/** A Float32Array from {data, scale}, base64 int16, or from plain numbers. */
+const unpacked = (packed) => (packed.data ? unpack(integers(packed.data), packed.scale) : Float32Array.from(packed));
+
+/** Layers by name, as packed_layers gives them. */
+function readLayers(layers) {
+  const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
+  return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
+}
+
 /** What upsampled_conv does: x [inputs, frames] and weight [outputs, inputs, 7] -> [outputs, frames]; bias may be null. */
 function upsampledConv(x, weight, bias, inputs, outputs, frames) {
   const y = new Float32Array(outputs * frames);
@@ -33,17 +53,18 @@ function linear({ weight, bias }, x) {
   });
 }
 
-/** A convolution padded with zeros, of an odd kernel: x [inputs, frames] -> [outputs, frames]. */
-function conv({ weight, bias }, x, frames) {
+/** A convolution padded with zeros, of an odd kernel: x [inputs, frames] -> [outputs, frames / stride, rounded up]. */
+function conv({ weight, bias }, x, frames, stride = 1) {
   const inputs = x.length / frames, outputs = bias.length, kernel = weight.length / outputs / inputs, half = kernel >> 1;
-  const y = new Float32Array(outputs * frames);
+  const steps = Math.ceil(frames / stride), y = new Float32Array(outputs * steps);
   for (let o = 0; o < outputs; o++) {
-    const row = y.subarray(o * frames, (o + 1) * frames);
+    const row = y.subarray(o * steps, (o + 1) * steps);
     row.fill(bias[o]);
     for (let c = 0; c < inputs; c++) {
       for (let k = 0; k < kernel; k++) {
         const w = weight[(o * inputs + c) * kernel + k], from = c * frames + k - half;
-        for (let t = Math.max(0, half - k); t < Math.min(frames, frames + half - k); t++) row[t] += w * x[from + t];
+        const last = Math.min(steps, Math.ceil((frames + half - k) / stride));
+        for (let t = Math.max(0, Math.ceil((half - k) / stride)); t < last; t++) row[t] += w * x[from + stride * t];
       }
     }
   }
@@ -74,9 +95,7 @@ function once(make) {
  * makes of a motion code is kept, as it does not depend on shares.
  */
 function readDecoder({ kind, layers, ...settings }, code, frames) {
-  const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
-  const weights = Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
-  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](weights, frames, settings);
+  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](readLayers(layers), frames, settings);
   const first = once((walk) => moving(code("motion", walk)));
   return ({ view, body, motion, turn }, a, b) => decode(
     mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body),

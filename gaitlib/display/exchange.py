@@ -196,13 +196,14 @@ class ExchangeExplorer(Explorer):
         return player_html(label="Exchange explorer", exchange=exchange, choice=choice)
 
 
+def packed_layers(layers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict:
+    """Weights and biases of layers by name for decoder.js: {name: {"weight": packed, "bias": numbers}}."""
+    return {name: {"weight": packed(weight.numpy()), "bias": bias.tolist()} for name, (weight, bias) in layers.items()}
+
+
 def decoder_weights(autoencoder: Autoencoder) -> dict:
     """The decoder for decoder.js, a few hundred thousand numbers: kind, layers, and whether it is scrambled."""
     decoder = deepcopy(autoencoder.decoder).float().cpu().requires_grad_(False)
-
-    def packed_layers(layers: dict) -> dict:
-        return {name: {"weight": packed(weight.numpy()), "bias": bias.tolist()} for name, (weight, bias) in layers.items()}
-
     if isinstance(decoder, GeometricDecoder):
         stance, optics = decoder.stance, decoder.optics
         named = {name: getattr(decoder, name) for name in ("first", "manner", "second", "third")}

@@ -2,9 +2,6 @@
 
 const percent = (value) => `${value.toFixed(1)} % of torso length`;
 
-/** A Float32Array from {data, scale}, base64 int16, or from plain numbers. */
-const unpacked = (packed) => (packed.data ? unpack(integers(packed.data), packed.scale) : Float32Array.from(packed));
-
 /** Distances between joints of two walks in % of the torso of the true one: [frames, joints], and their mean. */
 function errors(walk, truth) {
   const n = walk.joints, [neck, hip] = [1, 8];

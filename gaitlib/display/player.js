@@ -4,7 +4,6 @@
 //
 // Color says who walks, fill says which side: right limbs are solid, left limbs are hollow.
 
-const MISSING = -32768;
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const CODES = ["view", "body", "motion"];
 const ENDS = [4, 7, 11, 14]; // wrists and ankles
@@ -140,9 +139,6 @@ const icon = (name) => drawing(`<path d="${ICONS[name]}"/>`, "0 0 24 24");
 
 // ------------------------------------------------------------------------------------------------------------- the data
 
-/** base64 of little-endian int16 -> Int16Array */
-const integers = (text) => new Int16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-
 /** A walk ready to draw: coordinates [frames, joints, 2] with NaN for missing, and where each missing joint was seen last. */
 function track(xy, frames, fps) {
   const joints = xy.length / frames / 2;
@@ -155,12 +151,6 @@ function track(xy, frames, fps) {
     }
   }
   return { xy, frames, fps, joints, held, seconds: Math.max(frames - 1, 1) / fps };
-}
-
-function unpack(values, scale) {
-  const xy = new Float32Array(values.length);
-  for (let i = 0; i < xy.length; i++) xy[i] = values[i] === MISSING ? NaN : values[i] * scale;
-  return xy;
 }
 
 /** A panel's pose is base64 int16 with a scale, or plain (nested) numbers with null for missing. */
