@@ -16,7 +16,11 @@ const unpacked = (packed) => (packed.data ? unpack(integers(packed.data), packed
 
 /** Layers by name, as packed_layers gives them. */
 function readLayers(layers) {
-  const read = ({ weight, bias }) => ({ weight: unpacked(weight), bias: Float32Array.from(bias) });
+  const read = ({ weight, bias }) => {
+    const rows = weight.map(unpacked), all = new Float32Array(rows.length * rows[0].length);
+    rows.forEach((row, i) => all.set(row, i * row.length));
+    return { weight: all, bias: Float32Array.from(bias) };
+  };
   return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, read(layer)]));
 }
 
@@ -76,6 +80,8 @@ function leakyReLU(x, slope = 0.2) {
   return x;
 }
 
+const relu = (x) => leakyReLU(x, 0);
+
 const mix = (a, b, share) => (share ? Float32Array.from(a, (value, i) => (1 - share) * value + share * b[i]) : a);
 
 /** What `make` makes of a walk's number, made once. */
@@ -132,7 +138,6 @@ function turned(pose, frames) {
 
 function geometricDecoder({ first, manner, second, third, stance, standing, optics, lens }, frames, { pace, steepest, nearest }) {
   const steps = Math.ceil(frames / pace);
-  const relu = (x) => leakyReLU(x, 0);
   return {
     moving(motion) { // each of our steps is two frames of the walk
       const channels = motion.length / frames;

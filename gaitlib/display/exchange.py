@@ -197,8 +197,13 @@ class ExchangeExplorer(Explorer):
 
 
 def packed_layers(layers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict:
-    """Weights and biases of layers by name for decoder.js: {name: {"weight": packed, "bias": numbers}}."""
-    return {name: {"weight": packed(weight.numpy()), "bias": bias.tolist()} for name, (weight, bias) in layers.items()}
+    """Weights and biases of layers by name for decoder.js: {name: {"weight": rows, "bias": numbers}}.
+
+    Each row, what one output sees, is packed alone: one large weight does not make all others coarse.
+    """
+    return {
+        name: {"weight": [packed(row) for row in weight.numpy()], "bias": bias.tolist()} for name, (weight, bias) in layers.items()
+    }
 
 
 def decoder_weights(autoencoder: Autoencoder) -> dict:

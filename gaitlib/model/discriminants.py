@@ -22,6 +22,8 @@ from gaitlib.skeleton import (
     RIGHT_KNEE,
 )
 
+#: Hip, knee and ankle.
+LEGS = ((RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE), (LEFT_HIP, LEFT_KNEE, LEFT_ANKLE))
 #: Every two joints.
 PAIRS = torch.triu_indices(NUM_JOINTS, NUM_JOINTS, 1)
 #: Four of every coordinate and distance, two of every velocity, one of every coordinate of a bone.
@@ -52,8 +54,7 @@ def forward_bend(x: Tensor) -> Tensor:
     Knees bend forward only, so a positive value means that the person walks to the right.
     """
     across = x.unflatten(1, (NUM_JOINTS, 2))[:, :, 0].mean(2)
-    legs = ((RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE), (LEFT_HIP, LEFT_KNEE, LEFT_ANKLE))
-    return sum(across[:, knee] - (across[:, hip] + across[:, ankle]) / 2 for hip, knee, ankle in legs) / 2
+    return sum(across[:, knee] - (across[:, hip] + across[:, ankle]) / 2 for hip, knee, ankle in LEGS) / 2
 
 
 def facing_right(x: Tensor) -> Tensor:

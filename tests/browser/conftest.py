@@ -27,10 +27,13 @@ def browser():
 
 @pytest.fixture
 def offline(browser, tmp_path):
-    """offline(html, **context options) opens a file:// page; any request or console error fails the test."""
+    """offline(html, **context options) opens a file:// page; any request or console error fails the test.
+
+    shows: what is waited for.
+    """
     opened = []
 
-    def open_page(text: str, **options):
+    def open_page(text: str, shows: str = ".gait-player canvas", **options):
         file = tmp_path / f"page{len(opened)}.html"
         head = "<!doctype html><html lang=en><meta charset=utf-8><title>page</title>"
         file.write_text(f"{head}<body>{text}</body></html>")
@@ -48,7 +51,7 @@ def offline(browser, tmp_path):
         page.on("console", lambda m: m.type in ("error", "warning") and trouble.append(m.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.goto(file.as_uri())
-        page.wait_for_selector(".gait-player canvas")
+        page.wait_for_selector(shows)
         opened.append((context, trouble))
         return page
 
