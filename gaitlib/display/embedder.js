@@ -13,7 +13,7 @@ export function readEmbedder({ layers, scales, levels, skeleton, window, stride,
     const poses = normalized(walk, skeleton), total = new Float64Array(model.size);
     for (const start of windowStarts(walk.frames, window, stride)) {
       const x = cutWindow(poses, walk.frames, start, window), statistics = windowStatistics(x, window, skeleton);
-      for (const seen of mirrored ? [x, mirror(x, window, skeleton)] : [x]) {
+      for (const seen of mirrored ? [x, inMirror(x, window, skeleton)] : [x]) {
         embedWindow(model, seen, statistics, window).forEach((value, i) => { total[i] += value; });
       }
     }
@@ -79,7 +79,7 @@ function cutWindow(poses, frames, start, window) {
 }
 
 /** The walk in a mirror: [30, frames] -> [30, frames]. */
-function mirror(x, frames, { mirror }) {
+function inMirror(x, frames, { mirror }) {
   return x.map((_, i) => {
     const row = Math.floor(i / frames), other = 2 * mirror[row >> 1] + (row % 2);
     return (row % 2 ? 1 : -1) * x[other * frames + (i % frames)];
@@ -131,7 +131,7 @@ function statisticsOf(x, moving, frames) {
 function windowStatistics(x, frames, skeleton) {
   const { bones, legs } = skeleton, { mean } = course(x, frames);
   const bend = legs.reduce((sum, [hip, knee, ankle]) => sum + mean[2 * knee] - (mean[2 * hip] + mean[2 * ankle]) / 2, 0);
-  const pose = bend < 0 ? mirror(x, frames, skeleton) : x, joints = pose.length / frames / 2;
+  const pose = bend < 0 ? inMirror(x, frames, skeleton) : x, joints = pose.length / frames / 2;
   const pairs = Array.from({ length: joints }, (_, a) => Array.from({ length: joints - a - 1 }, (_, i) => [a, a + 1 + i])).flat();
   const sides = between(pose, pairs, frames), distance = new Float32Array(pairs.length * frames);
   distance.forEach((_, i) => {

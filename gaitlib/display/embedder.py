@@ -49,8 +49,8 @@ def embedder_weights(model: GaitModel, *, stride: int = 32, mirrored: bool = Tru
     fits = isinstance(coder, GeometricAutoencoder) and isinstance(recognizer, LeanRecognizer) and hasattr(recognizer, "temporal")
     if not (fits and coder.discriminants and model.discriminants):
         raise InputError(
-            "Pages embed walks by a geometric autoencoder, a lean recognizer and discriminants of poses and of codes; choose a run "
-            "of configs/beyond.yaml, or pretrained."
+            "Pages embed walks by a geometric autoencoder, a lean recognizer and discriminants of poses and of codes; choose a "
+            "run of configs/beyond.yaml, or pretrained."
         )
     encoders = coder.encoders
     normalization, *convolutions = recognizer.temporal

@@ -202,7 +202,8 @@ def packed_layers(layers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict:
     Each row, what one output sees, is packed alone: one large weight does not make all others coarse.
     """
     return {
-        name: {"weight": [packed(row) for row in weight.numpy()], "bias": bias.tolist()} for name, (weight, bias) in layers.items()
+        name: {"weight": [packed(row) for row in weight.numpy()], "bias": bias.tolist()}
+        for name, (weight, bias) in layers.items()
     }
 
 

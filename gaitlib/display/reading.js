@@ -68,7 +68,7 @@ const inPairs = (numbers) => Array.from({ length: numbers.length / 2 }, (_, j) =
   return pair.some(Number.isNaN) ? null : pair;
 });
 
-/** The people in OpenPose's files, one a frame: { names of all frames, people: [{ name, keypoints: [x, y, score, ...] }] }. */
+/** The people in OpenPose's files, one a frame: { names: of all frames, people: [{ name, keypoints: [x, y, score, ...] }] }. */
 function openPose(files, refuse) {
   const found = files.map(({ name, text }) => {
     const { people } = readJSON(text, (why) => { throw new Error(`${name} ${why}.`); });
@@ -118,9 +118,10 @@ const severalPeople = (refuse) => refuse("has more than one person in a frame; f
 
 /** The numbers of frames in their names: the last number that is not the same in all of them. */
 function frameNumbers(names, refuse) {
-  const each = names.map((name) => name.match(/\d+/g) || []), count = Math.min(...each.map((numbers) => numbers.length));
-  const columns = each.every((numbers) => numbers.length === count) ? Array.from({ length: count }, (_, c) => count - 1 - c) : [];
-  const numbers = columns.map((c) => each.map((found) => Number(found[c]))).find((column) => new Set(column).size > 1);
+  if (names.length < 2) return [0];
+  const each = names.map((name) => name.match(/\d+/g) || []), agree = each.every((numbers) => numbers.length === each[0].length);
+  const columns = agree ? each[0].map((_, c) => each.map((numbers) => Number(numbers[c]))) : [];
+  const numbers = columns.findLast((column) => new Set(column).size > 1);
   return numbers && new Set(numbers).size === names.length ? numbers : refuse("has frames whose names do not tell their order");
 }
 
@@ -181,7 +182,7 @@ function checkBody25(poses, refuse) {
 
 /** Poses in the order of their frames, from the first to the last that shows anything: { frames, xy }. */
 function inTime(poses) {
-  const first = Math.min(...poses.map(({ frame }) => frame));
+  const first = poses.reduce((least, { frame }) => Math.min(least, frame), Infinity);
   const divisor = (a, b) => (b ? divisor(b, a % b) : a);
   const stride = poses.reduce((stride, { frame }) => divisor(stride, frame - first), 0) || 1;
   const ranked = poses.map(({ frame, joints }) => ({ frame: (frame - first) / stride, joints })).sort((a, b) => a.frame - b.frame);

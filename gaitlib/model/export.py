@@ -59,6 +59,7 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
         raise InputError('Writing ONNX needs packages that are not installed; install them: pip install -e ".[onnx]"') from None
     check_writable(out)
     model, facts = load_model(checkpoint)
+    settings = evaluation_of(facts, checkpoint)
     fixed = isinstance(model.recognizer, PaperRecognizer)
     sizes = {0: torch.export.Dim("windows")} | ({} if fixed else {2: torch.export.Dim("frames", min=SHORTEST_WALK)})
     example, graph = torch.randn(2, ROWS, model.window), _Graph(model)
@@ -70,7 +71,6 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
             graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"], output_names=OUTPUTS,
             dynamic_shapes=(sizes,),
         )  # fmt: skip
-    settings = evaluation_of(facts, checkpoint)
     program.model.metadata_props.update({
         "gaitlib": __version__, "checkpoint": _fingerprint(checkpoint), "opset": str(OPSET), "input": _LAYOUT,
         "joints": json.dumps(JOINTS), "mirror": json.dumps(MIRROR.tolist()), "normalization": _NORMALIZATION,

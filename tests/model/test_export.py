@@ -123,6 +123,13 @@ def test_the_published_arm_takes_windows_of_the_length_of_training(runtime, tmp_
     assert session.get_inputs()[0].shape == ["windows", 30, 24]
 
 
+def test_an_autoencoder_alone_is_refused(onnx, tmp_path):
+    model = GaitModel(people=3, window=16, encoder_width=4, recognizer="none")
+    save_weights(tmp_path / "model.safetensors", model, model.state_dict(), config={})
+    with pytest.raises(InputError, match="recognizes nobody"):
+        export_onnx(tmp_path, tmp_path / "model.onnx")
+
+
 def test_without_onnx_it_is_said_how_to_install_it(tmp_path, monkeypatch):
     original = builtins.__import__
 
