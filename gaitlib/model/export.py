@@ -17,7 +17,7 @@ from gaitlib.model.checkpoint import evaluation_of, find_weights, load_model, re
 from gaitlib.model.recognizer import GaitModel, PaperRecognizer
 from gaitlib.skeleton import JOINTS, MIRROR
 
-#: The version of ONNX's operators; onnxruntime 1.14 (2023) and later have it.
+#: The version of ONNX's operators.
 OPSET = 18
 #: Nodes of the graph are named as operators are, view among them.
 OUTPUTS = ("embedding", "motion_code", "body_code", "view_code")
