@@ -50,14 +50,19 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
     walk = np.repeat(np.arange(len(length)), length)
     rows = np.arange(len(walk)) + np.repeat(start - new_start, length)
     pose = np.asarray(dataset.poses[rows], dtype=np.float32)
+    normalize_frames(pose, new_start, length)
+    return NormalizedWalks(pose, new_start, length, dataset.index)
+
+
+def normalize_frames(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+    """What `normalize` does to the frames of walks, in place; pose: float32 [F, 15, 2]; start, length: int64 [N]."""
     for middle, a, b in MIDDLES:
         gap = ~np.isfinite(pose[:, middle]).all(-1)
         pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
-    fill_gaps(pose, new_start, length)
+    fill_gaps(pose, start, length)
     pose -= pose[:, NECK : NECK + 1].copy()
-    pose /= torso_length(pose, new_start, length)[:, None, None]
+    pose /= torso_length(pose, start, length)[:, None, None]
     np.nan_to_num(pose, copy=False)  # a joint that no frame of the walk has stays at the neck
-    return NormalizedWalks(pose, new_start, length, dataset.index)
 
 
 def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:

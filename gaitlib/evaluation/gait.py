@@ -1,0 +1,310 @@
+"""Gait parameters that a clinician knows, of a walk in the image or of a walker in three dimensions.
+
+A walk is float [T, 15, 2], image x right and y down, in any unit, or float [T, 15, 3], z up, x and y level and right-handed, in
+any direction; NaN is a missing joint. A walker in three dimensions is looked at from the side, so both are measured alike.
+
+- Cadence: walking repeats itself every stride, and what the left side does is what the right one did half a stride before. So
+  the differences between the sides hold the odd multiples of the stride frequency and their sums the even ones; harmonic ratios
+  rest on this too (Bellanca et al., "Harmonic ratios: a quantification of step to step symmetry", J Biomech 46, 2013). The
+  frequency is the one whose multiples explain the movement of the limbs best, by least squares (Quinn and Thomson, "Estimating
+  the frequency of a periodic function", Biometrika 78, 1991). Frames far off, as when one leg is taken for the other, count
+  less (Huber).
+- Steps: a step ends where the foot is farthest ahead of the other one, after Zeni, Richards and Higginson ("Two simple methods
+  for determining gait events during treadmill and overground walking using kinematic data", Gait & Posture 27, 2008), who
+  measure from the sacrum. The ankles go through a zero-lag Butterworth filter (Winter, "Biomechanics and Motor Control of Human
+  Movement", 4th ed., 2009), and a parabola through three frames gives the moment.
+- Variability of step time: the standard deviation within each side, so that asymmetry is not in it, in % of the mean (Galna,
+  Lord and Rochester, "Is gait variability reliable in older adults and Parkinson's disease?", Gait & Posture 37, 2013).
+- Symmetry: right minus left step time in % of the mean of both, 0 is symmetric (Robinson, Herzog and Nigg, "Use of force
+  platform variables to quantify the effects of chiropractic manipulation on gait symmetry", J Manipulative Physiol Ther 10,
+  1987).
+- Knee: between thigh and shank. Hip: between trunk and thigh (Winter 2009), since 15 joints do not show how the pelvis tilts.
+  The range is that of the mean cycle: noise makes the largest and the smallest angle of a walk more extreme than they are.
+
+docs/gait_parameters.md says how well each is measured.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import signal
+
+from gaitlib import InputError
+from gaitlib.data.cameras import project
+from gaitlib.data.preprocess import NormalizedWalks, normalize_frames
+from gaitlib.data.walkers import ANKLES, ELBOWS, HIPS, KNEES, WRISTS
+from gaitlib.model.recognizer import GaitModel
+from gaitlib.skeleton import JOINTS, MID_HIP, MIRROR, NECK, NUM_JOINTS
+
+#: What is shown of a walk, and its unit.
+PARAMETERS = {
+    "cadence": "steps/min", "step_time": "s", "step_time_variability": "%", "step_time_symmetry": "%",
+    "right_knee_range": "degrees", "left_knee_range": "degrees", "right_hip_range": "degrees", "left_hip_range": "degrees",
+}  # fmt: skip
+#: Strides a second that are tried, 60 to 190 steps a minute, each where the walk is at least so many strides long.
+STRIDE_FREQUENCIES, FEWEST_STRIDES = np.arange(0.5, 1.6, 0.02), 1.3
+#: Frames a second, below which steps are not told.
+LOWEST_RATE = 12
+#: Below so many strides it is said that more would make the answer surer.
+FEW_STRIDES = 3
+#: A movement of which the strides explain less is no walk.
+LEAST_EXPLAINED = 0.2
+#: Harmonics of the stride frequency: of the mean cycle of angles, and up to which the ankles are kept to find steps.
+ANGLE_HARMONICS, STEP_HARMONICS = 6, 4
+#: A residual so many times the median counts less.
+FAR_OFF = 2.5
+#: How far from its place in a steady rhythm a step is looked for, strides.
+STEP_REACH = 0.15
+#: Where the ankles swing apart less along x, torso lengths, the legs are seen from the front.
+SMALLEST_SPREAD = 0.5
+#: Where more frames than this share lack a joint of the legs, nothing is measured.
+MOST_MISSING = 0.5
+
+LEGS = [*HIPS, *KNEES, *ANKLES]
+#: What swings on the right; MIRROR has the left.
+LIMBS = [pair[0] for pair in (KNEES, ANKLES, ELBOWS, WRISTS)]
+
+
+@dataclass(frozen=True)
+class GaitParameters:
+    """What a walk shows; NaN where it cannot say, and `limits` has the reason.
+
+    cadence: steps a minute. step_time: mean, seconds. step_time_variability: %, within sides. step_time_symmetry: %, positive
+    where the steps of the right foot take longer. Ranges of motion: degrees, in the image as it is or, in three dimensions, in
+    the sagittal plane; those in the image are right from the side only. steps: how many the walk is long. limits: what would
+    make this surer, a sentence each.
+    """
+
+    cadence: float = np.nan
+    step_time: float = np.nan
+    step_time_variability: float = np.nan
+    step_time_symmetry: float = np.nan
+    right_knee_range: float = np.nan
+    left_knee_range: float = np.nan
+    right_hip_range: float = np.nan
+    left_hip_range: float = np.nan
+    steps: int = 0
+    limits: tuple[str, ...] = ()
+
+
+def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
+    """The gait parameters of one walk, float [T, 15, 2] or [T, 15, 3] (see the top of this file), at `fps` frames a second.
+
+    Raises InputError for another shape or a frame rate that is no camera's.
+    """
+    joints = np.asarray(joints, dtype=np.float64)
+    if joints.ndim != 3 or joints.shape[1:] not in ((NUM_JOINTS, 2), (NUM_JOINTS, 3)) or not 0 < fps < np.inf:
+        raise InputError(
+            f"Gait parameters are of a walk [T,{NUM_JOINTS},2] or [T,{NUM_JOINTS},3] and its frames a second, not of "
+            f"{list(joints.shape)} and {fps:g}."
+        )
+    missing = ~np.isfinite(joints[:, LEGS]).all(-1)
+    share = missing.any(1).mean() if len(joints) else 1.0
+    limits = []
+    if share > 0.05:
+        worst = JOINTS[LEGS[missing.mean(0).argmax()]].replace("_", " ")
+        limits.append(f"A joint of the legs is missing in {share:.0%} of the frames, most often the {worst}.")
+    if share > MOST_MISSING:
+        return GaitParameters(limits=tuple(limits))
+    if fps < LOWEST_RATE:
+        limits.append(f"There are {fps:g} frames a second; {LOWEST_RATE} or more are needed to tell steps.")
+        return GaitParameters(limits=tuple(limits))
+    pose = _side_view(joints, fps)
+    frequency = stride_frequency(pose, fps)
+    seconds = len(pose) / fps
+    if np.isnan(frequency):
+        limits.append(f"No steady strides are seen in {seconds:.1f} seconds; about {FEW_STRIDES} strides on end are needed.")
+        return GaitParameters(limits=tuple(limits))
+    if seconds * frequency < FEW_STRIDES:
+        limits.append(
+            f"Only {seconds * frequency:.1f} strides are seen, in {seconds:.1f} seconds; {FEW_STRIDES} or more are surer."
+        )
+    time, right = steps(pose, fps, frequency)
+    variability, symmetry = step_statistics(time, right)
+    if not len(time):
+        limits.append(
+            "The legs are seen from the front or from behind: angles in this image are not those of knees and hips, and steps "
+            "are not told apart. A view from the side shows them."
+        )
+    elif np.isnan(variability):
+        limits.append(f"The moments of only {len(time)} steps are seen; the variability needs five on end.")
+    ranges = cycle_ranges(joint_angles(pose), fps, frequency).tolist()
+    count = int(2 * frequency * seconds)
+    return GaitParameters(120 * frequency, 0.5 / frequency, variability, symmetry, *ranges, count, tuple(limits))
+
+
+def gait_table(walks: Iterable[np.ndarray], fps: Iterable[float]) -> pd.DataFrame:
+    """The gait parameters of many walks, a row each: columns of GaitParameters, the limits as one text."""
+    table = pd.DataFrame([asdict(gait_parameters(*walk)) for walk in zip(walks, fps, strict=True)])
+    return table.assign(limits=table["limits"].str.join(" "))
+
+
+@torch.no_grad()
+def decoded_walkers(model: GaitModel, walks: NormalizedWalks) -> list[np.ndarray]:
+    """The walkers that a model with the geometric decoder makes of walks: float32 [T, 15, 3] each, x ahead, z up, neck at 0."""
+    device = next(model.parameters()).device
+    model.eval()
+    walkers = []
+    for start, length in zip(walks.start, walks.length, strict=True):
+        x = torch.from_numpy(walks.frames[start : start + length]).flatten(1).T[None].to(device)
+        codes = model.autoencoder.encode(x)
+        walkers.append(model.autoencoder.decoder.walker(codes.motion, codes.body)[0].permute(2, 0, 1).cpu().numpy())
+    return walkers
+
+
+def _side_view(joints: np.ndarray, fps: float) -> np.ndarray:
+    """The image of a walk, or a walker in three dimensions who walks to the right, normalized: float64 [T, 15, 2]."""
+    if joints.shape[2] == 3:
+        joints = project(joints[..., [0, 2, 1]] * [1, 1, -1], [270], fps=fps)[0]  # its axes have y up
+    pose = np.array(joints, dtype=np.float32)
+    normalize_frames(pose, np.array([0]), np.array([len(pose)]))
+    return pose.astype(np.float64)
+
+
+def _trend(frames: int) -> np.ndarray:
+    """A constant and a straight line over the walk: [T, 2]."""
+    return np.stack([np.ones(frames), np.linspace(-1, 1, frames)], 1)
+
+
+def _waves(time: np.ndarray, frequency: np.ndarray, harmonics: Iterable[int]) -> np.ndarray:
+    """cos and sin of harmonics of frequencies: time [T], frequency [...] -> [..., T, 2 harmonics]."""
+    angle = 2 * np.pi * np.multiply.outer(frequency, time)[..., None] * np.array(harmonics)
+    return np.concatenate([np.cos(angle), np.sin(angle)], -1)
+
+
+def _residual_weight(residual: np.ndarray) -> np.ndarray:
+    """Huber's weight of residuals along the first axis."""
+    far = np.abs(residual) / (FAR_OFF * np.median(np.abs(residual), axis=0) + 1e-12)
+    return 1 / np.maximum(far, 1)
+
+
+def stride_frequency(pose: np.ndarray, fps: float) -> float:
+    """Strides a second of a walk without missing joints, float [T, 15, 2]; NaN where no steady ones are seen."""
+    frames = len(pose)
+    tried = STRIDE_FREQUENCIES[STRIDE_FREQUENCIES * frames / fps >= FEWEST_STRIDES]
+    if len(tried) < 3:
+        return np.nan
+    time, trend = np.arange(frames) / fps, _trend(frames)
+    right, left = (pose[:, limbs].reshape(frames, -1) for limbs in (LIMBS, MIRROR[LIMBS]))
+    parts = [y - trend @ np.linalg.lstsq(trend, y)[0] for y in (right - left, right + left)]
+    weights = [np.ones(frames)] * 2
+
+    def explained(frequency: np.ndarray, harmonics: Iterable[Iterable[int]]) -> np.ndarray:
+        """How much of the movement the series explain."""
+        total = 0
+        for y, weight, which in zip(parts, weights, harmonics, strict=True):
+            root = np.sqrt(weight)[:, None]
+            waves = _waves(time, frequency, which)
+            q, _ = np.linalg.qr(np.concatenate([np.broadcast_to(trend, (*waves.shape[:2], 2)), waves], 2) * root)
+            total = total + np.square(q.swapaxes(1, 2) @ (y * root)).sum((1, 2))
+        return total
+
+    # the first harmonics alone never take half the frequency for the whole
+    of_tried = explained(tried, ((1,), (2,)))
+    best = of_tried.argmax()
+    total = sum(np.square(y).sum() for y in parts)
+    if best in (0, len(tried) - 1) or of_tried[best] < LEAST_EXPLAINED * total:
+        return np.nan
+    frequency, harmonics = tried[best], ((1, 3), (2, 4))
+    for reach in (0.08, 0.02, 0.02):
+        near = frequency + np.linspace(-reach, reach, 21)
+        frequency = near[0] + _top(explained(near, harmonics)) * (near[1] - near[0])
+        if np.isnan(frequency):
+            return np.nan
+        for k, (y, which) in enumerate(zip(parts, harmonics, strict=True)):
+            basis = np.concatenate([trend, _waves(time, frequency, which)], 1)
+            weights[k] = _residual_weight(np.linalg.norm(y - basis @ np.linalg.lstsq(basis, y)[0], axis=1))
+    return float(frequency)
+
+
+def _top(values: np.ndarray) -> np.ndarray:
+    """Where the largest value along the last axis lies, to the top of a parabola: [..., n] -> float [...]; NaN at either end."""
+    best = values.argmax(-1)
+    inside = (best > 0) & (best < values.shape[-1] - 1)
+    around = np.where(inside, best, 1)[..., None] + [-1, 0, 1]
+    before, at, after = np.moveaxis(np.take_along_axis(values, around, -1), -1, 0)
+    bend = np.minimum(before - 2 * at + after, -1e-12)
+    return np.where(inside, best + (before - after) / (2 * bend), np.nan)
+
+
+def _turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The angle from vectors a to b, clockwise on the screen: [..., 2] -> degrees [...]."""
+    return np.degrees(np.arctan2(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], (a * b).sum(-1)))
+
+
+def joint_angles(pose: np.ndarray) -> np.ndarray:
+    """Flexion in the image, degrees [T, 4]: right knee, left knee, right hip, left hip; 0 is straight.
+
+    pose: float [T, 15, 2].
+    """
+    trunk, thigh, shank = pose[:, [MID_HIP]] - pose[:, [NECK]], pose[:, KNEES] - pose[:, HIPS], pose[:, ANKLES] - pose[:, KNEES]
+    return np.concatenate([_turn(thigh, shank), _turn(thigh, trunk)], 1) * heading(pose)
+
+
+def heading(pose: np.ndarray) -> int:
+    """1 for a walk to the right of the image, -1 to the left: knees bend one way only. pose: float [T, 15, 2]."""
+    bend = _turn(pose[:, KNEES] - pose[:, HIPS], pose[:, ANKLES] - pose[:, KNEES])
+    return 1 if bend.mean() >= 0 else -1
+
+
+def cycle_ranges(angles: np.ndarray, fps: float, frequency: float) -> np.ndarray:
+    """The ranges of the mean cycles of angles, [T, n] -> [n]: Fourier series, to which frames far off contribute less."""
+    harmonics = range(1, min(ANGLE_HARMONICS, int(fps / 2 / frequency)) + 1)
+    basis, cycle = (
+        np.concatenate([np.ones((len(time), 1)), _waves(time, frequency, harmonics)], 1)
+        for time in (np.arange(len(angles)) / fps, np.linspace(0, 1 / frequency, 100))
+    )
+    root = np.ones_like(angles)
+    for _ in range(4):
+        # one least-squares problem an angle, because weights are their own
+        series = np.stack([np.linalg.lstsq(basis * w[:, None], y * w)[0] for y, w in zip(angles.T, root.T, strict=True)], 1)
+        root = np.sqrt(_residual_weight(angles - basis @ series))
+    return np.ptp(cycle @ series, axis=0)
+
+
+def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, np.ndarray]:
+    """When a foot is farthest ahead of the other: seconds [n], and whether it is the right one, bool [n].
+
+    pose: float [T, 15, 2], torso length 1. Empty where the ankles do not swing apart along x.
+    """
+    frames, swing = len(pose), pose[:, ANKLES, 0] @ [1, -1]
+    time, trend = np.arange(frames) / fps, _trend(frames)
+    basis = np.concatenate([trend, _waves(time, np.float64(frequency), (1,))], 1)
+    level, slope, cosine, sine = np.linalg.lstsq(basis, swing)[0]
+    if np.hypot(cosine, sine) < SMALLEST_SPREAD:
+        return np.zeros(0), np.zeros(0, bool)
+    cutoff = STEP_HARMONICS * frequency
+    swing = swing - trend @ [level, slope]
+    if cutoff < 0.45 * fps:
+        swing = signal.sosfiltfilt(signal.butter(2, cutoff, fs=fps, output="sos"), swing)
+    first = np.arctan2(sine, cosine) / (2 * np.pi)  # strides; there the right ankle is on the right
+    half = np.arange(np.ceil(-2 * first), 2 * (time[-1] * frequency - first))
+    on_the_right = half % 2 == 0
+    reach = max(1, round(STEP_REACH / frequency * fps))
+    middle = np.rint((first + half / 2) / frequency * fps).astype(int)
+    whole = (middle >= reach) & (middle < frames - reach)
+    middle, on_the_right = middle[whole], on_the_right[whole]
+    near = swing[middle[:, None] + np.arange(-reach, reach + 1)] * np.where(on_the_right, 1, -1)[:, None]
+    moment = (middle - reach + _top(near)) / fps
+    seen = np.isfinite(moment)
+    return moment[seen], (on_the_right == (heading(pose) > 0))[seen]
+
+
+def step_statistics(time: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Variability and symmetry, %, see GaitParameters; NaN where a side has fewer than two step times, or none.
+
+    time: float [n], when steps end. right: bool [n], by which foot.
+    """
+    one_on_end = right[1:] != right[:-1]
+    length, of_right = np.diff(time)[one_on_end], right[1:][one_on_end]
+    sides = length[of_right], length[~of_right]
+    fewest = min(map(len, sides))
+    if not fewest:
+        return np.nan, np.nan
+    means = [side.mean() for side in sides]
+    mean = np.mean(means)
+    variability = 100 * np.sqrt(np.mean([side.var(ddof=1) for side in sides])) / mean if fewest > 1 else np.nan
+    return float(variability), float(100 * (means[0] - means[1]) / mean)
