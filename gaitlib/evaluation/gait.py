@@ -9,10 +9,10 @@ any direction; NaN is a missing joint. A walker in three dimensions is looked at
   frequency is the one whose multiples explain the movement of the limbs best, by least squares (Quinn and Thomson, "Estimating
   the frequency of a periodic function", Biometrika 78, 1991). Frames far off, as when one leg is taken for the other, count
   less (Huber).
-- Steps: a step ends where the foot is farthest ahead of the other one, after Zeni, Richards and Higginson ("Two simple methods
-  for determining gait events during treadmill and overground walking using kinematic data", Gait & Posture 27, 2008), who
-  measure from the sacrum. The ankles go through a zero-lag Butterworth filter (Winter, "Biomechanics and Motor Control of Human
-  Movement", 4th ed., 2009), and a parabola through three frames gives the moment.
+- Steps: a step ends where the foot is farthest ahead of the hips (Zeni, Richards and Higginson, "Two simple methods for
+  determining gait events during treadmill and overground walking using kinematic data", Gait & Posture 27, 2008). The ankles go
+  through a zero-lag Butterworth filter (Winter, "Biomechanics and Motor Control of Human Movement", 4th ed., 2009), and a
+  parabola through three frames gives the moment.
 - Variability of step time: the standard deviation within each side, so that asymmetry is not in it, in % of the mean (Galna,
   Lord and Rochester, "Is gait variability reliable in older adults and Parkinson's disease?", Gait & Posture 37, 2013).
 - Symmetry: right minus left step time in % of the mean of both, 0 is symmetric (Robinson, Herzog and Nigg, "Use of force
@@ -36,6 +36,7 @@ from gaitlib import InputError
 from gaitlib.data.cameras import project
 from gaitlib.data.preprocess import NormalizedWalks, normalize_frames
 from gaitlib.data.walkers import ANKLES, ELBOWS, HIPS, KNEES, WRISTS
+from gaitlib.model.geometric import GeometricAutoencoder
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import JOINTS, MID_HIP, MIRROR, NECK, NUM_JOINTS
 
@@ -58,8 +59,8 @@ ANGLE_HARMONICS, STEP_HARMONICS = 6, 4
 FAR_OFF = 2.5
 #: How far from its place in a steady rhythm a step is looked for, strides.
 STEP_REACH = 0.15
-#: Where the ankles swing apart less along x, torso lengths, the legs are seen from the front.
-SMALLEST_SPREAD = 0.5
+#: Where the ankles swing less than this along x, torso lengths to either side, the legs are seen from the front.
+SMALLEST_SWING = 0.25
 #: Where more frames than this share lack a joint of the legs, nothing is measured.
 MOST_MISSING = 0.5
 
@@ -96,13 +97,14 @@ def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
     Raises InputError for another shape or a frame rate that is no camera's.
     """
     joints = np.asarray(joints, dtype=np.float64)
-    if joints.ndim != 3 or joints.shape[1:] not in ((NUM_JOINTS, 2), (NUM_JOINTS, 3)) or not 0 < fps < np.inf:
+    is_walk = joints.ndim == 3 and joints.shape[1:] in ((NUM_JOINTS, 2), (NUM_JOINTS, 3)) and len(joints)
+    if not is_walk or not 0 < fps < np.inf:
         raise InputError(
             f"Gait parameters are of a walk [T,{NUM_JOINTS},2] or [T,{NUM_JOINTS},3] and its frames a second, not of "
             f"{list(joints.shape)} and {fps:g}."
         )
     missing = ~np.isfinite(joints[:, LEGS]).all(-1)
-    share = missing.any(1).mean() if len(joints) else 1.0
+    share = missing.any(1).mean()
     limits = []
     if share > 0.05:
         worst = JOINTS[LEGS[missing.mean(0).argmax()]].replace("_", " ")
@@ -144,7 +146,12 @@ def gait_table(walks: Iterable[np.ndarray], fps: Iterable[float]) -> pd.DataFram
 
 @torch.no_grad()
 def decoded_walkers(model: GaitModel, walks: NormalizedWalks) -> list[np.ndarray]:
-    """The walkers that a model with the geometric decoder makes of walks: float32 [T, 15, 3] each, x ahead, z up, neck at 0."""
+    """The walkers that a model makes of whole walks: float32 [T, 15, 3] each, x ahead, z up, neck at the origin.
+
+    Raises InputError for a model whose decoder makes none.
+    """
+    if not isinstance(model.autoencoder, GeometricAutoencoder):
+        raise InputError("The decoder of this model makes no walkers in three dimensions; use one of `autoencoder: geometric`.")
     device = next(model.parameters()).device
     model.eval()
     walkers = []
@@ -266,31 +273,30 @@ def cycle_ranges(angles: np.ndarray, fps: float, frequency: float) -> np.ndarray
 
 
 def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, np.ndarray]:
-    """When a foot is farthest ahead of the other: seconds [n], and whether it is the right one, bool [n].
+    """When a foot is farthest ahead of the hips: seconds [n], and whether it is the right one, bool [n].
 
-    pose: float [T, 15, 2], torso length 1. Empty where the ankles do not swing apart along x.
+    pose: float [T, 15, 2], torso length 1. Empty where the ankles hardly swing along x.
     """
-    frames, swing = len(pose), pose[:, ANKLES, 0] @ [1, -1]
+    frames, ahead = len(pose), heading(pose) * (pose[:, ANKLES, 0] - pose[:, [MID_HIP], 0])
     time, trend = np.arange(frames) / fps, _trend(frames)
-    basis = np.concatenate([trend, _waves(time, np.float64(frequency), (1,))], 1)
-    level, slope, cosine, sine = np.linalg.lstsq(basis, swing)[0]
-    if np.hypot(cosine, sine) < SMALLEST_SPREAD:
+    wave = np.linalg.lstsq(np.concatenate([trend, _waves(time, frequency, (1,))], 1), ahead)[0]
+    if np.hypot(*wave[2:]).mean() < SMALLEST_SWING:
         return np.zeros(0), np.zeros(0, bool)
+    ahead = ahead - trend @ wave[:2]
     cutoff = STEP_HARMONICS * frequency
-    swing = swing - trend @ [level, slope]
     if cutoff < 0.45 * fps:
-        swing = signal.sosfiltfilt(signal.butter(2, cutoff, fs=fps, output="sos"), swing)
-    first = np.arctan2(sine, cosine) / (2 * np.pi)  # strides; there the right ankle is on the right
-    half = np.arange(np.ceil(-2 * first), 2 * (time[-1] * frequency - first))
-    on_the_right = half % 2 == 0
+        ahead = signal.sosfiltfilt(signal.butter(2, cutoff, fs=fps, output="sos"), ahead, axis=0)
     reach = max(1, round(STEP_REACH / frequency * fps))
-    middle = np.rint((first + half / 2) / frequency * fps).astype(int)
-    whole = (middle >= reach) & (middle < frames - reach)
-    middle, on_the_right = middle[whole], on_the_right[whole]
-    near = swing[middle[:, None] + np.arange(-reach, reach + 1)] * np.where(on_the_right, 1, -1)[:, None]
-    moment = (middle - reach + _top(near)) / fps
-    seen = np.isfinite(moment)
-    return moment[seen], (on_the_right == (heading(pose) > 0))[seen]
+    moments = []
+    for foot, (cosine, sine) in zip(ahead.T, wave[2:].T, strict=True):
+        first = np.arctan2(sine, cosine) / (2 * np.pi)  # strides; of a foot that swings steadily
+        middle = np.rint((first + np.arange(2 + frequency * time[-1])) / frequency * fps).astype(int)
+        middle = middle[(middle >= reach) & (middle < frames - reach)]
+        moment = (middle - reach + _top(foot[middle[:, None] + np.arange(-reach, reach + 1)])) / fps
+        moments.append(moment[np.isfinite(moment)])
+    time, right = np.concatenate(moments), np.repeat([True, False], list(map(len, moments)))
+    order = time.argsort()
+    return time[order], right[order]
 
 
 def step_statistics(time: np.ndarray, right: np.ndarray) -> tuple[float, float]:
