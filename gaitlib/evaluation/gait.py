@@ -126,16 +126,17 @@ def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
         )
     time, right = steps(pose, fps, frequency)
     variability, symmetry = step_statistics(time, right)
+    ranges = cycle_ranges(joint_angles(pose), fps, frequency)
     if not len(time):
+        ranges[:] = np.nan
         limits.append(
-            "The legs are seen from the front or from behind: angles in this image are not those of knees and hips, and steps "
-            "are not told apart. A view from the side shows them."
+            "The legs are seen from the front or from behind, where neither the angles of knees and hips nor the moments of "
+            "steps show; a view from the side has them."
         )
     elif np.isnan(variability):
         limits.append(f"The moments of only {len(time)} steps are seen; the variability needs five on end.")
-    ranges = cycle_ranges(joint_angles(pose), fps, frequency).tolist()
     count = int(2 * frequency * seconds)
-    return GaitParameters(120 * frequency, 0.5 / frequency, variability, symmetry, *ranges, count, tuple(limits))
+    return GaitParameters(120 * frequency, 0.5 / frequency, variability, symmetry, *ranges.tolist(), count, tuple(limits))
 
 
 def gait_table(walks: Iterable[np.ndarray], fps: Iterable[float]) -> pd.DataFrame:

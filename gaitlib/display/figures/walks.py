@@ -1,4 +1,4 @@
-"""Figures of skeletons: strips of walks, what belongs to each joint over time, the gait cycle, and an exchange that moves."""
+"""Figures of skeletons: strips of walks, what belongs to each joint over time, gait cycles and parameters, a moving exchange."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jinja2 import Template
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from gaitlib import InputError
 from gaitlib.display.figures import drawing
-from gaitlib.display.figures.drawing import BLUE, GREEN, ORANGE, PALE, PURPLE
+from gaitlib.display.figures.drawing import BLUE, GREEN, MARKERS, MUTED, ORANGE, PALE, PURPLE
+from gaitlib.evaluation.gait import PARAMETERS, GaitParameters
 from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_JOINTS
 
 #: A strip shows one of so many frames.
@@ -149,6 +151,43 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
     details = "Knee and thigh angles over the cycle, right solid, left dashed."
     details += f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
     return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
+
+
+@drawing.styled
+def gait_spread(walks: Mapping[str, GaitParameters], group: pd.DataFrame) -> Figure:
+    """The gait parameters of one walk, measured in one way or several, among those of a group.
+
+    walks: how it was measured -> what was found. group: a row a walk, as `gait_table` gives; bands hold the middle half and the
+    middle 90 % of it. What is NaN is left out; where no walk says anything, the panel says so.
+    """
+    fig = Figure(figsize=(8, 6.6))
+    axes = fig.subplots(4, 2).T.ravel()
+    outside, said = [], []
+    for ax, (name, unit) in zip(axes, PARAMETERS.items(), strict=True):
+        label, known = name.replace("_", " "), group[name].dropna()
+        low, first, median, third, high = known.quantile([0.05, 0.25, 0.5, 0.75, 0.95])
+        ax.axvspan(low, high, color=BLUE, alpha=0.1, lw=0)
+        ax.axvspan(first, third, color=BLUE, alpha=0.2, lw=0)
+        ax.axvline(median, color=BLUE, lw=1.5)
+        ax.scatter(known, np.arange(len(known)) * 0.618 % 1, s=7, color=MUTED, alpha=0.5, linewidths=0)  # spread, without chance
+        values = {how: getattr(found, name) for how, found in walks.items() if np.isfinite(getattr(found, name))}
+        for k, how in enumerate(walks):
+            if how in values:
+                look = {"color": (ORANGE, GREEN, PURPLE)[k % 3], "marker": MARKERS[1:][k % 3]}
+                ax.scatter(values[how], (k + 1) / (len(walks) + 1), s=90, edgecolor="white", zorder=3, label=how, **look)
+                said.append(f"{label} {values[how]:.3g} {unit} ({how})")
+                if (values[how] < low or values[how] > high) and label not in outside:
+                    outside.append(label)
+        if not values:
+            ax.text(0.98, 0.9, "not seen", transform=ax.transAxes, ha="right", va="top", color=MUTED)
+        ax.set(yticks=[], ylim=(-0.15, 1.15), xlabel=f"{label} ({unit})")
+        ax.spines["left"].set_visible(False)
+    points = {point.get_label(): point for ax in axes for point in ax.collections if point.get_label() in walks}
+    note = "bands: the middle half and 90 % of the group; line: its median"
+    fig.legend(points.values(), points.keys(), loc="outside lower center", ncols=len(walks), title=note, title_fontsize=9)
+    middle = f"the middle 90 % of {len(group):,} walks"
+    text = f"Outside {middle}: {', '.join(outside)}" if outside else f"All that is seen lies within {middle}"
+    return drawing.stated(fig, text, f"A strip for each gait parameter; {'; '.join(said)}.")
 
 
 def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

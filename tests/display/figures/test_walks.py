@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
 from gaitlib import InputError
 from gaitlib.display import figures
 from gaitlib.display.figures.walks import gait_starts
+from gaitlib.evaluation.gait import PARAMETERS, GaitParameters
 from gaitlib.skeleton import JOINTS
 
 
@@ -48,3 +52,23 @@ def test_gait_cycles_have_the_length_that_the_walker_has(walker, labeled):
     fig = labeled(figures.gait_cycles({"moves": walker(90), "stands": still}))
     assert "moves 26" in fig.alt
     assert "Without two beginnings of a cycle: stands" in fig.alt
+
+
+def test_a_walk_among_the_gait_parameters_of_a_group(labeled, texts):
+    rng = np.random.default_rng(0)
+    group = pd.DataFrame({name: rng.normal(100, 5, 40) for name in PARAMETERS})
+    group.loc[:3, "cadence"] = np.nan
+    found = GaitParameters(130.0, 100.0, np.nan, 99.0, 100.0, 101.0, 99.0, 100.0, 7)
+    fig = labeled(figures.gait_spread({"in the image": found}, group))
+    assert fig.alt.startswith("Outside the middle 90 % of 40 walks: cadence. A strip")
+    assert "cadence 130 steps/min (in the image)" in fig.alt
+    assert "variability" not in fig.alt
+    assert texts(fig) == ["not seen"]
+    assert len(fig.axes[0].collections[0].get_offsets()) == 36
+    assert fig.axes[0].get_xlim()[1] > 130
+    within = replace(found, cadence=100.0)
+    fig = figures.gait_spread({"in the image": within, "$x_": found}, group)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["in the image", "$x_"]
+    assert figures.gait_spread({"it": within}, group).alt.startswith("All that is seen lies within the middle 90 % of 40 walks.")
+    unknown = group.assign(step_time_symmetry=np.nan)
+    assert "symmetry" not in figures.gait_spread({"it": within}, unknown).alt.split(".")[0]
