@@ -30,7 +30,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy import signal
 
 from gaitlib import InputError
 from gaitlib.data.cameras import project
@@ -51,8 +50,8 @@ STRIDE_FREQUENCIES, FEWEST_STRIDES = np.arange(0.5, 1.6, 0.02), 1.3
 LOWEST_RATE = 12
 #: Below so many strides it is said that more would make the answer surer.
 FEW_STRIDES = 3
-#: A movement of which the strides explain less is no walk.
-LEAST_EXPLAINED = 0.2
+#: Strides that explain less of the movement than this over the number of frames are none: of noise they explain half as much.
+LEAST_EXPLAINED = 12
 #: Harmonics of the stride frequency: of the mean cycle of angles, and up to which the ankles are kept to find steps.
 ANGLE_HARMONICS, STEP_HARMONICS = 6, 4
 #: A residual so many times the median counts less.
@@ -214,7 +213,7 @@ def stride_frequency(pose: np.ndarray, fps: float) -> float:
     of_tried = explained(tried, ((1,), (2,)))
     best = of_tried.argmax()
     total = sum(np.square(y).sum() for y in parts)
-    if best in (0, len(tried) - 1) or of_tried[best] < LEAST_EXPLAINED * total:
+    if best in (0, len(tried) - 1) or of_tried[best] < LEAST_EXPLAINED / frames * total:
         return np.nan
     frequency, harmonics = tried[best], ((1, 3), (2, 4))
     for reach in (0.08, 0.02, 0.02):
@@ -278,6 +277,8 @@ def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, n
 
     pose: float [T, 15, 2], torso length 1. Empty where the ankles hardly swing along x.
     """
+    from scipy.signal import butter, sosfiltfilt  # slow to import, and only needed here
+
     frames, ahead = len(pose), heading(pose) * (pose[:, ANKLES, 0] - pose[:, [MID_HIP], 0])
     time, trend = np.arange(frames) / fps, _trend(frames)
     wave = np.linalg.lstsq(np.concatenate([trend, _waves(time, frequency, (1,))], 1), ahead)[0]
@@ -286,7 +287,7 @@ def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, n
     ahead = ahead - trend @ wave[:2]
     cutoff = STEP_HARMONICS * frequency
     if cutoff < 0.45 * fps:
-        ahead = signal.sosfiltfilt(signal.butter(2, cutoff, fs=fps, output="sos"), ahead, axis=0)
+        ahead = sosfiltfilt(butter(2, cutoff, fs=fps, output="sos"), ahead, axis=0)
     reach = max(1, round(STEP_REACH / frequency * fps))
     moments = []
     for foot, (cosine, sine) in zip(ahead.T, wave[2:].T, strict=True):
