@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gaitlib import InputError, progress
 from gaitlib.config import Config, load_config, resolve, root
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, opening_windows
+from gaitlib.data.preprocess import NormalizedWalks, as_poses, mapped, normalize, opening_windows, write_normalized
 from gaitlib.data.protocol import Protocol, Split
 from gaitlib.data.sampling import example_walks
 from gaitlib.data.views import degrees
@@ -133,7 +133,16 @@ class Experiment:
     @cached_property
     def test_walks(self) -> NormalizedWalks:
         """The normalized walks of the test people."""
-        return normalize(self.split.test.walks)
+        return self.normalized(self.split.test.walks)
+
+    def normalized(self, walks: GaitDataset) -> NormalizedWalks:
+        """`normalize` of some walks of a data set folder, all of whose frames are normalized once and memory-mapped."""
+
+        def make(folder: Path) -> None:
+            write_normalized(GaitDataset.open(walks.folder), folder / "frames.npy")
+
+        key = [walks.fingerprint, code_fingerprint("gaitlib.data.preprocess")]
+        return mapped(walks, self.stages.made("normalized", key, make) / "frames.npy")
 
     @property
     def left_out(self) -> list[dict]:
@@ -219,7 +228,10 @@ class Experiment:
             from gaitlib.training import train  # seconds to import, with all that several machines need
 
             truth = self._truth(self.split.train) if self.config.losses.target == "truth" else None
-            train(self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts, truth=truth)
+            train(
+                self.config, self.split, folder, watch=watch, pictures=self._pictures, facts=facts, truth=truth,
+                normalized=self.normalized,
+            )  # fmt: skip
 
         return self.stages.made("training", self._training_key, make, together=True)
 
@@ -368,7 +380,7 @@ class Experiment:
         test = self.split.test
         self._check_views(test.walks)
         shared = self._shared_names()
-        baseline = baseline_embeddings(normalize(self._or_enrolled(self.split.train)), self.test_walks)
+        baseline = baseline_embeddings(self.normalized(self._or_enrolled(self.split.train)), self.test_walks)
         evaluation = evaluate(self.embeddings(), baseline, test.gallery, test.probes, **self.draws)
         everybody = int(test.walks.index["subject"].nunique())
         fewer = {"verification_people": VERIFICATION_PEOPLE, "study_people": MOST_PEOPLE}

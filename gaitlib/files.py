@@ -1,6 +1,7 @@
 """Files: what is written appears whole or not at all, and what comes from elsewhere is read with limits."""
 
 import json
+import mmap
 import os
 import re
 import secrets
@@ -130,6 +131,15 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
             return np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
         except Exception as error:  # of many kinds, from numpy, zipfile and Python's tokenizer
             raise Unreadable(path, f"it is no whole .npy array ({' '.join(str(error).split())[:120]})") from None
+
+
+def forget_pages(array: np.ndarray) -> None:
+    """Give back the memory of what was read of a memory-mapped array that nobody writes to; it is read again when it is needed.
+
+    Does nothing for other arrays, and on systems that cannot be told.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_ARRAY) -> dict[str, np.ndarray]:

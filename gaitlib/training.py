@@ -277,7 +277,10 @@ class Trainer:
     facts: plain values that are saved with the weights.
     """
 
-    def __init__(self, config: Config, split: Split, folder: Path, facts: dict, truth: GaitDataset | None = None):
+    def __init__(
+        self, config: Config, split: Split, folder: Path, facts: dict, truth: GaitDataset | None = None,
+        normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
+    ):  # fmt: skip
         t, goes_on = config.training, (folder / STATE).exists()
         self.config, self.folder, self.facts = config, folder, facts
         self.fabric = set_up_fabric(t.precision)
@@ -285,15 +288,15 @@ class Trainer:
         if t.shards % processes:
             raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
         torch.manual_seed(config.seed)
-        self.walks, self.held, self.roles = normalize(split.train), normalize(split.validation.walks), split.validation
+        self.walks, self.held, self.roles = normalized(split.train), normalized(split.validation.walks), split.validation
         self.sampler = BatchSampler(
             split.train.index, self.walks.length, window=config.model.window, people=t.people, shards=t.shards,
             walks_per_person=t.walks_per_person, seed=config.seed, mirror=config.augmentation.mirror, partners=t.partners,
             alike=needs_another_person(config.losses),
         )  # fmt: skip
-        self.frames = torch.from_numpy(self.walks.frames).to(device)
-        self.truth = self.frames if truth is None else torch.from_numpy(normalize(truth).frames).to(device)
-        self.start, self.length = (torch.tensor(a, device=device) for a in (self.walks.start, self.walks.length))
+        self.length = torch.tensor(self.walks.length, device=device)
+        self.seen = self._on_the_device(self.walks)
+        self.truth = self.seen if truth is None else self._on_the_device(normalized(truth))
         angles = [degrees(view) for view in self.walks.index["view"]]
         self.angle = torch.tensor([math.nan if a is None else math.radians(a) for a in angles], device=device)
 
@@ -324,20 +327,24 @@ class Trainer:
         if goes_on:
             self.state.restore(folder / STATE)
 
+    def _on_the_device(self, walks: NormalizedWalks) -> tuple[Tensor, Tensor]:
+        """The frames, and where each walk begins in them."""
+        return torch.from_numpy(walks.frames).to(self.fabric.device), torch.tensor(walks.start, device=self.fabric.device)
+
     def windows(self, iteration: int) -> Windows:
         """This process's part of an iteration's batch, on the device, cut out of the walks, mirrored and disturbed."""
         rank, processes = self.fabric.global_rank, self.fabric.world_size
-        batch = Batch(*(_on(self.frames.device, rows) for rows in self.sampler.batch(iteration).shard(rank, processes)))
+        batch = Batch(*(_on(self.length.device, rows) for rows in self.sampler.batch(iteration).shard(rank, processes)))
         walk, offset = batch.walk, batch.offset
         mirrored = batch.mirrored.repeat(len(walk) // len(batch.mirrored))
 
-        def cut(frames: Tensor) -> Tensor:
-            x = cut_windows(frames, self.start[walk], self.length[walk], offset, self.config.model.window)
+        def cut(frames: Tensor, start: Tensor) -> Tensor:
+            x = cut_windows(frames, start[walk], self.length[walk], offset, self.config.model.window)
             x = torch.where((walk < 0)[:, None, None], 0, x)
             return torch.where(mirrored[:, None, None], mirror(x), x)
 
-        seen = cut(self.frames)
-        target = seen if self.truth is self.frames else cut(self.truth)
+        seen = cut(*self.seen)
+        target = seen if self.truth is self.seen else cut(*self.truth)
         generator = torch.Generator(seen.device).manual_seed(_seed(self.config.seed, iteration, 0))
         x = disturb(seen, target, self.config.augmentation, generator, rank, processes)
         angle = torch.where(mirrored, -self.angle[walk], self.angle[walk])
@@ -423,6 +430,7 @@ class Trainer:
 def train(
     config: Config, split: Split, folder: str | Path, *, watch: Watch | None = None,
     pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
+    normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
 ) -> pd.DataFrame:  # fmt: skip
     """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
@@ -435,13 +443,14 @@ def train(
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
     truth: the training walks, row by row, as they truly were: what is decoded is compared with; None: with what was seen.
+    normalized: gives walks as `normalize` does, but perhaps from a file.
     Returns the history: iteration, learning_rate, each loss term, loss, and one of SCORES.
     Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
     done and the state is saved (with several processes: at the next look).
     """
     keep_freed_memory()
     folder, t = Path(folder), config.training
-    trainer = Trainer(config, split, folder, facts or {}, truth)
+    trainer = Trainer(config, split, folder, facts or {}, truth, normalized)
     fabric, state, first = trainer.fabric, trainer.state, trainer.fabric.is_global_zero
     with (
         _Log(folder / "logs", trainer.held, state.iteration) if first else nullcontext() as log,

@@ -1,17 +1,22 @@
 """From raw poses to what the networks see: gaps filled, neck at the origin, torso of length one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from gaitlib.data.dataset import GaitDataset
+from gaitlib.files import forget_pages, naming
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
 #: What is fitted in closed form is fitted on about so many windows, drawn from all.
 MOST_WINDOWS = 12_000
+#: About so many frames are held in memory where all walks are gone through.
+BLOCK = 2**16
 #: Joints that lie between two others: where an estimator gives none, the middle of the two is taken.
 MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
 
@@ -20,7 +25,8 @@ MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP)
 class NormalizedWalks:
     """The walks of a data set, ready to be cut into windows.
 
-    frames: float32 [F, 15, 2], all walks end to end; neck at the origin, neck to mid-hip about 1, x right, y down, no NaN.
+    frames: float32 [F, 15, 2], of these walks and perhaps of others; neck at the origin, neck to mid-hip about 1, x right, y
+        down, no NaN.
     start, length: int64 [N], where the frames of walk i lie.
     index: the data set's table, row i = walk i (its own `start` column is that of the files, not of `frames`).
     """
@@ -45,13 +51,31 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
     walks toward a camera at constant speed has an inverse image size that is linear in time (pinhole model). Values beyond half
     or twice the walk's median do not count in full.
     """
-    start, length = dataset.index["start"].to_numpy(), dataset.index["frames"].to_numpy()
-    new_start = np.concatenate([[0], np.cumsum(length)[:-1]]) if len(length) else np.zeros(0, np.int64)
-    walk = np.repeat(np.arange(len(length)), length)
-    rows = np.arange(len(walk)) + np.repeat(start - new_start, length)
-    pose = np.asarray(dataset.poses[rows], dtype=np.float32)
-    normalize_frames(pose, new_start, length)
-    return NormalizedWalks(pose, new_start, length, dataset.index)
+    length = dataset.index["frames"].to_numpy()
+    frames = np.concatenate(list(_normalized(dataset)))
+    return NormalizedWalks(frames, np.cumsum(length) - length, length, dataset.index)
+
+
+def write_normalized(dataset: GaitDataset, path: Path) -> None:
+    """Write all frames of a data set as `normalize` gives them, each where it lies in poses.npy, to an .npy file."""
+    with naming(path), path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": dataset.poses.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for pose in _normalized(replace(dataset, index=dataset.index.sort_values("start"))):
+            file.write(pose.data)
+
+
+def mapped(walks: GaitDataset, path: Path) -> NormalizedWalks:
+    """`normalize` of some walks of the data set that `write_normalized` wrote there; the frames are memory-mapped."""
+    frames = np.load(path, mmap_mode="c")  # nothing is written, but torch asks for arrays that can be
+    return NormalizedWalks(frames, walks.index["start"].to_numpy(), walks.index["frames"].to_numpy(), walks.index)
+
+
+def _normalized(dataset: GaitDataset) -> Iterator[np.ndarray]:
+    """The frames of all walks in the order of the index, normalized, in blocks of whole walks: float32 [_, 15, 2] each."""
+    for pose, start, length in in_blocks(dataset.poses, dataset.index["start"].to_numpy(), dataset.index["frames"].to_numpy()):
+        normalize_frames(pose, start, length)
+        yield pose
 
 
 def normalize_frames(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
@@ -63,6 +87,19 @@ def normalize_frames(pose: np.ndarray, start: np.ndarray, length: np.ndarray) ->
     pose -= pose[:, NECK : NECK + 1].copy()
     pose /= torso_length(pose, start, length)[:, None, None]
     np.nan_to_num(pose, copy=False)  # a joint that no frame of the walk has stays at the neck
+
+
+def in_blocks(frames: np.ndarray, start: np.ndarray, length: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Copies of walks in turn, about BLOCK frames at once: these end to end, and where in them each of their walks lies.
+
+    frames: float32 [F, ...], also memory-mapped; start, length: int64 [N]. Gives float32 [_, ...], int64 [_] and int64 [_].
+    """
+    block = np.cumsum(length) // BLOCK
+    for walks in np.split(np.arange(len(length)), np.flatnonzero(np.diff(block)) + 1):
+        count = length[walks]
+        first = np.cumsum(count) - count
+        yield frames[np.arange(count.sum()) + np.repeat(start[walks] - first, count)], first, count
+        forget_pages(frames)
 
 
 def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:

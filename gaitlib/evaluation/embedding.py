@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, cut_windows, groups, some_windows, window_grid
+from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, cut_windows, groups, in_blocks, some_windows, window_grid
 from gaitlib.files import read_arrays, replacing
 from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.discriminants import window_statistics
@@ -131,11 +131,13 @@ def _sums_over_windows(
 
 def pose_statistics(walks: NormalizedWalks) -> np.ndarray:
     """Mean and standard deviation over time of the 30 normalized coordinates: float64 [N, 60]."""
-    flat = walks.frames.reshape(len(walks.frames), -1).astype(np.float64)
-    count = walks.length[:, None]
-    mean = np.add.reduceat(flat, walks.start) / count
-    deviation = flat - np.repeat(mean, walks.length, 0)
-    return np.concatenate([mean, np.sqrt(np.add.reduceat(deviation**2, walks.start) / count)], 1)
+    found = []
+    for pose, start, length in in_blocks(walks.frames, walks.start, walks.length):
+        flat, count = pose.reshape(len(pose), -1).astype(np.float64), length[:, None]
+        mean = np.add.reduceat(flat, start) / count
+        deviation = flat - np.repeat(mean, length, 0)
+        found.append(np.concatenate([mean, np.sqrt(np.add.reduceat(deviation**2, start) / count)], 1))
+    return np.concatenate(found)
 
 
 def baseline_embeddings(train: NormalizedWalks, test: NormalizedWalks) -> Embeddings:
