@@ -15,6 +15,7 @@ import yaml
 
 from gaitlib import InputError, experiment, notebooks, training
 from gaitlib.config import load_config
+from gaitlib.data import preprocess
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.walkers import make_walkers, walkers_index
 from gaitlib.evaluation import results
@@ -99,6 +100,22 @@ def test_embedded_walkers_are_compared_with_the_truth_unless_the_arm_does_not(wo
     assert truth.index["frames"].tolist() == train.index["frames"].tolist()
     assert np.isfinite(truth[0].pose).all()
     assert np.nanmax(np.abs(truth[0].pose - train[0].pose)) > 0.1
+
+
+def test_training_sees_mapped_frames_that_are_made_once(make, monkeypatch):
+    given, written = [], []
+    monkeypatch.setattr(training, "train", lambda *args, normalized, **others: given.append(normalized))
+    monkeypatch.setattr(experiment, "write_normalized", lambda *args: written.append(args) or preprocess.write_normalized(*args))
+    opened = make()
+    opened.trained()
+    parts = opened.split.train, opened.split.validation.walks, opened.split.test.walks
+    for walks, found in zip(parts, (given[0](parts[0]), given[0](parts[1]), opened.test_walks), strict=True):
+        wanted = preprocess.normalize(walks)
+        assert isinstance(found.frames, np.memmap)
+        for i in range(len(walks)):
+            a, b = (one.frames[one.start[i] :][: one.length[i]] for one in (found, wanted))
+            np.testing.assert_array_equal(a, b)
+    assert len(written) == 1
 
 
 def test_a_checkpoint_is_read_once(workbook, small_run, monkeypatch):

@@ -1,12 +1,14 @@
 """Files appear whole or not at all; what comes from elsewhere is read with limits."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gaitlib import InputError
-from gaitlib.files import Unreadable, check_name, locked, read_array, read_arrays, read_bytes, read_json, replacing
+from gaitlib.files import Unreadable, check_name, forget_pages, locked, read_array, read_arrays, read_bytes, read_json, replacing
 
 
 def test_what_was_written_takes_the_place(tmp_path):
@@ -17,6 +19,23 @@ def test_what_was_written_takes_the_place(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say how much of a file is in memory")
+def test_what_was_read_of_a_mapped_array_is_forgotten(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(2**17))
+    array = read_array(tmp_path / "x.npy", memory_map=True)
+
+    def in_memory() -> int:
+        mapping = Path("/proc/self/smaps").read_text().partition(str(tmp_path / "x.npy"))[2]
+        return int(re.search(r"Rss: +(\d+) kB", mapping)[1])
+
+    assert array.sum() == 2**16 * (2**17 - 1)
+    assert in_memory() >= 1024
+    forget_pages(array)
+    assert in_memory() == 0
+    assert array.sum() == 2**16 * (2**17 - 1)
+    forget_pages(np.arange(3))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gaitlib import InputError, training
 from gaitlib.config import TERMS, load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
-from gaitlib.data.preprocess import NormalizedWalks, groups, mirror, normalize, some_windows
+from gaitlib.data.preprocess import NormalizedWalks, groups, mapped, mirror, normalize, some_windows, write_normalized
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.embedding import embed_walks
@@ -361,6 +361,18 @@ def test_what_is_decoded_is_compared_with_the_truth_and_the_camera_with_its_view
     wanted = np.radians(np.where(np.tile(batch.mirrored, 2), -view, view))
     np.testing.assert_allclose(windows.angle, wanted, rtol=1e-6)
     assert set(batch.mirrored) == {True, False}
+
+
+def test_mapped_walks_train_to_the_same_weights(walks, split, tmp_path):
+    write_normalized(walks, tmp_path / "frames.npy")
+    truth = dataclasses.replace(split.train, poses=split.train.poses + np.float32(0.5))
+
+    def from_file(part):
+        return normalize(part) if part is truth else mapped(part, tmp_path / "frames.npy")
+
+    for name, normalized in (("memory", normalize), ("file", from_file)):
+        train(config("training.iterations=2"), split, tmp_path / name, truth=truth, normalized=normalized)
+    assert same(*(load_model(tmp_path / name)[0].state_dict() for name in ("memory", "file")))
 
 
 def test_codes_are_leveled_before_they_are_looked_at(split, tmp_path, monkeypatch):

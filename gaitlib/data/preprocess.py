@@ -74,6 +74,7 @@ def mapped(walks: GaitDataset, path: Path) -> NormalizedWalks:
 def _normalized(dataset: GaitDataset) -> Iterator[np.ndarray]:
     """The frames of all walks in the order of the index, normalized, in blocks of whole walks: float32 [_, 15, 2] each."""
     for pose, start, length in in_blocks(dataset.poses, dataset.index["start"].to_numpy(), dataset.index["frames"].to_numpy()):
+        pose = pose.astype(np.float32, copy=False)
         normalize_frames(pose, start, length)
         yield pose
 

@@ -7,16 +7,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaitlib.data import preprocess
 from gaitlib.data.dataset import COLUMNS, GaitDataset
 from gaitlib.data.preprocess import (
     as_poses,
     cut_windows,
     fill_gaps,
+    in_blocks,
     lose_joints,
+    mapped,
     normalize,
     opening_windows,
     torso_length,
     window_grid,
+    write_normalized,
 )
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
@@ -206,6 +210,36 @@ def test_a_walk_does_not_depend_on_its_neighbors():
         alone = normalize(dataset_of(pose)).frames
         rows = slice(together.start[i], together.start[i] + together.length[i])
         np.testing.assert_allclose(together.frames[rows], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 64, 2**16])
+def test_mapped_walks_are_those_in_memory(tmp_path, monkeypatch, block):
+    poses = [body(frames, seed) for seed, frames in enumerate((40, 25, 16, 70))]
+    poses[1][3:9, RIGHT_WRIST] = np.nan
+    dataset = dataset_of(*poses, order=[2, 0, 3, 1])
+    whole = normalize(dataset)
+    monkeypatch.setattr(preprocess, "BLOCK", block)
+    np.testing.assert_array_equal(normalize(dataset).frames, whole.frames)
+    write_normalized(dataset, tmp_path / "frames.npy")
+    some = dataset.select(sequence=["001-nm-01-090", "003-nm-01-090"])
+    found, wanted = mapped(some, tmp_path / "frames.npy"), normalize(some)
+    assert isinstance(found.frames, np.memmap)
+    assert found.index is some.index
+    for i in range(2):
+        a, b = (walks.frames[walks.start[i] :][: walks.length[i]] for walks in (found, wanted))
+        np.testing.assert_array_equal(a, b)
+    assert torch.equal(opening_windows(found, [0, 1], 30), opening_windows(wanted, [0, 1], 30))
+
+
+def test_blocks_are_whole_walks_in_turn(monkeypatch):
+    monkeypatch.setattr(preprocess, "BLOCK", 50)
+    frames, start, length = np.arange(200), np.array([100, 0, 150, 30]), np.array([45, 20, 50, 10])
+    blocks = list(in_blocks(frames, start, length))
+    walks = [block[a : a + n].tolist() for block, first, count in blocks for a, n in zip(first, count, strict=True)]
+    assert walks == [list(range(a, a + n)) for a, n in zip(start, length, strict=True)]
+    assert [len(first) for _, first, _ in blocks] == [1, 1, 2]
+    ((nothing, first, count),) = in_blocks(frames, start[:0], length[:0])
+    assert len(nothing) == len(first) == len(count) == 0
 
 
 def test_missing_middles_come_from_both_sides_and_missing_joints_stay_at_the_neck():

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from gaitlib import InputError
+from gaitlib.data import preprocess
 from gaitlib.data.preprocess import NormalizedWalks, groups, mirror, opening_windows
 from gaitlib.evaluation import embedding
 from gaitlib.evaluation.embedding import (
@@ -196,6 +197,14 @@ def test_pose_statistics_by_hand():
     wanted[0, 8], wanted[0, 38] = 3, 2
     wanted[1, 9], wanted[1, 39] = 3, np.sqrt(6)
     np.testing.assert_allclose(statistics, wanted, atol=1e-12)
+
+
+def test_pose_statistics_are_of_each_walk_by_itself(monkeypatch):
+    walks, rows = some_walks((40, 30, 25, 16)), [2, 0]
+    whole, some = pose_statistics(walks), replace(walks, start=walks.start[rows], length=walks.length[rows])
+    np.testing.assert_array_equal(pose_statistics(some), whole[rows])
+    monkeypatch.setattr(preprocess, "BLOCK", 30)
+    np.testing.assert_array_equal(pose_statistics(walks), whole)
 
 
 def test_baseline_is_standardized_on_the_training_people():

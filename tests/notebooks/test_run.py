@@ -77,7 +77,7 @@ def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
     assert all(content for content in contents(small_run).values())
     cache = small_run.parents[1] / "cache"
     assert sorted(p.name.partition("-")[0] for p in cache.glob("*-*")) == [
-        "ablations", "embeddings", "scorecard", "training", "truth", "walkers",
+        "ablations", "embeddings", "normalized", "normalized", "scorecard", "training", "truth", "walkers",
     ]  # fmt: skip
 
 
@@ -418,7 +418,7 @@ def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter)
         assert (run / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
     stages = sorted(p.name.partition("-")[0] for p in (workbook / "cache").glob("*-*"))
     assert stages == [
-        "ablations", "embeddings", "scorecard", "training", "truth", "walkers",
+        "ablations", "embeddings", "normalized", "normalized", "scorecard", "training", "truth", "walkers",
     ]  # fmt: skip
     again = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
     assert again.exit_code == 2
