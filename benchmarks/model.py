@@ -1,14 +1,16 @@
 """Times of parts and of whole training steps, each against the plain way, as ratios measured side by side.
 
-    python benchmarks/model.py [--gpu]
+    python benchmarks/model.py [--gpu | --against CLONE]
 
 Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, the speed
 of each arm's training on it follows, and the share of the time in which it computes; with --gpu that alone. Takes four
-minutes and 14 GB.
+minutes and 14 GB. With --against, instead, the steps of `configs/beyond.yaml` here and in a clone of another commit: two minutes.
 """
 
 import io
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +36,30 @@ from gaitlib.training import keep_freed_memory, train
 BATCH, FRAMES = 128, 64
 PEOPLE = 74
 TURN = 2.0
+TURNS = 9
 ARMS = {"as_released": "configs/as_released.yaml", "as_published": "configs/as_published.yaml", "beyond": "configs/default.yaml"}
+
+#: Runs in a clone, of an older commit too: trains on the embedded walkers, TURN seconds for every line that it reads, and answers
+#: with the median of these steps in ms. The first of a turn does not count, nor does the first turn.
+TRAINING = f"""
+import statistics, sys, time
+from gaitlib.experiment import Experiment
+from gaitlib.training import Watch
+
+class Turns(Watch):
+    times, ends = [], 0
+
+    def step(self, *_):
+        now = time.perf_counter()
+        self.times.append(now)
+        if now > self.ends:
+            steps = [1000 * (b - a) for a, b in zip(self.times, self.times[1:])]
+            print("median", statistics.median(steps[1:]) if steps[1:] else 0, flush=True)
+            sys.stdin.readline() or sys.exit()
+            self.times[:], self.ends = [], time.perf_counter() + {TURN}
+
+Experiment.open("configs/beyond.yaml", sys.argv[2], cache=sys.argv[1]).trained(Turns())
+"""
 
 
 def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
@@ -264,6 +289,44 @@ def whole_steps() -> None:
         print(f"{name:40}{time_taken:8.0f} ms{theirs / time_taken:13.1f} x{here / time_taken:16.1f} x")
 
 
+def against(clone: Path) -> None:
+    """A step of the training of `beyond`, own batch, one thread, here and in a clone of another commit."""
+    here = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as cache:
+        trainings = [Training(here, f"{cache}/here", "walkers.more=0"), Training(clone.resolve(), f"{cache}/there")]
+        turns = [[training.turn() for training in trainings] for _ in range(1 + TURNS)][1:]
+        for training in trainings:
+            training.end()
+    ours, theirs = (statistics.median(times) for times in zip(*turns, strict=True))
+    ratios = sorted(a / b for a, b in turns)
+    print(f"a step of beyond, its own batch, one thread, median of {TURNS} turns: here {ours:.1f} ms, there {theirs:.1f} ms")
+    print(f"here is {statistics.median(ratios):.2f} x there ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+class Training:
+    """The program TRAINING in a clone; it stands still between its turns."""
+
+    def __init__(self, folder: Path, cache: str, settings: str = ""):
+        settings += " training.iterations=100000 training.validate_every=100000"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TRAINING, cache, settings], cwd=folder, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.answer()  # the walkers are made, the first step is done
+
+    def turn(self) -> float:
+        """The median of the steps of a turn, in ms."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> float:
+        return next(float(line.split()[1]) for line in self.process.stdout if line.startswith("median"))
+
+    def end(self) -> None:
+        self.process.communicate()  # there is nothing more to read for it
+
+
 def on_a_gpu() -> None:
     """Anchors a second of the training loop, batches and windows included, and the share of time in which the GPU computes."""
     print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, training on the embedded walkers")
@@ -272,7 +335,7 @@ def on_a_gpu() -> None:
         walks = write_dataset(Path(folder) / "walkers", make_walkers(60, 0), name="walkers")
         split = replace(Protocol.load("configs/protocols/walkers.yaml"), validation=2).split(walks)
         for arm, people, walks_each, steps, recorded in (
-            ("beyond", 32, 16, 80, ("true", "false")), ("beyond", 16, 2, 80, ("true", "false")),
+            ("beyond", 32, 16, 80, ("true", "false")), ("beyond", 8, 2, 80, ("true", "false")),
             ("as_published", 32, 16, 16, ("true",)), ("as_released", 32, 16, 16, ("true",)),
         ):  # fmt: skip
             for precision in ("bf16-mixed", "32-true"):
@@ -309,6 +372,9 @@ def loop_on_a_gpu(config: Config, split: Split) -> tuple[float, float]:
 
 
 def main() -> None:
+    if "--against" in sys.argv:
+        against(Path(sys.argv[sys.argv.index("--against") + 1]))
+        return
     keep_freed_memory()
     if "--gpu" not in sys.argv:
         parts()
