@@ -443,7 +443,7 @@ def train(
     pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
     facts: plain values that are saved with the weights.
     truth: the training walks, row by row, as they truly were: what is decoded is compared with; None: with what was seen.
-    normalized: gives walks as `normalize` does, but perhaps from a file.
+    normalized: how walks are normalized: as by `normalize`, or memory-mapped.
     Returns the history: iteration, learning_rate, each loss term, loss, and one of SCORES.
     Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
     done and the state is saved (with several processes: at the next look).
