@@ -4,7 +4,8 @@
 
 Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, the speed
 of each arm's training on it follows, and the share of the time in which it computes; with --gpu that alone. Takes four
-minutes and 14 GB. With --against, instead, the steps of `configs/beyond.yaml` here and in a clone of another commit: three minutes.
+minutes and 14 GB. With --against, instead, the steps of `configs/beyond.yaml` here and in a clone of another commit; three
+minutes.
 """
 
 import io
@@ -298,8 +299,8 @@ def against(clone: Path) -> None:
             training.end()
     ours, theirs = (statistics.median(times) for times in zip(*turns, strict=True))
     ratios = sorted(a / b for a, b in turns)
-    print(f"a step of beyond, its own batch, processor time of one thread, median of {TURNS} turns: here {ours:.1f} ms, there {theirs:.1f} ms")
-    print(f"here is {statistics.median(ratios):.2f} x there ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"a step of beyond, its own batch, processor time of one thread, medians of {TURNS} turns")
+    print(f"here {ours:.1f} ms, there {theirs:.1f} ms: {statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 class Training:
