@@ -154,7 +154,8 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
     assert len(results(clone / "reports/calm")) == 3
     for cache in ("cache", "troubled"):
         counts = made(clone / cache)
-        assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 3}
+        stages = Counter(name.partition("-")[0] for name in counts)
+        assert stages == {"walkers": 1, "normalized": 1, "training": 2, "embeddings": 3}
         assert set(counts.values()) == {1}  # although two points need a training at once
     counts = made(clone / "cache")
     log = (clone / "reports/calm/logs/seed-0_stride-32.log").read_text()
