@@ -551,5 +551,5 @@ def test_the_points_of_a_machine_that_is_lost_are_done_by_another(clone):
     assert [p.state for p in points] == ["done"] * 2, points
     assert len(results(clone / "reports/g")) == 2
     counts = made(clone / "cache")
-    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "training": 2, "embeddings": 2}
+    assert Counter(name.partition("-")[0] for name in counts) == {"walkers": 1, "normalized": 1, "training": 2, "embeddings": 2}
     assert set(counts.values()) == {1}
