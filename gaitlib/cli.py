@@ -49,8 +49,17 @@ def _reports() -> Path:
     return workspace() / "reports"
 
 
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
 _data = click.option("--data", default="", metavar="DIR", help="A data set folder; without it, the embedded walkers.")
+_checkpoint_of_gallery = click.option(
+    "--checkpoint", default="pretrained", show_default=True, metavar="RUN", help="What describes the walks."
+)
 _name = click.option("--name", callback=_checked_name, help="The run folder's name in reports/.")
 
 
@@ -207,8 +216,6 @@ def _say(dataset, out) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
 def embed(run, data, out):
     """Give every walk of the data set DATA its vector by the checkpoint of RUN."""
-    import torch
-
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.preprocess import normalize
     from gaitlib.evaluation.embedding import embed_walks
@@ -218,10 +225,91 @@ def embed(run, data, out):
     check_writable(out)
     model, facts = load_model(run)
     dataset, settings = GaitDataset.open(data), evaluation_of(facts, run)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = embed_walks(model, normalize(dataset), stride=settings.stride, mirrored=settings.mirrored, device=device)
+    found = embed_walks(model, normalize(dataset), stride=settings.stride, mirrored=settings.mirrored, device=_device())
     found.save(out)
     click.echo(f"{out}: {len(found.values)} walks, {found.values.shape[1]} numbers each")
+
+
+@main.command(epilog="Example: gaitlib enroll family.gallery data/mine")
+@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@_checkpoint_of_gallery
+@click.option("--as", "subject", default="", metavar="NAME", help="All walks are of this person; default: as their paths say.")
+@click.option("--keep-poses", is_flag=True, help="Keep a moment of each walk, to be shown beside those who are asked about.")
+def enroll(gallery, source, checkpoint, subject, keep_poses):
+    """Add the people of SOURCE to GALLERY, one file, which is made where it is missing.
+
+    SOURCE: a data set folder, or a clip or other files that `gaitlib prepare` reads. Numbers that recognize people are biometric
+    data: keep the file as you would keep fingerprints; `gaitlib forget` deletes a person.
+    """
+    from tqdm import tqdm
+
+    from gaitlib.data.preprocess import normalize
+    from gaitlib.gallery import Gallery
+    from gaitlib.poses.prepare import as_dataset
+
+    with as_dataset(source, subject=subject, say=click.echo) as dataset, Gallery(gallery, checkpoint, create=True) as known:
+        walks = normalize(dataset)
+        people = known.enroll(walks, _device(), keep_poses=keep_poses)
+        count = walks.index["subject"].nunique()
+        for _ in tqdm(people, total=count, unit="person", disable=not sys.stderr.isatty()):
+            pass
+        found = known.people()
+    click.echo(f"{gallery}: {found['walks'].sum()} walks of {len(found)} people")
+
+
+@main.command(epilog="Example: gaitlib identify family.gallery clip.mp4")
+@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@_checkpoint_of_gallery
+@click.option("--far", default=0.01, show_default=True, type=click.FloatRange(0, 0.5, min_open=True),
+              help="The share of strangers that may be taken for somebody.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--page", type=click.Path(path_type=Path), help="An .html page to write, which also takes further walks.")
+def identify(gallery, source, checkpoint, far, as_json, page):
+    """Say for each walk of SOURCE who of GALLERY it is, or nobody.
+
+    SOURCE: a data set folder, or a clip or other files that `gaitlib prepare` reads. How often a stranger comes as near is
+    measured on the enrolled people, each of whom is a stranger to a gallery without them.
+    """
+    import orjson
+    from tabulate import tabulate
+
+    from gaitlib.data.preprocess import normalize
+    from gaitlib.files import check_writable
+    from gaitlib.gallery import Gallery
+    from gaitlib.poses.prepare import as_dataset
+    from gaitlib.reports.identified import answers_table, note, write_identified
+
+    if page:
+        check_writable(page)
+    say = (lambda _: None) if as_json else click.echo
+    with as_dataset(source, subject="asked", say=say) as dataset, Gallery(gallery, checkpoint) as known:
+        walks = normalize(dataset)
+        found = known.identify(walks, far, _device())
+        if page:
+            write_identified(page, known, walks, found)
+    if as_json:
+        said = {"far": found.far, "strangers": found.strangers, "answers": found.answers}
+        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(tabulate(answers_table(found), headers="keys", tablefmt="plain", showindex=False, disable_numparse=True))
+        click.echo(f"\n{note(found)}")
+        if page:
+            click.echo(f"The page is {page}")
+
+
+@main.command(epilog="Example: gaitlib forget family.gallery anna")
+@click.argument("gallery", type=click.Path(path_type=Path))
+@click.argument("person")
+@_checkpoint_of_gallery
+def forget(gallery, person, checkpoint):
+    """Delete PERSON from GALLERY, and overwrite what was known of them."""
+    from gaitlib.gallery import Gallery
+
+    with Gallery(gallery, checkpoint) as known:
+        count = known.forget(person)
+    click.echo(f"{gallery}: {count} walks of {person} are deleted")
 
 
 @main.command(epilog="Example: gaitlib export-model pretrained --out model.onnx")

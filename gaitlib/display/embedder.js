@@ -1,24 +1,36 @@
-// What describes a walk, worked out in the page: what gaitlib/data/preprocess.py, gaitlib/model and embed_walks do with one walk.
+// Who a walk is of, worked out in the page: what gaitlib/data/preprocess.py, gaitlib/model and Identifier do with one walk.
 
 /**
- * embedWalk(walk): the embedding of a walk as readWalk gives it, of length one, as embed_walks has it.
+ * vectorOf(walk): the vector of a walk as readWalk gives it, as Identifier.vectors has it for a view from which nobody is enrolled.
  *
  * weights: what embedder_weights() of embedder.py gives.
  */
-export function readEmbedder({ layers, scales, levels, skeleton, window, stride, mirrored, ...settings }) {
+export function readEmbedder({ layers, scales, levels, skeleton, window, stride, variance, gain, ...settings }) {
   const numbers = (parts) => Object.fromEntries(Object.entries(parts).map(([name, values]) => [name, Float64Array.from(values)]));
   const read = (named, each) => Object.fromEntries(Object.entries(named).map(([name, part]) => [name, each(part)]));
   const model = { layers: readLayers(layers), scales: read(scales, numbers), levels: read(levels, readLayers), skeleton, ...settings };
   return (walk) => {
-    const poses = normalized(walk, skeleton), total = new Float64Array(model.size);
-    for (const start of windowStarts(walk.frames, window, stride)) {
+    const poses = normalized(walk, skeleton), starts = windowStarts(walk.frames, window, stride), place = new Float64Array(gain.length);
+    for (const start of starts) {
       const x = cutWindow(poses, walk.frames, start, window), statistics = windowStatistics(x, window, skeleton);
-      for (const seen of mirrored ? [x, inMirror(x, window, skeleton)] : [x]) {
-        embedWindow(model, seen, statistics, window).forEach((value, i) => { total[i] += value; });
-      }
+      const [seen, mirrored] = [x, inMirror(x, window, skeleton)].map((pose) => codeStatistics(model, pose, statistics, window));
+      const said = seen.map((value, i) => (value + mirrored[i]) / 2);
+      discriminantsOf(said, model.scales.codes, model.layers.places, model.largest).forEach((value, i) => { place[i] += value / starts.length; });
     }
-    return unit(total);
+    const length = Math.sqrt(place.reduce((sum, value, i) => sum + value ** 2 / variance[i], 0) / place.length);
+    return place.map((value, i) => (value / Math.max(length, TINY)) * gain[i]);
   };
+}
+
+/** The scores of the enrolled people for the vector of a walk, [{ name, score }], the best first; people: of enrolled_people(). */
+export function scoresOf(vector, { names, person, vectors, share, offset }) {
+  const all = unpacked(vectors), best = new Float64Array(names.length).fill(-Infinity);
+  const weigh = (at) => vector.reduce((sum, _, i) => sum + (share[i] * at(i) ** 2) / 2, 0), own = weigh((i) => vector[i]);
+  person.forEach((who, walk) => {
+    const at = (i) => all[walk * vector.length + i];
+    best[who] = Math.max(best[who], vector.reduce((sum, value, i) => sum + value * at(i), 0) - own - weigh(at) + offset);
+  });
+  return names.map((name, i) => ({ name, score: best[i] })).sort((a, b) => b.score - a.score);
 }
 
 const TINY = 1e-12; // as in model/discriminants.py
@@ -220,19 +232,8 @@ function levelMotion({ excess, liveliness }, motion, view, frames) {
   });
 }
 
-/** What `embed` gives of a window [30, frames] whose statistics, which a mirror leaves as they are, are known. */
-function embedWindow(model, x, statistics, frames) {
-  const { layers, scales, features, weight, largest } = model, codes = encode(model, x, statistics, frames);
-  const known = { pose: x, ...codes }, changing = features.filter((name) => name === "pose" || name === "motion");
-  const rows = Float32Array.from(changing.flatMap((name) => [...known[name]]));
-  let y = scaled(rows, scales.moving, frames), steps = frames;
-  for (const [name, stride] of [["early", 2], ["middle", 2], ["late", 1]]) {
-    y = relu(conv(layers[name], y, steps, stride));
-    steps = Math.ceil(steps / stride);
-  }
-  const { mean, highest } = course(y, steps), still = features.filter((name) => !changing.includes(name)).map((name) => known[name]);
-  const learned = unit(linear(layers.embedding, joined(...still, mean, highest)));
-  const said = joined(statisticsOf(codes.motion, codes.motion, frames), codes.body);
-  const found = unit(discriminantsOf(said, scales.codes, layers.codes, largest));
-  return joined(learned, found.map((value) => weight * value)).map((value) => value / Math.hypot(1, weight));
+/** What `code_statistics` gives of a window [30, frames] whose statistics, which a mirror leaves as they are, are known. */
+function codeStatistics(model, x, statistics, frames) {
+  const codes = encode(model, x, statistics, frames);
+  return joined(statisticsOf(codes.motion, codes.motion, frames), codes.body);
 }

@@ -1,30 +1,37 @@
-"""Pages that embed a dropped walk without a kernel, by the weights of the network: what embedder.js needs.
+"""Pages that say without a kernel who a dropped walk is of, by the weights of the network: what embedder.js needs.
 
-reading.js turns dropped files into a walk, embedder.js a walk into its embedding, as `embed_walks` has it:
+reading.js turns dropped files into a walk, embedder.js a walk into its vector, as `Identifier.vectors` has it for a view from
+which nobody is enrolled, and that into the scores of the enrolled people:
 
-    const embedWalk = readEmbedder(weights), embedding = embedWalk(readWalk(files, layouts));
+    const vectorOf = readEmbedder(weights), scores = scoresOf(vectorOf(readWalk(files, layouts)), people);
 """
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
 import torch
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gaitlib import InputError
 from gaitlib.data.dataset import SHORTEST_WALK
 from gaitlib.data.preprocess import MIDDLES
 from gaitlib.display.exchange import packed_layers
+from gaitlib.display.player import PAGE_MODULE, PLAYER_OPTIONS, packed
+from gaitlib.evaluation.identification import FEWEST_PEOPLE, Identifier, Strangers
 from gaitlib.model.discriminants import LARGEST, LEGS, Discriminants
 from gaitlib.model.geometric import DISCRIMINANT_SCALE, PACE, VELOCITY, GeometricAutoencoder, LevelByView
-from gaitlib.model.recognizer import GaitModel, LeanRecognizer
+from gaitlib.model.recognizer import GaitModel
 from gaitlib.poses.formats.tables import LABELS, POSITIONS
 from gaitlib.skeleton import BODY_25B, BONES, JOINTS, LAYOUTS, MID_HIP, MIRROR, NECK
 
-#: An ES module that exports readWalk and readEmbedder.
-MODULE = "\n".join(
-    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("decoder.js", "reading.js", "embedder.js")
-)
+#: A module for pages that take a walk: readWalk, readEmbedder, scoresOf and takeWalks, with the player that shows it.
+MODULE = "\n".join([
+    PAGE_MODULE,
+    f"const PLAYER = {json.dumps(PLAYER_OPTIONS)};",
+    *(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("reading.js", "embedder.js", "dropped.js")),
+])  # fmt: skip
+#: One stranger in so many reaches the scores that pages know.
+ONE_IN = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 
 
 def layouts() -> dict:
@@ -39,30 +46,26 @@ def layouts() -> dict:
     }  # fmt: skip
 
 
-def embedder_weights(model: GaitModel, *, stride: int = 32, mirrored: bool = True) -> dict:
-    """The network for embedder.js, which embeds a walk as `embed_walks(model, ..., stride, mirrored)` does, to 1e-3.
+def embedder_weights(model: GaitModel, identifier: Identifier, stride: int) -> dict:
+    """The network for embedder.js, which gives the vector of a walk as `identifier` does. stride: frames between windows.
 
-    Raises InputError where it is not the geometric autoencoder with the lean recognizer and both kinds of discriminants.
+    Raises InputError where it is not the geometric autoencoder with discriminants of poses and of codes.
     """
-    model = deepcopy(model).float().cpu().eval().requires_grad_(False)
-    coder, recognizer = model.autoencoder, model.recognizer
-    fits = isinstance(coder, GeometricAutoencoder) and isinstance(recognizer, LeanRecognizer) and hasattr(recognizer, "temporal")
-    if not (fits and coder.discriminants and model.discriminants):
+    coder = deepcopy(model.autoencoder).float().cpu().eval().requires_grad_(False)
+    if not (isinstance(coder, GeometricAutoencoder) and coder.discriminants and model.discriminants):
         raise InputError(
-            "Pages embed walks by a geometric autoencoder, a lean recognizer and discriminants of poses and of codes; choose a "
-            "run of configs/beyond.yaml, or pretrained."
+            "Pages describe walks by a geometric autoencoder with discriminants of poses and of codes; choose a run of "
+            "configs/kgbd.yaml, or pretrained."
         )
-    encoders = coder.encoders
-    normalization, *convolutions = recognizer.temporal
+    encoders, adapted = coder.encoders, identifier.discriminants
     named = {name: getattr(encoders, name) for name in ("first", "second", "context", "motion")}
     for name, head in (("body", encoders.body), ("view", encoders.view)):
         named |= {f"{name}_straight": head.straight, f"{name}_first": head.bent[0], f"{name}_second": head.bent[2]}
-    for name, (conv, norm, _) in zip(("early", "middle", "late"), convolutions, strict=True):
-        named[name] = fuse_conv_bn_eval(conv, norm)
-    named["embedding"] = recognizer.fc
     layers = {name: (layer.weight, layer.bias) for name, layer in named.items()}
-    layers |= {"discriminants": _projection(coder.discriminants), "codes": _projection(model.discriminants)}
-    deviation = (normalization.running_var + normalization.eps).sqrt() / normalization.weight
+    layers["discriminants"] = _projection(coder.discriminants)
+    weight, bias = _projection(adapted)
+    middle = torch.tensor(identifier.views.mean().to_numpy())
+    layers["places"] = weight / identifier.weight[:, None], bias / identifier.weight - middle
     return {
         "layers": packed_layers(layers),
         "levels": {"motion": _level(coder.level_motion), "body": _level(coder.level_body)},
@@ -70,14 +73,24 @@ def embedder_weights(model: GaitModel, *, stride: int = 32, mirrored: bool = Tru
             "features": _scale(coder.feature_center, coder.feature_spread),
             "statistics": _scale(coder.statistic_center, coder.statistic_spread),
             "discriminants": _scale(coder.discriminants.center, coder.discriminants.scale),
-            "moving": _scale(normalization.running_mean - normalization.bias * deviation, deviation),
-            "codes": _scale(model.discriminants.center, model.discriminants.scale),
+            "codes": _scale(adapted.center, adapted.scale),
         },
+        "variance": identifier.total.tolist(), "gain": identifier.gain.tolist(),
         "skeleton": {
             "bones": BONES, "mirror": MIRROR.tolist(), "middles": MIDDLES, "legs": LEGS, "neck": NECK, "mid_hip": MID_HIP,
         },
-        "window": model.window, "stride": stride, "mirrored": mirrored, "features": model.features, "size": model.embedding_size,
-        "weight": model.discriminant_weight, "share": DISCRIMINANT_SCALE, "largest": LARGEST, "pace": PACE, "velocity": VELOCITY,
+        "window": model.window, "stride": stride, "share": DISCRIMINANT_SCALE, "largest": LARGEST, "pace": PACE,
+        "velocity": VELOCITY,
+    }  # fmt: skip
+
+
+def enrolled_people(identifier: Identifier, strangers: Strangers, far: float) -> dict:
+    """The enrolled people for embedder.js: their vectors, from which score on somebody is named, and what strangers reach."""
+    known = strangers.people >= FEWEST_PEOPLE
+    return {
+        "names": identifier.people.tolist(), "person": identifier.person.tolist(), "vectors": packed(identifier.enrolled),
+        "share": identifier.share.tolist(), "offset": identifier.offset, "threshold": strangers.score(far),
+        "strangers": [[strangers.score(1 / one_in), one_in] for one_in in ONE_IN if known],
     }  # fmt: skip
 
 

@@ -1,6 +1,5 @@
-for (const el of document.querySelectorAll('[id="FRAGMENT"]:not([data-mounted])')) {
-  el.dataset.mounted = "true";
-  const state = JSON.parse(el.querySelector("script").textContent);
+/** Draw the player into an element; state: the traits of SkeletonPlayer, in place of a widget's model. */
+function mount(el, state) {
   const listeners = {};
   render({ el, model: {
     get: (name) => state[name],

@@ -25,8 +25,15 @@ from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 _PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
 _MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
-#: Module code that gives render() a stand-in for the widget model, once for each place of the name FRAGMENT.
-_MOUNT = Path(__file__).with_name("mount.js").read_text(encoding="utf-8")
+#: The same for pages, with mount(), which gives render() a stand-in for the widget model.
+PAGE_MODULE = f"{_MODULE}\n{Path(__file__).with_name('mount.js').read_text(encoding='utf-8')}"
+#: Fills each place of the name FRAGMENT once.
+_MOUNT = """
+for (const el of document.querySelectorAll('[id="FRAGMENT"]:not([data-mounted])')) {
+  el.dataset.mounted = "true";
+  mount(el, JSON.parse(el.querySelector("script").textContent));
+}
+"""
 _MISSING, _LARGEST = -32768, 32767
 CODES = ("view", "body", "motion")
 #: How a row of controls is laid out.
@@ -121,11 +128,11 @@ class SkeletonPlayer(PageForm, anywidget.AnyWidget):
 
     def to_html(self) -> str:
         """The player as it stands, as an HTML fragment; needs neither kernel nor network."""
-        return player_html(*self.panels, **{name: getattr(self, name) for name in _OPTIONS})
+        return player_html(*self.panels, **{name: getattr(self, name) for name in PLAYER_OPTIONS})
 
 
 #: What player.js reads beside the panels, with its defaults.
-_OPTIONS = {
+PLAYER_OPTIONS = {
     name: trait.default()
     for name, trait in vars(SkeletonPlayer).items()
     if isinstance(trait, traitlets.TraitType) and name not in ("panels", "code")
@@ -145,9 +152,9 @@ class WalkPicker(anywidget.AnyWidget):
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:
     """The player as a div and an inline module, all text escaped; options: traits of SkeletonPlayer, InputError for others."""
-    if unknown := set(options) - set(_OPTIONS):
-        raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(_OPTIONS)}.")
-    state = {**_OPTIONS, **options, "panels": list(panels)}
+    if unknown := set(options) - set(PLAYER_OPTIONS):
+        raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(PLAYER_OPTIONS)}.")
+    state = {**PLAYER_OPTIONS, **options, "panels": list(panels)}
     # "<" escaped: no text can end the script element or open a comment
     payload = json.dumps(state, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     name = "gait-" + hashlib.sha256(payload.encode()).hexdigest()[:12]
@@ -155,7 +162,7 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
         f'<div class="gait-fragment" id="{name}" role="figure" aria-label="{html.escape(str(state["label"]))}">\n'
         f'<script type="application/json">{payload}</script>\n'
         "<noscript>The walking skeletons need JavaScript.</noscript>\n</div>\n"
-        f'<script type="module">\n{_MODULE}\n{_MOUNT.replace("FRAGMENT", name)}</script>\n'
+        f'<script type="module">\n{PAGE_MODULE}{_MOUNT.replace("FRAGMENT", name)}</script>\n'
     )
 
 

@@ -15,7 +15,8 @@ import csv
 import difflib
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from gaitlib import InputError
@@ -128,6 +129,20 @@ def _of_folder(pattern: str) -> str:
         free = "run" in (name, following) or not following
         expression += f"{'(?:' if free else '(?>'}{group}{re.escape(text)})"
     return rf"(?>{expression}(?=/|\Z))"
+
+
+class OnePerson:
+    """All walks are of one person, whatever their paths, run after run. Raises InputError where the name cannot be one."""
+
+    def __init__(self, subject: str):
+        try:
+            self.name, self.runs = checked(subject, **_DEFAULTS), count(1)
+        except Unusable as reason:
+            raise InputError(f"{reason}; choose another name.".capitalize()) from None
+
+    def __call__(self, path: str) -> Name:
+        """The next run."""
+        return replace(self.name, run=next(self.runs))
 
 
 class Table:

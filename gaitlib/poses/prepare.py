@@ -1,8 +1,11 @@
 """From files of poses to a data set folder: read, repair, write."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
 from gaitlib.poses.formats import guess, named
 from gaitlib.poses.reading import Tally, read
@@ -23,7 +26,7 @@ def prepare(
     """Read `source`, write the data set folder `out` and open it.
 
     format: a name in FORMATS, or "auto". repair: see gaitlib.poses.repair. workers: processes that read.
-    options: cameras, layout, pattern, names, strict, fps, as `gaitlib.poses.reading.read` has them.
+    options: cameras, layout, pattern, names, subject, strict, fps, as `gaitlib.poses.reading.read` has them.
     say: is told what was decided. progress: wraps the walks as they come.
     Raises InputError for what cannot be read or written; a data set that was there stays as it was then.
     """
@@ -46,6 +49,24 @@ def prepare(
 
     facts = {"name": known.dataset or source.name, "license": known.license, "citation": known.citation}
     return write_dataset(out, noting(), **facts, left_out=left_out, notes=notes)
+
+
+@contextmanager
+def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], None] = print) -> Iterator[GaitDataset]:
+    """A data set folder as it is, or other files that `prepare` reads, as one for as long as the block lasts.
+
+    subject: whose walks the files are; empty: as their paths say. Raises InputError as `prepare` does, and where nothing is left.
+    """
+    source = Path(source)
+    if (source / "dataset.json").is_file():
+        yield GaitDataset.open(source)
+        return
+    (workspace() / "cache").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="read-", dir=workspace() / "cache") as folder:
+        dataset = prepare(source, Path(folder) / "data", subject=subject, say=say)
+        for entry in dataset.info["left_out"]:
+            say(f"left out: {entry['source']}: {entry['reason']}")
+        yield dataset
 
 
 def _decisions(notes: dict) -> list[str]:

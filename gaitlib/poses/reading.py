@@ -91,6 +91,7 @@ def read(
     layout: str = "",
     pattern: str = "",
     names: str | Path | None = None,
+    subject: str = "",
     workers: int = 1,
     strict: bool = False,
     fps: float | None = None,
@@ -101,8 +102,8 @@ def read(
     left_out: gets {"source", "reason"} for each file that cannot be used while the others can.
     strict: the first unusable file raises InputError instead.
     For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to tell it from the keypoints; pattern
-    or names (a CSV file), who walks in which file, see gaitlib.poses.naming; workers, how many processes read; fps,
-    frames a second, 25 where it is not given; tally, filled with what was decided on the way.
+    or names (a CSV file) or subject (always the same one), who walks in which file, see gaitlib.poses.naming; workers, how
+    many processes read; fps, frames a second, 25 where it is not given; tally, filled with what was decided on the way.
     Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
     the wrong kind; the latter also while walks are taken from the iterator.
     """
@@ -129,7 +130,7 @@ def read(
             if wrong:
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
-        given = table or (naming.Pattern(pattern) if pattern else None)
+        given = table or (naming.Pattern(pattern) if pattern else naming.OnePerson(subject) if subject else None)
         name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known.pattern)
         named = _named(known.find(source), name_of)
         outcomes = _outcomes(partial(to_walk, known.load, layout, fps), named, workers)

@@ -1,6 +1,7 @@
-"""What is dropped on a page is read, normalized and embedded there as Python does it with the same files."""
+"""What is dropped on a page is read, normalized and compared with the enrolled there as Python does it with the same files."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,20 +10,21 @@ import pytest
 from gaitlib.data.dataset import Walk, write_dataset
 from gaitlib.data.preprocess import normalize
 from gaitlib.data.walkers import make_walkers
-from gaitlib.display.embedder import MODULE, embedder_weights, layouts
-from gaitlib.evaluation.embedding import adapted, embed_walks
+from gaitlib.display.embedder import MODULE, embedder_weights, enrolled_people, layouts
+from gaitlib.evaluation.identification import Identifier, Strangers, describe
 from gaitlib.model.checkpoint import load_model
 from gaitlib.poses.export import coco
 from gaitlib.poses.formats.tables import CONFIDENCES, POSITIONS
 from gaitlib.poses.reading import read
 from gaitlib.skeleton import BODY_25, HEAD, MEDIAPIPE33, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_SHOULDER, RIGHT_WRIST
 
-#: What packing the weights costs; numbers of an embedding are about 0.06.
-TOLERANCE = 2e-4
-EMBED = """(files) => {
+#: What packing the weights costs, as a share of the vector's length.
+TOLERANCE = 1e-3
+ASK = """(files) => {
   const start = performance.now();
   try {
-    return { embedding: [...window.embedWalk(window.readWalk(files, window.layouts))], ms: performance.now() - start };
+    const vector = window.vectorOf(window.readWalk(files, window.layouts));
+    return { vector: [...vector], scores: window.scoresOf(vector, window.people), ms: performance.now() - start };
   } catch (error) {
     return { error: error.message };
   }
@@ -34,16 +36,26 @@ def model():
     return load_model("pretrained")[0]
 
 
-@pytest.fixture
-def page(offline, model):
-    """page(**settings): a page with the network of the model that comes along, or of another."""
+@pytest.fixture(scope="module")
+def identifier(model, tmp_path_factory):
+    """Six enrolled walkers."""
+    walks = (walk for walk in make_walkers(6, seed=8) if walk.condition == "nm" and walk.run < 3 and walk.view in ("054", "090"))
+    known = normalize(write_dataset(tmp_path_factory.mktemp("known") / "known", walks, name="known"))
+    return Identifier(model.discriminants, describe(model, known))
 
-    def opened(model=model, **settings):
-        payload = json.dumps({"weights": embedder_weights(model, **settings), "layouts": layouts()}, allow_nan=False)
+
+@pytest.fixture
+def page(offline, model, identifier):
+    """page(stride): a page with the network of the model that comes along and the enrolled people."""
+
+    def opened(stride=32):
+        people = enrolled_people(identifier, Strangers(10.0, 15.0, 6), far=0.01)
+        content = {"weights": embedder_weights(model, identifier, stride), "people": people, "layouts": layouts()}
+        payload = json.dumps(content, allow_nan=False)
         assert len(payload) < 5e6
         ready = """
-            const { weights, layouts } = JSON.parse(document.querySelector("script").textContent);
-            Object.assign(window, { readWalk, layouts, embedWalk: readEmbedder(weights) });
+            const content = JSON.parse(document.querySelector("script").textContent);
+            Object.assign(window, content, { readWalk, scoresOf, vectorOf: readEmbedder(content.weights) });
             document.body.dataset.ready = true;"""
         scripts = f'<script type="application/json">{payload}</script><script type="module">{MODULE}{ready}</script>'
         return offline(f"<p>Drop a walk.</p>{scripts}", shows="[data-ready]")
@@ -116,17 +128,19 @@ def openpose(pose):
     return [*files[7:], *files[:7]]
 
 
-def in_python(files, format, model, tmp_path, **settings):
-    """The embedding of the one walk in these files."""
+def in_python(files, format, model, identifier, tmp_path, stride=32):
+    """The vector [D] of the one walk in these files."""
     folder = tmp_path / format / "001"
     folder.mkdir(parents=True)
     for name, text in files:
         (folder / name).write_text(text, "utf-8")
     left_out = []
     source = folder.parent if format == "openpose" else folder / files[0][0]
-    walks = list(read(source, format, left_out=left_out, pattern="" if format == "csv" else "{subject}"))
+    walks = [replace(walk, view="somewhere") for walk in read(source, format, left_out=left_out, subject="asked")]
     assert (len(walks), left_out) == (1, [])
-    return embed_walks(model, normalize(write_dataset(tmp_path / "data", walks, name="dropped")), **settings).values[0]
+    return identifier.vectors(describe(model, normalize(write_dataset(tmp_path / "data", walks, name="dropped")), stride=stride))[
+        0
+    ]
 
 
 CASES = {
@@ -145,27 +159,29 @@ CASES = {
 }
 
 
-def test_dropped_walks_are_embedded_as_in_python(page, poses, model, tmp_path):
+def test_dropped_walks_are_compared_as_in_python(page, poses, model, identifier, tmp_path):
     assert len(poses["short"]) < model.window < len(poses["toward"]) < len(poses["long"])
     shown, times = page(), {}
     for number, (case, (format, make, which)) in enumerate(CASES.items()):
         files = make(poses[which])
-        found = shown.evaluate(EMBED, [{"name": name, "text": text} for name, text in files])
+        found = shown.evaluate(ASK, [{"name": name, "text": text} for name, text in files])
         assert "error" not in found, (case, found)
-        expected = in_python(files, format, model, tmp_path / str(number))
-        assert np.abs(np.array(found["embedding"]) - expected).max() < TOLERANCE, case
+        expected = in_python(files, format, model, identifier, tmp_path / str(number))
+        assert np.linalg.norm(found["vector"] - expected) < TOLERANCE * np.linalg.norm(expected), case
+        scores = dict(zip(identifier.people.tolist(), identifier.scores(expected[None])[0].tolist(), strict=True))
+        assert {entry["name"]: entry["score"] for entry in found["scores"]} == pytest.approx(scores, abs=0.3), case
+        assert found["scores"][0]["name"] == max(scores, key=scores.get)
         times[f"{which} ({len(poses[which])} frames)"] = round(found["ms"])
-    print(f"read and embedded in the page, ms: {times}")
+    print(f"read and compared in the page, ms: {times}")
 
 
-def test_an_adapted_network_without_mirror_images_is_embedded_as_in_python(page, poses, model, tmp_path):
-    known = normalize(write_dataset(tmp_path / "known", islice(make_walkers(2, seed=8), 0, 220, 5), name="known"))
-    ours, settings = adapted(model, known), {"stride": 11, "mirrored": False}
+def test_windows_lie_as_close_as_those_of_the_enrolled(page, poses, model, identifier, tmp_path):
     files = table(poses["long"])
-    found = page(ours, **settings).evaluate(EMBED, [{"name": name, "text": text} for name, text in files])
-    expected = in_python(files, "csv", ours, tmp_path, **settings)
-    assert np.abs(np.array(found["embedding"]) - expected).max() < TOLERANCE
-    assert np.abs(in_python(files, "csv", model, tmp_path / "before", **settings) - expected).max() > 0.01
+    found = page(stride=11).evaluate(ASK, [{"name": name, "text": text} for name, text in files])
+    expected = in_python(files, "csv", model, identifier, tmp_path, stride=11)
+    assert np.linalg.norm(found["vector"] - expected) < TOLERANCE * np.linalg.norm(expected)
+    other = in_python(files, "csv", model, identifier, tmp_path / "other", stride=32)
+    assert np.linalg.norm(other - expected) > 3 * TOLERANCE * np.linalg.norm(expected)
 
 
 def test_what_cannot_be_read_is_said_in_one_sentence(page, poses):
@@ -201,5 +217,5 @@ def test_what_cannot_be_read_is_said_in_one_sentence(page, poses):
     wrong["walk.csv has no frame with the neck, without which the size is unknown."] = table(no_neck)
     shown = page()
     for sentence, files in wrong.items():
-        found = shown.evaluate(EMBED, [{"name": name, "text": text} for name, text in files])
+        found = shown.evaluate(ASK, [{"name": name, "text": text} for name, text in files])
         assert found.get("error") == sentence

@@ -1,0 +1,183 @@
+"""Who is it, or nobody who is known: how much likelier a walk is of an enrolled person than of a stranger.
+
+Discriminants are adapted to the enrolled people (gaitlib/model/discriminants.py). In their directions a person's place is normal
+with variance r around what all people are like, and a walk normal with variance 1 around its person, so the ratio of the
+likelihoods that two walks are of one person and of two has a closed form (probabilistic LDA: Ioffe, ECCV 2006; Prince and Elder,
+ICCV 2007). Before that, vectors are scaled to the length that the model expects of them (Garcia-Romero and Espy-Wilson,
+"Analysis of i-vector length normalization", Interspeech 2011). The score of a person is the logarithm of the ratio for the
+likeliest of their enrolled walks.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from gaitlib import InputError
+from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, cut_windows, groups, mirror, window_grid
+from gaitlib.model.autoencoder import WINDOWS
+from gaitlib.model.discriminants import Discriminants
+from gaitlib.model.recognizer import GaitModel
+
+#: With fewer people enrolled, how often a stranger would be taken for one of them cannot be told: it is measured on themselves.
+FEWEST_PEOPLE = 5
+#: Then this score has to do; with two to five of people 1-74 of kgbd enrolled, 1 to 13 % of strangers reach it.
+SCORE_OF_FEW = 50.0
+#: The enrolled people are strangers to so many galleries without them.
+FOLDS = 10
+#: So many of their walks, at most, are asked of these galleries.
+MOST_STRANGERS = 2000
+
+
+@dataclass(frozen=True)
+class Descriptions:
+    """What the codes say of walks, window by window.
+
+    statistics: float16 or float32 [W, S], `code_statistics`, the mean of those of a window and of its mirror image; walk: int64
+    [W], the row of the table that each window is of, in order; index: a row a walk, with columns subject and view.
+    """
+
+    statistics: torch.Tensor
+    walk: np.ndarray
+    index: pd.DataFrame
+
+    def chosen(self, walks: np.ndarray) -> "Descriptions":
+        """Those of some of the walks, bool [N]."""
+        windows = walks[self.walk]
+        number = np.cumsum(walks) - 1
+        index = self.index[walks].reset_index(drop=True)
+        return Descriptions(self.statistics[torch.from_numpy(windows)], number[self.walk[windows]], index)
+
+
+@torch.no_grad()
+def describe(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32, device="cpu") -> Descriptions:
+    """What a model's codes say of walks. stride: frames between windows. Raises InputError for a model without discriminants."""
+    if not model.discriminants:
+        raise InputError("This checkpoint has no discriminants of its codes, which enrolling adapts; train with "
+                         "model.discriminants above 0, or take pretrained.")  # fmt: skip
+    model = model.to(device).eval()
+    frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
+    walk, offset = (torch.from_numpy(part) for part in window_grid(walks.length, model.window, stride))
+    found = []
+    for rows in torch.arange(len(walk)).split(WINDOWS):
+        which = walk[rows]
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
+        found.append(((model.code_statistics(x) + model.code_statistics(mirror(x))) / 2).cpu())
+    return Descriptions(torch.cat(found), walk.numpy(), walks.index)
+
+
+class Identifier:
+    """Scores of walks against those of enrolled people.
+
+    discriminants: as trained; they are adapted to `enrolled`. people: their names, in order.
+    """
+
+    def __init__(self, discriminants: Discriminants, enrolled: Descriptions):
+        self.discriminants = copy.deepcopy(discriminants).cpu()
+        some = _some(enrolled.walk, MOST_WINDOWS)
+        group = groups(enrolled.index.iloc[enrolled.walk[some]], "subject", "view")
+        self.discriminants.adapt(enrolled.statistics[torch.from_numpy(some)].float(), group)
+        ratio = self.discriminants.ratio.double().numpy().clip(1e-4)
+        self.weight = torch.from_numpy(np.sqrt(ratio / (1 + ratio)))  # what a discriminant is multiplied with
+        self.total = ratio + 1  # the variance of a walk of anybody
+        # of two walks of one person: covariance [[total, ratio], [ratio, total]]
+        determinant = self.total**2 - ratio**2
+        self.gain = np.sqrt(ratio / determinant)
+        self.share = ratio / self.total
+        self.offset = float((np.log(self.total) - np.log(determinant) / 2).sum())
+        places = self._places(enrolled)
+        view = enrolled.index["view"].to_numpy()
+        self.views = pd.DataFrame(places).groupby(view).mean()
+        self.people, self.person = np.unique(enrolled.index["subject"].to_numpy().astype(str), return_inverse=True)
+        self._order = np.argsort(self.person, kind="stable")
+        self._first = np.searchsorted(self.person[self._order], np.arange(len(self.people)))
+        self.enrolled = self._vectors(places, view)
+
+    def _places(self, described: Descriptions) -> np.ndarray:
+        """Where walks lie in the directions that tell people apart, in spreads of one person, on average: float64 [N, D]."""
+        total = torch.zeros(len(described.index), len(self.weight), dtype=torch.float64)
+        for rows in torch.arange(len(described.walk)).split(MOST_WINDOWS):
+            found = self.discriminants(described.statistics[rows].float()).double() / self.weight
+            total.index_add_(0, torch.from_numpy(described.walk)[rows], found)
+        return total.numpy() / np.bincount(described.walk, minlength=len(described.index))[:, None]
+
+    def _vectors(self, places: np.ndarray, view: np.ndarray) -> np.ndarray:
+        """Without the mean of the enrolled from that view (of all views, where there is nobody), in the length of a walk's."""
+        places = places - self.views.reindex(view).fillna(self.views.mean()).to_numpy()
+        length = np.sqrt((places**2 / self.total).sum(1, keepdims=True) / len(self.total))
+        return (places / np.maximum(length, 1e-12) * self.gain).astype(np.float32)
+
+    def vectors(self, asked: Descriptions) -> np.ndarray:
+        """The vectors of walks, float32 [N, D], as `scores` takes them."""
+        return self._vectors(self._places(asked), asked.index["view"].to_numpy())
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """The score of each person, float [N, people]: the natural logarithm of the likelihood ratio."""
+        own, others = ((side**2) @ self.share / 2 for side in (vectors, self.enrolled))
+        each = vectors @ self.enrolled.T - own[:, None] - others + self.offset
+        return np.maximum.reduceat(each[:, self._order], self._first, 1)
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """The best scores of walks of people who are not enrolled: mean and deviation, and on how many people they were measured."""
+
+    mean: float
+    deviation: float
+    people: int
+
+    def share(self, score: np.ndarray) -> np.ndarray:
+        """How many strangers would reach a score, 0..1; NaN with fewer than FEWEST_PEOPLE.
+
+        The prediction interval of a normal variable whose mean and deviation are estimated on so many people: Student's t.
+        """
+        if self.people < FEWEST_PEOPLE:
+            return np.full(np.shape(score), nan)
+        return stats.t.sf((np.asarray(score) - self.mean) / self._spread, self.people - 1)
+
+    def score(self, share: float) -> float:
+        """The score that this share of strangers would reach; SCORE_OF_FEW with fewer than FEWEST_PEOPLE."""
+        if self.people < FEWEST_PEOPLE:
+            return SCORE_OF_FEW
+        return float(self.mean + stats.t.isf(share, self.people - 1) * self._spread)
+
+    @property
+    def _spread(self) -> float:
+        return self.deviation * sqrt(1 + 1 / self.people)
+
+
+def strangers(discriminants: Discriminants, enrolled: Descriptions) -> Strangers:
+    """How near strangers come, measured on the enrolled people themselves: each is asked of a gallery that was made without them.
+
+    Each gallery is made anew, adapted to those who are in it, of all but a tenth of the people.
+    """
+    person = groups(enrolled.index, "subject")
+    people = person.max() + 1
+    if people < 2:
+        return Strangers(nan, nan, int(people))
+    best = np.concatenate([_best_of_strangers(discriminants, enrolled, left_out) for left_out in _folds(person, people)])
+    return Strangers(float(best.mean()), float(best.std()), int(people))
+
+
+def _folds(person: np.ndarray, people: int) -> Iterator[np.ndarray]:
+    """Who is left out each time: bool [N], in up to FOLDS parts that are drawn once and for all."""
+    part = np.random.default_rng(0).permutation(people) % min(FOLDS, people)
+    yield from (part[person] == k for k in range(min(FOLDS, people)))
+
+
+def _best_of_strangers(discriminants: Discriminants, enrolled: Descriptions, left_out: np.ndarray) -> np.ndarray:
+    """The best score of each walk that is left out, or of some of them, in a gallery of the others."""
+    identifier = Identifier(discriminants, enrolled.chosen(~left_out))
+    asked = np.zeros_like(left_out)
+    asked[np.flatnonzero(left_out)[_some(np.flatnonzero(left_out), MOST_STRANGERS // FOLDS)]] = True
+    return identifier.scores(identifier.vectors(enrolled.chosen(asked))).max(1)
+
+
+def _some(rows: np.ndarray, most: int) -> np.ndarray:
+    """Places of at most so many of the rows, evenly spread."""
+    return np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))

@@ -1,0 +1,92 @@
+"""What `gaitlib identify` found: as a table, and as a page with the walkers, which also takes further walks."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
+from gaitlib.display.embedder import MODULE, embedder_weights, enrolled_people, layouts
+from gaitlib.display.player import packed, player_html
+from gaitlib.evaluation.identification import FEWEST_PEOPLE
+from gaitlib.gallery import Answer, Found, Gallery
+from gaitlib.reports.html import write_page
+
+#: So many walks are shown; each takes 10 to 40 kB.
+SHOWN = 50
+NOBODY = "nobody enrolled"
+
+
+def answers_table(found: Found) -> pd.DataFrame:
+    """A row a walk: who it is, how many strangers would come as near, and the likeliest people with their scores."""
+    rows = []
+    for answer in found.answers:
+        row = {"walk": answer.sequence, "who": answer.subject or NOBODY, "strangers as near": in_words(answer.strangers)}
+        rows.append(row | {f"{k + 1}.": f"{name} ({score:.0f})" for k, (name, score) in enumerate(answer.candidates)})
+    return pd.DataFrame(rows).fillna("")
+
+
+def in_words(share: float) -> str:
+    """How many of so many: "1 in 240"; "not known" for NaN."""
+    if np.isnan(share):
+        return "not known"
+    if share > 0.5:
+        return "most"
+    return f"1 in {1 / share:,.0f}" if share > 1e-6 else "under 1 in a million"
+
+
+def note(found: Found) -> str:
+    """What the answers rest on, in sentences."""
+    said = "Scores are natural logarithms of how much likelier the walk is of that person than of somebody else."
+    threshold = f"{found.strangers.score(found.far):.0f}"
+    if found.strangers.people < FEWEST_PEOPLE:
+        return (
+            f"{said} With fewer than {FEWEST_PEOPLE} people enrolled it cannot be told how often a stranger would be taken for "
+            f"one of them; somebody is named from {threshold} on."
+        )
+    return (
+        f"{said} Somebody is named from {threshold} on: about {found.far:.1%} of strangers would be, as measured on the "
+        f"{found.strangers.people} enrolled people, each asked of a gallery without them."
+    )
+
+
+def write_identified(path: Path, gallery: Gallery, walks: NormalizedWalks, found: Found) -> None:
+    """Write the page: who was asked about beside the likeliest people, and a place to drop further walks.
+
+    It holds the vectors of the enrolled people, and moments of their walks where these were kept: biometric data.
+    """
+    player = _player(gallery, walks, found.answers)
+    weights = embedder_weights(gallery.model, found.identifier, gallery.stride)
+    payload = json.dumps(
+        {"weights": weights, "people": enrolled_people(found.identifier, found.strangers, found.far), "layouts": layouts()},
+        allow_nan=False,
+    )
+    write_page(
+        path, "identified.html.j2", found=found, table=answers_table(found), note=note(found), player=Markup(player),
+        shown=min(SHOWN, len(walks)), payload=Markup(payload.replace("<", "\\u003c")), module=Markup(MODULE),
+    )  # fmt: skip
+
+
+def _player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[Answer]) -> str:
+    """One player with a choice of the walks that were asked about, each beside those of the likeliest people that were kept."""
+    asked = as_poses(opening_windows(walks, np.arange(min(SHOWN, len(walks))), gallery.model.window))
+    poses, places, probes = list(asked), {}, []
+    for i, (answer, view) in enumerate(zip(answers[:SHOWN], walks.index["view"], strict=False)):
+        panels = [_entry(answer.sequence, answer.subject or NOBODY, i, 0)]
+        for name, score in answer.candidates:
+            if (name, view) not in places and (kept := gallery.pose(name, view)) is not None:
+                places[name, view] = len(poses)
+                poses.append(kept)
+            if place := places.get((name, view)):
+                panels.append(_entry(name, f"score {score:.0f}", place, 2 if name == answer.subject else 1))
+        probes.append({"label": answer.sequence, "panels": panels})
+    frames, fps = asked.shape[1], float(walks.index["fps"].iloc[0])
+    content = {"poses": packed(np.stack(poses)), "frames": frames, "fps": fps, "probes": probes}
+    return player_html(label="Who is it?", gallery=content, choice=0)
+
+
+def _entry(title: str, subtitle: str, place: int, color: int) -> dict:
+    return {"title": title, "subtitle": subtitle, "pose": place, "color": color}

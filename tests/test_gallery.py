@@ -1,0 +1,236 @@
+"""A gallery loses nobody and keeps nobody who was forgotten, whoever is killed, writes at once or hands over a damaged file."""
+
+import json
+import multiprocessing
+import os
+import sqlite3
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from gaitlib import InputError
+from gaitlib.cli import main
+from gaitlib.data.dataset import GaitDataset, write_dataset
+from gaitlib.data.preprocess import normalize
+from gaitlib.data.walkers import make_walkers
+from gaitlib.gallery import Gallery
+from gaitlib.model.checkpoint import save_weights
+from gaitlib.model.recognizer import GaitModel
+
+VIEWS = ("072", "108")
+
+
+def make_checkpoint(path, seed=0):
+    """A small network whose discriminants are fitted on a few walkers."""
+    torch.manual_seed(seed)
+    model = GaitModel(
+        people=9, window=32, encoder_width=8, recognizer_width=8, embedding=8, discriminants=1.0, body_discriminants=4
+    )
+    model.eval()
+    x = torch.randn(90, 30, 32).cumsum(2) * 0.05
+    subject = np.repeat(np.arange(9), 10)
+    model.autoencoder.measure(x, subject)
+    model.discriminants.fit(model.code_statistics(x), subject)
+    save_weights(path, model, model.state_dict(), config={"evaluation": {"stride": 16}})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A folder with a checkpoint, and data sets of eight people: the first two walks from two views, and the next two."""
+    folder = tmp_path_factory.mktemp("gallery")
+    make_checkpoint(folder / "model.safetensors")
+    make_checkpoint(folder / "other.safetensors", seed=1)
+    walks = [walk for walk in make_walkers(8, 3) if walk.condition == "nm" and walk.view in VIEWS and walk.run <= 4]
+    write_dataset(folder / "known", (walk for walk in walks if walk.run <= 2), name="known")
+    write_dataset(folder / "later", (walk for walk in walks if walk.run > 2), name="later")
+    return folder
+
+
+@pytest.fixture
+def opened(places, tmp_path):
+    """opened(): a new gallery, or the one that is there."""
+    return lambda: Gallery(tmp_path / "people.gallery", str(places / "model.safetensors"), create=True)
+
+
+@pytest.fixture(scope="module")
+def known(places):
+    return normalize(GaitDataset.open(places / "known"))
+
+
+def enrolled(gallery):
+    return gallery.people().set_index("subject")["walks"].to_dict()
+
+
+def test_walks_come_once_and_a_person_goes_entirely(opened, known, tmp_path):
+    with opened() as gallery:
+        assert list(gallery.enroll(known, keep_poses=True)) == [f"{p:03d}" for p in range(1, 9)]
+        assert enrolled(gallery) == {f"{p:03d}": 4 for p in range(1, 9)}
+        before = gallery.descriptions()
+        list(gallery.enroll(known))
+        assert torch.equal(gallery.descriptions().statistics, before.statistics)
+        np.testing.assert_allclose(
+            gallery.pose("003", "108"), known.frames[known.start[known.index["sequence"] == "003-nm-01-108"][0] :][:32], atol=2e-3
+        )
+        assert gallery.pose("003", "090") is not None
+        assert b"003-nm-02-108" in (tmp_path / "people.gallery").read_bytes()
+        assert gallery.forget("003") == 4
+        assert gallery.pose("003", "108") is None
+        assert "003" not in enrolled(gallery)
+        with pytest.raises(InputError, match="nobody named '003'"):
+            gallery.forget("003")
+    assert b"003-nm" not in (tmp_path / "people.gallery").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["people.gallery"]
+    if os.name == "posix":
+        assert (tmp_path / "people.gallery").stat().st_mode & 0o077 == 0
+
+
+def test_no_pose_is_kept_unless_it_is_asked_for(opened, known):
+    with opened() as gallery:
+        list(gallery.enroll(known))
+        assert gallery.pose("003", "108") is None
+
+
+def test_a_name_that_is_spelled_twice_changes_nothing(opened, known):
+    def renamed(old, new):
+        return known.index.assign(subject=known.index["subject"].replace(old, new))
+
+    with opened() as gallery:
+        list(gallery.enroll(replace(known, index=renamed("001", "Anna"))))
+        before = enrolled(gallery)
+        for wrong, said in {
+            "anna": "spelled nearly alike",
+            "Anna_": "spelled nearly alike",
+            "Ben": "enrolled as Anna already",
+        }.items():
+            with pytest.raises(InputError, match=said):
+                list(gallery.enroll(replace(known, index=renamed("001", wrong))))
+            assert enrolled(gallery) == before
+
+
+def test_who_is_asked_is_found_and_strangers_are_measured_once(opened, known, places):
+    later = normalize(GaitDataset.open(places / "later"))
+    with opened() as gallery:
+        list(gallery.enroll(known))
+        found = gallery.identify(later, far=0.2)
+        assert len(found.answers) == len(later) == 32
+        first = [answer.candidates[0] for answer in found.answers]
+        right = [name == subject for (name, _), subject in zip(first, later.index["subject"], strict=True)]
+        assert np.mean(right) > 0.35  # with weights drawn by chance; without any network 1 in 8
+        for answer, (name, score) in zip(found.answers, first, strict=True):
+            assert answer.subject == (name if score >= found.strangers.score(0.2) else "")
+            assert [score for _, score in answer.candidates] == sorted((score for _, score in answer.candidates), reverse=True)
+            assert len(answer.candidates) == 3
+        measured = gallery._about("strangers")
+        assert json.loads(measured)["people"] == 8
+        gallery.identify(later)
+        assert gallery._about("strangers") == measured
+        gallery.forget("008")
+        assert gallery.identify(later).strangers.people == 7
+
+
+def test_what_is_no_gallery_or_another_one_is_said(opened, known, places, tmp_path):
+    with opened() as gallery:
+        list(gallery.enroll(known))
+        whole = gallery.path.read_bytes()
+    model = str(places / "model.safetensors")
+    other = tmp_path / "other.sqlite"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE walks (a)")
+    connection.close()
+    text, cut = tmp_path / "text.gallery", tmp_path / "cut.gallery"
+    text.write_text("hello" * 100)
+    cut.write_bytes(whole[: len(whole) // 2])
+    for path, said in {
+        other: "is no gallery of gaitlib",
+        text: "is no gallery, or is damaged",
+        tmp_path / "none": "no such file",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            Gallery(path, model)
+    with pytest.raises(InputError, match="is no gallery, or is damaged"), Gallery(cut, model) as gallery:
+        gallery.descriptions()
+    with pytest.raises(InputError, match="made with another checkpoint than"):
+        Gallery(tmp_path / "people.gallery", str(places / "other.safetensors"))
+    with pytest.raises(InputError, match="make the folder"):
+        Gallery(tmp_path / "nowhere" / "people.gallery", model, create=True)
+    damaged = tmp_path / "damaged.gallery"
+    damaged.write_bytes(whole)
+    with sqlite3.connect(damaged) as connection:
+        connection.execute("UPDATE walks SET statistics = substr(statistics, 1, 7) WHERE subject = '002'")
+    connection.close()
+    with pytest.raises(InputError, match="is no gallery, or is damaged"), Gallery(damaged, model) as gallery:
+        gallery.identify(known)
+    with opened() as gallery:
+        assert len(enrolled(gallery)) == 8
+
+
+def _enroll(path, model, known):
+    with Gallery(path, model, create=True) as gallery:
+        for _ in gallery.enroll(known):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, so that they begin at once")
+def test_whoever_is_killed_everybody_is_there_once_or_not_at_all(places, known, tmp_path):
+    path, model = tmp_path / "people.gallery", str(places / "model.safetensors")
+    chance, context = np.random.default_rng(0), multiprocessing.get_context("fork")
+    began = time.monotonic()
+    _enroll(tmp_path / "whole.gallery", model, known)
+    usual = time.monotonic() - began
+    for _ in range(10):
+        process = context.Process(target=_enroll, args=(path, model, known))
+        process.start()
+        time.sleep(chance.uniform(0, usual))
+        process.kill()
+        process.join()
+        if path.exists():
+            with Gallery(path, model) as gallery:
+                assert gallery._one("PRAGMA integrity_check") == "ok"
+                assert set(enrolled(gallery).values()) <= {4}
+    _enroll(path, model, known)
+    with Gallery(path, model) as gallery:
+        assert enrolled(gallery) == {f"{p:03d}": 4 for p in range(1, 9)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, so that they begin at once")
+def test_two_processes_enroll_at_once(places, known, tmp_path):
+    path, model = tmp_path / "people.gallery", str(places / "model.safetensors")
+    halves = [
+        known.chosen(np.isin(known.index["subject"], [f"{p:03d}" for p in people]))
+        for people in ((1, 2, 3, 4, 5), (8, 7, 6, 5, 4))
+    ]
+    processes = [multiprocessing.get_context("fork").Process(target=_enroll, args=(path, model, half)) for half in halves]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    with Gallery(path, model) as gallery:
+        assert enrolled(gallery) == {f"{p:03d}": 4 for p in range(1, 9)}
+
+
+def test_the_commands(places, tmp_path):
+    path, model = str(tmp_path / "people.gallery"), ["--checkpoint", str(places / "model.safetensors")]
+
+    def said(*arguments, code=0):
+        found = CliRunner().invoke(main, [*arguments, *model])
+        assert found.exit_code == code, found.output
+        return found.output
+
+    assert "32 walks of 8 people" in said("enroll", path, str(places / "known"), "--keep-poses")
+    page = tmp_path / "page.html"
+    text = said("identify", path, str(places / "later"), "--page", str(page), "--far", "0.1")
+    assert "001-nm-03-072" in text
+    assert "about 10.0% of strangers" in text
+    assert "Who is it?" in page.read_text()
+    found = json.loads(said("identify", path, str(places / "later"), "--json"))
+    assert (found["far"], found["strangers"]["people"], len(found["answers"])) == (0.01, 8, 32)
+    assert "4 walks of 002 are deleted" in said("forget", path, "002")
+    assert "nobody named '002'" in said("forget", path, "002", code=2)
+    assert "did you mean '003'?" in said("forget", path, "00-3", code=2)
+    assert "no such file" in said("identify", str(tmp_path / "none"), str(places / "later"), code=2)
