@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gaitlib.poses.sequences import Detections
+from gaitlib.poses.sequences import Detections, Unusable
 
 #: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
 HEIGHT = 3.0
@@ -27,6 +27,8 @@ MOST_PEOPLE = 16
 SIZE_COST = 0.5
 #: Frames over which the speed of a track is measured.
 SPEED_FRAMES = 10
+#: What the way counts: so much more evidence for who moves by FAR heights, as far as one walks in two seconds; who stands sways.
+MOVING, FAR = 0.5, 1.5
 #: More than any cost of who may be the same person.
 IMPOSSIBLE = 1e3
 
@@ -41,20 +43,71 @@ class _Seen(NamedTuple):
     keypoints: np.ndarray
 
 
-def follow(found: Detections) -> tuple[np.ndarray, int]:
-    """The detections of one person: the track whose sum of size times confidence over its frames is the largest.
+class Tracks(NamedTuple):
+    """The people in a sequence, in the order in which they appear.
 
-    So who is seen for long, large and clear wins, whatever the order in the files. A track goes on with the detection that a
-    tracker gave its number, otherwise with the nearest to where its speed leads, in units of the body's size, that is about as
-    large: who passes by in the distance while the walker is not found is not taken for the walker.
+    rows: of each the rows int64 [R] into the detections, at most one a frame, in the order of the frames.
+    evidence, size: float64 [N], how much there is of each, and how large each is in the median.
+    choices: the number of frames that hold more than one person, in which a choice has to be made.
+    """
+
+    rows: list[np.ndarray]
+    evidence: np.ndarray
+    size: np.ndarray
+    choices: int
+
+
+def follow(found: Detections) -> tuple[np.ndarray, int]:
+    """The detections of one person: the track that has most to show for itself.
 
     Returns rows int64 [R] into the detections, at most one a frame, in the order of the frames, and the number of frames that
     held more than one person, in which a choice had to be made.
     """
+    people = tracks(found)
+    return (people.rows[people.evidence.argmax()] if people.rows else np.zeros(0, np.int64)), people.choices
+
+
+def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
+    """The rows of whom the user asks for.
+
+    person: "" for whom `follow` takes, "largest", "all", or a number as `numbered` counts. fewest: frames that a person who is
+    one of several must be seen in. Raises Unusable where there is no such person.
+    """
+    if not people.rows:
+        raise Unusable("nobody was found in any frame")
+    if not person:
+        return [people.rows[people.evidence.argmax()]]
+    listed = numbered(people, fewest)
+    if not listed:
+        raise Unusable(f"nobody is seen in {fewest:.0f} frames, and only who is can be named by --person")
+    if person == "all":
+        return [people.rows[i] for i in listed]
+    if person == "largest":
+        return [people.rows[max(listed, key=lambda i: people.size[i])]]
+    if int(person) > len(listed):
+        raise Unusable(f"--person {person} is not there: {len(listed)} can be named, which the contact sheet numbers")
+    return [people.rows[listed[int(person) - 1]]]
+
+
+def numbered(people: Tracks, fewest: float) -> list[int]:
+    """Which of the tracks are of at least `fewest` frames; person 1 is the first of them."""
+    return [i for i, rows in enumerate(people.rows) if len(rows) >= fewest]
+
+
+def tracks(found: Detections) -> Tracks:
+    """Everybody's detections, told apart.
+
+    A track goes on with the detection that a tracker gave its number, otherwise with the nearest to where its speed leads, in
+    units of the body's size, that is about as large: who passes by in the distance while the walker is not found is not taken
+    for the walker. The evidence of a track is the sum of size times confidence over its frames, and half as much again for who
+    moves through the image as walkers do: so who is seen for long, large, clear and on the way wins, whatever the order in the
+    files.
+    """
     frame, person = found.frame, found.person
     alone = bool((frame[1:] != frame[:-1]).all())
     if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
-        return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
+        rows = np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1))
+        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(1), 0)
     center, size, evidence = _measure(found)
     rows = np.flatnonzero(size)
     choices = int(np.count_nonzero(np.bincount(frame[rows], minlength=1) > 1))
@@ -64,9 +117,21 @@ def follow(found: Detections) -> tuple[np.ndarray, int]:
     seen = _Seen(frame, center, size, person, found.keypoints[rows])
     before = _certain_links(seen)
     if np.count_nonzero(before < 0) <= 1:
-        return rows, choices
+        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(1), choices)
     track = _tracks(seen, before)
-    return rows[track == np.bincount(track, weights=evidence).argmax()], choices
+    each = [np.flatnonzero(track == t) for t in range(track.max() + 1)]
+    return Tracks(
+        [rows[one] for one in each],
+        np.array([evidence[one].sum() * (1 + MOVING * _on_the_way(seen, one)) for one in each]),
+        np.array([np.median(size[one]) for one in each]),
+        choices,
+    )
+
+
+def _on_the_way(seen: _Seen, rows: np.ndarray) -> float:
+    """How far a track moves through the image, as a share of FAR, at most 1; who passes by for a moment does not count more."""
+    first, last = (np.median(seen.center[:, part], axis=1) for part in (rows[:SPEED_FRAMES], rows[-SPEED_FRAMES:]))
+    return min(1.0, float(np.hypot(*(last - first)) / np.median(seen.size[rows])) / FAR)
 
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:

