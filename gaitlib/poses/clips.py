@@ -5,7 +5,7 @@ OpenCV reads them by its FFmpeg. Nothing else of gaitlib knows of either.
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from types import ModuleType
 
@@ -115,14 +115,14 @@ class Clip:
     def __exit__(self, *_) -> None:
         self._capture.release()
 
-    def frames(self, start: float, stop: float) -> Iterator[tuple[int, float, np.ndarray]]:
+    def frames(self, start: float, stop: float, wanted: Set[int] | None = None) -> Iterator[tuple[int, float, np.ndarray]]:
         """(number, seconds, image) of each step-th frame with start <= seconds < stop; called again, it goes on from there.
 
         number: counts all frames of the file, from 0. seconds: from the first of them, as a player shows them.
-        image: uint8 [H, W, 3] in RGB, upright also where the camera was not.
+        image: uint8 [H, W, 3] in RGB, upright also where the camera was not. wanted: the numbers of the only frames to give.
         """
         while not self.ended and (seconds := self._seconds()) < stop:
-            if seconds >= start and self.passed % self.step == 0:
+            if seconds >= start and self.passed % self.step == 0 and (wanted is None or self.passed in wanted):
                 is_read, image = self._capture.retrieve()
                 if is_read:
                     yield self.passed, seconds, self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB)

@@ -34,7 +34,7 @@ _FOLDERS = (
     re.compile(r"(?P<view>\d{3})_(?P<run>\d\d)/(?P<subject>\d{5})(?!\d).*"),
     re.compile(r"(?P<subject>\d{5})/(?P<view>\d{3})_(?P<run>\d\d)(?!\d).*"),
 )
-_SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt|mp4|mov|m4v|avi|mkv|webm)$", re.IGNORECASE)
 _LONGEST_PATH = 1000
 
 

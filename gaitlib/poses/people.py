@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gaitlib.poses.sequences import Detections, Unusable
+from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, RIGHT_ANKLE
 
 #: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
 HEIGHT = 3.0
@@ -29,6 +30,9 @@ SIZE_COST = 0.5
 SPEED_FRAMES = 10
 #: What the way counts: so much more evidence for who moves by FAR heights, as far as one walks in two seconds; who stands sways.
 MOVING, FAR = 0.5, 1.5
+#: Who stands sways by less than this, in heights from shoulders to ankles, and the feet move less against each other; a step is
+#: 0.5 long from the side, and lifts a foot by 0.1 from the front.
+STANDING_WAY, STANDING_SWING = 0.3, 0.1
 #: More than any cost of who may be the same person.
 IMPOSSIBLE = 1e3
 
@@ -92,6 +96,30 @@ def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
 def numbered(people: Tracks, fewest: float) -> list[int]:
     """Which of the tracks are of at least `fewest` frames; person 1 is the first of them."""
     return [i for i, rows in enumerate(people.rows) if len(rows) >= fewest]
+
+
+def numbers(people: Tracks, fewest: float, detections: int) -> np.ndarray:
+    """The number of the person that each of so many detections is of, int64 [D], 0 where it is of nobody with a number."""
+    number = np.zeros(detections, np.int64)
+    for n, i in enumerate(numbered(people, fewest), start=1):
+        number[people.rows[i]] = n
+    return number
+
+
+def stands(pose: np.ndarray) -> bool:
+    """Whether the person of a pose float32 [T, 15, 2] stands: no way is made, none nearer or farther, and the feet stay apart.
+
+    All is measured in body heights (shoulders to ankles), between the 5th and the 95th percentile, since estimates jump.
+    """
+    ankles, hip = pose[:, [LEFT_ANKLE, RIGHT_ANKLE]], pose[:, MID_HIP]
+    height = np.hypot(*(ankles.mean(1) - pose[:, NECK]).T)
+    if not np.isfinite(height).any():
+        return False
+    moved, swung, grown = (
+        np.ptp(np.nanpercentile(values, [5, 95], axis=0), axis=0) / np.nanmedian(height)
+        for values in (hip, ankles[:, 0] - ankles[:, 1], height)
+    )
+    return bool(np.hypot(*moved) < STANDING_WAY and np.hypot(*swung) < STANDING_SWING and grown < STANDING_WAY)
 
 
 def tracks(found: Detections) -> Tracks:
