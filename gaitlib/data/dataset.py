@@ -269,9 +269,7 @@ def write_dataset(
     return GaitDataset.open(folder)
 
 
-def _write_walks(
-    folder: Path, walks: Iterable[Walk], left_out: list[dict], draw: Callable[[Walk, Path], None] | None
-) -> dict:
+def _write_walks(folder: Path, walks: Iterable[Walk], left_out: list[dict], draw: Callable[[Walk, Path], None] | None) -> dict:
     """Write the arrays and index.csv of the walks that can be used; returns the fingerprint, its parts and the counts."""
     digest, names, frames, text = hashlib.sha256(), set(), 0, io.StringIO()
     row, quoted_row = (csv.writer(text, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))

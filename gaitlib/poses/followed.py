@@ -48,8 +48,8 @@ def draw(who: Followed, path: Path, *, overlay: bool) -> None:
         jpg.write_bytes(jpeg.tobytes())
     if writer:
         writer.release()
-        if cv2.VideoCapture(str(film), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT) != written:  # it raises nothing itself
-            raise OSError(errno.EIO, "the clip with the skeleton could not be written, perhaps because the disk is full", str(film))
+        if cv2.VideoCapture(str(film), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT) != written:  # the writer raises nothing
+            raise OSError(errno.EIO, "The clip with the skeleton is not whole: is the disk full?", str(film))
 
 
 def _side_by_side(images: list[np.ndarray]) -> np.ndarray:
@@ -73,9 +73,9 @@ def _drawn(image: np.ndarray, longest: int, who: Followed, frame: int, label: st
             if np.isfinite(pose[[a, b]]).all():
                 color = (LEFT if b in LEFT_JOINTS else RIGHT if b in RIGHT_JOINTS else MIDDLE) if is_followed else OTHERS
                 ends = [tuple(int(v) for v in point.round()) for point in pose[[a, b]]]
-                cv2.line(image, *ends, color, 3 * thin if is_followed else thin, cv2.LINE_AA)
+                cv2.line(image, *ends, color, (2 + thin) if is_followed else thin, cv2.LINE_AA)
         if who.numbers[row] and np.isfinite(pose[HEAD]).all():
-            top = int(np.nanmin(pose[:, 1])) - 12 * thin
+            top = max(int(np.nanmin(pose[:, 1])) - 12 * thin, 16 * thin)
             _write(image, str(who.numbers[row]), (int(pose[HEAD, 0]), top), thin, MIDDLE if is_followed else OTHERS)
     if label:
         _write(image, label, (8 * thin, height - 10 * thin), thin, MIDDLE)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,8 @@ def find_model(named: str | Path = "") -> Path:
 
     Raises InputError where it is missing, or MediaPipe is.
     """
-    try:
-        import mediapipe  # noqa: F401
-    except ImportError:
-        raise InputError(f"--format video needs MediaPipe, which is not installed; {_HOW}.") from None
+    if not find_spec("mediapipe"):
+        raise InputError(f"--format video needs MediaPipe, which is not installed; {_HOW}.")
     model = Path(named) if named else MODEL
     if not model.is_file():
         where = f"--model {named}" if named else str(MODEL)

@@ -147,7 +147,8 @@ class _Progress:
         now = time.monotonic()
         if self.bar.disable and now - self.said > SAY_EVERY:
             left = (now - self.began) / self.estimated * (self.total - self.done)
-            print(f"    {self.name}: {self.done} of {self.total} frames, about {tqdm.format_interval(max(left, 0))} left", flush=True)
+            about = tqdm.format_interval(max(left, 0))
+            print(f"    {self.name}: {self.done} of {self.total} frames, about {about} left", flush=True)
             self.said = now
 
     def pass_over(self, frames: int) -> None:
