@@ -30,9 +30,9 @@ SIZE_COST = 0.5
 SPEED_FRAMES = 10
 #: What the way counts: so much more evidence for who moves by FAR heights, as far as one walks in two seconds; who stands sways.
 MOVING, FAR = 0.5, 1.5
-#: Who stands sways by less than this, in heights from shoulders to ankles, and the feet move less against each other; a step is
-#: 0.5 long from the side, and lifts a foot by 0.1 from the front.
-STANDING_WAY, STANDING_SWING = 0.3, 0.1
+#: Who stands sways by less than this, in heights from neck to ankles, and the feet move less against each other; a walker's do
+#: by about 0.7 from the side.
+STANDING_WAY, STANDING_SWING = 0.3, 0.05
 #: More than any cost of who may be the same person.
 IMPOSSIBLE = 1e3
 
@@ -83,13 +83,13 @@ def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
         return [people.rows[people.evidence.argmax()]]
     listed = numbered(people, fewest)
     if not listed:
-        raise Unusable(f"nobody is seen in {fewest:.0f} frames, and only who is can be named by --person")
+        raise Unusable(f"nobody is seen in {fewest:.0f} frames or more, as --person {person} needs")
     if person == "all":
         return [people.rows[i] for i in listed]
     if person == "largest":
         return [people.rows[max(listed, key=lambda i: people.size[i])]]
     if int(person) > len(listed):
-        raise Unusable(f"--person {person} is not there: {len(listed)} can be named, which the contact sheet numbers")
+        raise Unusable(f"holds no person {person}: of those seen in {fewest:.0f} frames or more there are {len(listed)}")
     return [people.rows[listed[int(person) - 1]]]
 
 
@@ -109,17 +109,18 @@ def numbers(people: Tracks, fewest: float, detections: int) -> np.ndarray:
 def stands(pose: np.ndarray) -> bool:
     """Whether the person of a pose float32 [T, 15, 2] stands: no way is made, none nearer or farther, and the feet stay apart.
 
-    All is measured in body heights (shoulders to ankles), between the 5th and the 95th percentile, since estimates jump.
+    All is measured in body heights (neck to ankles). Way and growth lie between the 5th and the 95th percentile, since estimates
+    jump; the swing of the feet between the quartiles, since left and right are also exchanged for a while.
     """
     ankles, hip = pose[:, [LEFT_ANKLE, RIGHT_ANKLE]], pose[:, MID_HIP]
     height = np.hypot(*(ankles.mean(1) - pose[:, NECK]).T)
     if not np.isfinite(height).any():
         return False
-    moved, swung, grown = (
-        np.ptp(np.nanpercentile(values, [5, 95], axis=0), axis=0) / np.nanmedian(height)
-        for values in (hip, ankles[:, 0] - ankles[:, 1], height)
+    moved, grown, swung = (
+        np.hypot.reduce(np.ptp(np.nanpercentile(values, within, axis=0), axis=0)) / np.nanmedian(height)
+        for values, within in ((hip, [5, 95]), (height[:, None], [5, 95]), (ankles[:, 0] - ankles[:, 1], [25, 75]))
     )
-    return bool(np.hypot(*moved) < STANDING_WAY and np.hypot(*swung) < STANDING_SWING and grown < STANDING_WAY)
+    return bool(max(moved, grown) < STANDING_WAY and swung < STANDING_SWING)
 
 
 def tracks(found: Detections) -> Tracks:

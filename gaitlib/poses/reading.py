@@ -24,7 +24,7 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.cameras import parse_cameras
-from gaitlib.data.dataset import Walk
+from gaitlib.data.dataset import SHORTEST_WALK, Walk
 from gaitlib.poses import formats, naming, people
 from gaitlib.poses.clips import at_even_times
 from gaitlib.poses.formats.files import check_source
@@ -312,7 +312,7 @@ def to_walks(
     outcomes = []
     for rows in chosen:
         walk = _to_walk(found, rows, layout, sequence)
-        if has_images and people.stands(walk.pose):
+        if has_images and len(walk.pose) >= SHORTEST_WALK and people.stands(walk.pose):
             outcomes.append(Outcome(sequence.path, reason=_STANDS))
             continue
         followed = None
