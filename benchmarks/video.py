@@ -15,9 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import mediapipe as mp
 import numpy as np
-from mediapipe.tasks.python import BaseOptions, vision
 
 from gaitlib.poses.clips import Clip
 from gaitlib.poses.mediapipe_pose import estimator, find_model
@@ -41,6 +39,9 @@ def frames_a_second(file: Path) -> tuple[float, int]:
 
 def lone_walker(file: Path, top: int) -> dict[int, np.ndarray]:
     """The pose [15, 2] of one person below row `top` of each frame, by MediaPipe as it is: without what ours does to images."""
+    import mediapipe as mp
+    from mediapipe.tasks.python import BaseOptions, vision
+
     options = vision.PoseLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=str(find_model())), running_mode=vision.RunningMode.VIDEO
     )

@@ -42,6 +42,8 @@ def draw(who: Followed, path: Path, *, overlay: bool) -> None:
                 )
                 writer.write(large[..., ::-1])
                 written += 1
+            if frame == frames[-1]:
+                break
     _, jpeg = cv2.imencode(".jpg", _side_by_side(sheet)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     jpg = path.with_name(f"{path.name}.jpg")
     with naming(jpg):

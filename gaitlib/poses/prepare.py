@@ -35,9 +35,9 @@ def prepare(
     if format == "auto":
         format, why = guess(source)
         say(f"Format {format}: {why}")
-    if overlay and not named(format).has_images:
-        raise InputError(f"--overlay is for clips, and --format {format} has none; leave it out.")
     known, tally, left_out, changed = named(format), Tally(), [], {}
+    if overlay and not known.has_images:
+        raise InputError(f"--overlay is for clips, and --format {format} has none; leave it out.")
     found = read(source, format, left_out=left_out, workers=workers, tally=tally, **options)
     notes = {"format": format, "cameras": options.get("cameras", "sensor")}
 

@@ -161,12 +161,13 @@ def read(
                 raise InputError(f"{option} is not for --format {format}, whose files say it themselves; leave it out.")
         walks = known.read(source, angles, left_out=left_out)
     else:
+        first, last = start or 0.0, math.inf if stop is None else stop
         for wrong, what in (
             (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
             (pattern and names, "--pattern and --names say the same thing; give one of them."),
             (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
             (fps is not None and not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
-            ((start or 0) < 0 or (stop or math.inf) <= (start or 0), f"--from {start} --to {stop} cannot be used; {_SECONDS}."),
+            (not 0 <= first < last, f"--from {first:g} --to {last:g} cannot be used; {_SECONDS}."),
             (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} is nobody; {_WHOM}."),
         ):
             if wrong:
@@ -177,7 +178,7 @@ def read(
         named = _named(known.find(source), name_of)
         load = known.load
         if known.has_images:
-            load = partial(load, model=model, start=start or 0.0, stop=stop or math.inf, fps=fps)
+            load = partial(load, model=model, start=first, stop=last, fps=fps)
         outcomes = _outcomes(partial(to_walks, load, layout, fps, person, known.has_images), named, workers)
         walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally, count_on=person == "all")
     return _strictly(walks, left_out) if strict else walks

@@ -47,7 +47,8 @@ def _recognize(source: Path) -> str:
             kind = usable(container, file)
         except Unusable:
             continue
-        return kind and f"{name} is a clip ({kind})"
+        if kind:
+            return f"{name} is a clip ({kind})"
     return ""
 
 
