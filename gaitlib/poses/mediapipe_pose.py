@@ -57,22 +57,24 @@ def estimator(model: Path) -> Iterator[Estimate]:
         num_poses=MOST_PEOPLE,
     )
 
+    somebody_was_found = False
+
     def estimate(image: np.ndarray, milliseconds: int) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal somebody_was_found
         scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        # in an image that is not square, this release squeezes who leans
+        # in an image that is not square this release misplaces the keypoints of whoever leans
         height, width = image.shape[:2]
         side = max(height, width)
         square = cv2.copyMakeBorder(image, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
-        with nullcontext() if found_before else _quiet():
+        with nullcontext() if somebody_was_found else _quiet():
             people = landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, square), milliseconds).pose_landmarks
-        found_before.extend(people[:1])
+        somebody_was_found |= bool(people)
         found = np.array([[(p.x, p.y, p.visibility) for p in person] for person in people], np.float32)
         found = found.reshape(len(people), MEDIAPIPE33.size, 3)
         return found[..., :2] * (side / scale), found[..., 2]
 
-    found_before = []
     try:
         with _quiet():
             landmarker = vision.PoseLandmarker.create_from_options(options)

@@ -80,6 +80,11 @@ def from_path(path: str) -> Name:
     return checked(**names | {"condition": names["condition"].lower()}, within=within)
 
 
+def plain(path: str) -> str:
+    """The path with "_" in place of all that no name may contain, such as the spaces and brackets that phones put there."""
+    return re.sub(r"[^\w./+-]+", "_", path)
+
+
 class Pattern:
     """A pattern such as "{subject}/{condition}-{run}/{view}" for the whole path of a sequence below the source.
 

@@ -148,7 +148,8 @@ def tracks(found: Detections) -> Tracks:
     if np.count_nonzero(before < 0) <= 1:
         return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(1), choices)
     track = _tracks(seen, before)
-    each = [np.flatnonzero(track == t) for t in range(track.max() + 1)]
+    order = np.argsort(track, kind="stable")
+    each = np.split(order, np.flatnonzero(np.diff(track[order])) + 1)
     return Tracks(
         [rows[one] for one in each],
         np.array([evidence[one].sum() * (1 + MOVING * _on_the_way(seen, one)) for one in each]),

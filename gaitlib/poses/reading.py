@@ -29,7 +29,7 @@ from gaitlib.poses import formats, naming, people
 from gaitlib.poses.clips import at_even_times
 from gaitlib.poses.formats.files import check_source
 from gaitlib.poses.naming import Name
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, NUM_JOINTS, Layout
 
 #: Sequences that a worker gets at once, and batches that wait for each worker.
@@ -174,7 +174,7 @@ def read(
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
         given = table or (naming.Pattern(pattern) if pattern else None)
-        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known.pattern)
+        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
         named = _named(known.find(source), name_of)
         load = known.load
         if known.has_images:
@@ -217,7 +217,7 @@ def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -
         yield replace(sequence, name=name, remark=remark)
 
 
-def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
+def _name(source: Path, known: Format, sequence: Sequence) -> Name:
     """As the file itself says it, or by path in a known spelling, or by the format's own pattern.
 
     The folders above the source may be the beginning of a spelling.
@@ -227,9 +227,9 @@ def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
     try:
         return naming.from_path(sequence.path)
     except Unusable:
-        own = naming.Pattern(own_pattern) if own_pattern else None
+        own = naming.Pattern(known.pattern) if known.pattern else None
         if own and own.expression.fullmatch(sequence.path):
-            return own(sequence.path)
+            return own(naming.plain(sequence.path) if known.has_images else sequence.path)
         above = (source if source.is_dir() else source.parent).absolute().parts[1:][-3:]
         return naming.from_path("/".join((*above, sequence.path)))
 
@@ -310,6 +310,7 @@ def to_walks(
     except InputError as error:
         raise InputError(f"{sequence.files[0]}: {error}") from None
     remarks = (*found.remarks, *filter(None, [sequence.remark]))
+    choices = 0 if person == "all" else everybody.choices
     outcomes = []
     for rows in chosen:
         walk = _to_walk(found, rows, layout, sequence)
@@ -320,7 +321,7 @@ def to_walks(
         if has_images:
             numbers = people.numbers(everybody, fewest, len(found.frame))
             followed = Followed(Path(sequence.files[0]), found.frame, layout.to_joints(found.keypoints), numbers, rows, fps)
-        outcomes.append(Outcome(sequence.path, walk, "", layout.name, everybody.choices, remarks, followed))
+        outcomes.append(Outcome(sequence.path, walk, "", layout.name, choices, remarks, followed))
     return outcomes
 
 

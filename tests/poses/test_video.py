@@ -279,6 +279,12 @@ def test_of_many_frames_every_nth_is_read(cv2, estimated, tmp_path, fps, given, 
     assert data.preparation[-1] == f"every {80 // kept}. of {given or fps} frames a second was read: fast"
 
 
+def test_names_as_phones_give_them_become_plain_ones(cv2, estimated, tmp_path):
+    data = made(film(cv2, tmp_path / "My Video 2026-01-01 at 10.00 (2).mp4", across(40)))
+    assert list(data.index["subject"]) == ["My_Video_2026-01-01_at_10.00_2_"]
+    assert [path.stem for path in Path("out/followed").iterdir()] == list(data.index["sequence"])
+
+
 def patched(file, box, offset, content):
     """The file with bytes replaced, so many behind the name of a box."""
     whole = bytearray(file.read_bytes())
