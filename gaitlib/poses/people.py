@@ -1,5 +1,6 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class Tracks(NamedTuple):
     """The people in a sequence, in the order in which they appear.
 
     rows: of each the rows int64 [R] into the detections, at most one a frame, in the order of the frames.
-    evidence, size: float64 [N], how much there is of each, and how large each is in the median.
+    evidence: float64 [N], how much there is of each. size: float64 [D], of each detection.
     choices: the number of frames that hold more than one person, in which a choice has to be made.
     """
 
@@ -87,7 +88,7 @@ def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
     if person == "all":
         return [people.rows[i] for i in listed]
     if person == "largest":
-        return [people.rows[max(listed, key=lambda i: people.size[i])]]
+        return [people.rows[max(listed, key=lambda i: np.median(people.size[people.rows[i]]))]]
     if int(person) > len(listed):
         raise Unusable(f"holds no person {person}: of those seen in {fewest:.0f} frames or more there are {len(listed)}")
     return [people.rows[listed[int(person) - 1]]]
@@ -136,32 +137,29 @@ def tracks(found: Detections) -> Tracks:
     alone = bool((frame[1:] != frame[:-1]).all())
     if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
         rows = np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1))
-        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(1), 0)
-    center, size, evidence = _measure(found)
-    rows = np.flatnonzero(size)
+        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(len(frame)), 0)
+    center, all_sizes, evidence = _measure(found)
+    rows = np.flatnonzero(all_sizes)
     choices = int(np.count_nonzero(np.bincount(frame[rows], minlength=1) > 1))
     if choices and np.bincount(frame[rows]).max() > MOST_PEOPLE:
         rows = rows[_largest(frame[rows], evidence[rows])]
-    center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
+    center, size, evidence, frame, person = (a[..., rows] for a in (center, all_sizes, evidence, frame, person))
     seen = _Seen(frame, center, size, person, found.keypoints[rows])
     before = _certain_links(seen)
     if np.count_nonzero(before < 0) <= 1:
-        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(1), choices)
+        return Tracks([rows] * bool(len(rows)), np.ones(1), all_sizes, choices)
     track = _tracks(seen, before)
     order = np.argsort(track, kind="stable")
     each = np.split(order, np.flatnonzero(np.diff(track[order])) + 1)
-    return Tracks(
-        [rows[one] for one in each],
-        np.array([evidence[one].sum() * (1 + MOVING * _on_the_way(seen, one)) for one in each]),
-        np.array([np.median(size[one]) for one in each]),
-        choices,
-    )
+    moving = 1 + MOVING * np.array([_on_the_way(seen, one) for one in each])
+    return Tracks([rows[one] for one in each], np.bincount(track, weights=evidence) * moving, all_sizes, choices)
 
 
 def _on_the_way(seen: _Seen, rows: np.ndarray) -> float:
     """How far a track moves through the image, as a share of FAR, at most 1; who passes by for a moment does not count more."""
-    first, last = (np.median(seen.center[:, part], axis=1) for part in (rows[:SPEED_FRAMES], rows[-SPEED_FRAMES:]))
-    return min(1.0, float(np.hypot(*(last - first)) / np.median(seen.size[rows])) / FAR)
+    ends = (np.sort(seen.center[:, part], axis=1) for part in (rows[:SPEED_FRAMES], rows[-SPEED_FRAMES:]))
+    first, last = (end[:, end.shape[1] // 2] for end in ends)  # the medians, since the center jumps
+    return min(1.0, math.dist(first, last) / (FAR * seen.size[rows].mean()))
 
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:

@@ -32,7 +32,7 @@ from gaitlib.poses.naming import Name
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, NUM_JOINTS, Layout
 
-#: Sequences that a worker gets at once, and batches that wait for each worker.
+#: Sequences that a worker gets at once (of clips one), and batches that wait for each worker.
 BATCH, WAITING = 16, 2
 
 #: Frames a second of files that do not say it.
@@ -176,10 +176,10 @@ def read(
         given = table or (naming.Pattern(pattern) if pattern else None)
         name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
         named = _named(known.find(source), name_of)
-        load = known.load
+        load, batch = known.load, BATCH
         if known.has_images:
-            load = partial(load, model=model, start=first, stop=last, fps=fps)
-        outcomes = _outcomes(partial(to_walks, load, layout, fps, person, known.has_images), named, workers)
+            load, batch = partial(load, model=model, start=first, stop=last, fps=fps), 1
+        outcomes = _outcomes(partial(to_walks, load, layout, fps, person, known.has_images), named, workers, batch)
         walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally, count_on=person == "all")
     return _strictly(walks, left_out) if strict else walks
 
@@ -259,7 +259,9 @@ def _walks(
         left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but there is no such walk"})
 
 
-def _outcomes(read_one: Callable[[Sequence], list[Outcome]], named: Iterator[Sequence], workers: int) -> Iterator[Outcome]:
+def _outcomes(
+    read_one: Callable[[Sequence], list[Outcome]], named: Iterator[Sequence], workers: int, batch_size: int
+) -> Iterator[Outcome]:
     """The outcomes of each sequence in their order; with several workers, a bounded number of batches is under way."""
     if workers == 1:
         yield from chain.from_iterable(map(read_one, named))
@@ -267,7 +269,7 @@ def _outcomes(read_one: Callable[[Sequence], list[Outcome]], named: Iterator[Seq
     waiting: deque = deque()
     pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
     try:
-        while batch := list(islice(named, BATCH)):
+        while batch := list(islice(named, batch_size)):
             waiting.append(pool.submit(_read_all, read_one, batch))
             if len(waiting) > WAITING * workers:
                 yield from waiting.popleft().result()
