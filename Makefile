@@ -1,4 +1,4 @@
-# make report | test | lab | app | bench | pretrained | clean
+# make report | test | lab | app | video | bench | pretrained | clean
 #
 # Every target first creates .venv when it is missing, or brings it up to date when pyproject.toml or constraints.txt
 # changed. Nothing else has to be installed before, except Python. To choose:
@@ -18,8 +18,10 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-compile
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app
+INSTALLED_VIDEO := $(VENV)/.installed-video
+POSE_MODEL := $(VENV)/share/gaitlib/pose.task
 
-.PHONY: help report test lab app bench pretrained clean
+.PHONY: help report test lab app video bench pretrained clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +29,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make app      the explorers of notebook 04 as a page without code (installs voila)"
+	@echo "make video    install what turns clips into walks, and make its model; then: gaitlib prepare CLIP.mp4 --out data/mine"
 	@echo "make bench    run the comparisons in benchmarks/"
 	@echo "make pretrained   train the model in gaitlib/pretrained/ again (half an hour)"
 	@echo "make clean    remove .venv and all caches; reports and data stay"
@@ -46,6 +49,8 @@ app: $(INSTALLED_APP)
 	$(BIN)/gaitlib train configs/quick.yaml
 	$(BIN)/voila --Voila.ip=127.0.0.1 --Voila.tornado_settings="{'headers': {'Content-Security-Policy': \
 	  \"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:\"}}" notebooks/04_visualization.ipynb
+
+video: $(POSE_MODEL)
 
 bench: $(INSTALLED_DEV)
 	@for script in benchmarks/*.py; do \
@@ -79,3 +84,9 @@ $(INSTALLED_DEV): pyproject.toml constraints.txt
 
 $(INSTALLED_APP): pyproject.toml constraints.txt
 	$(call install,[app])
+
+$(INSTALLED_VIDEO): pyproject.toml constraints.txt
+	$(call install,[video])
+
+$(POSE_MODEL): gaitlib/poses/pose_model.py | $(INSTALLED_VIDEO)
+	$(BIN)/python -m gaitlib.poses.pose_model

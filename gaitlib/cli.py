@@ -112,10 +112,15 @@ def train(config, overrides, data):
 @click.option("--names", metavar="FILE.csv", help="A table of path, subject, condition, run, view, in place of a pattern.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read.")
 @click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
-@click.option("--fps", type=float, help="Frames a second of 2D sources; default: 25.")
+@click.option("--fps", type=float, help="Frames a second of 2D sources; default: those of a clip, else 25.")
+@click.option("--person", default="", metavar="N|largest|all", help="Whom of several; default: long, large, clear, on the way.")
+@click.option("--from", "start", type=float, metavar="SECONDS", help="Where to begin in a clip.")
+@click.option("--to", "stop", type=float, metavar="SECONDS", help="Where to end in a clip.")
+@click.option("--model", default="", metavar="FILE.task", help="Of clips: a model of MediaPipe's; default: that of `make video`.")
+@click.option("--overlay", is_flag=True, help="Of clips: write each into OUT/followed/ with the skeleton of who was followed.")
 @click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: nothing.")
 def prepare(source, out, **options):
-    """Turn files of poses into a data set folder.
+    """Turn files of poses, or clips of people who walk, into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
     Repairs are made in the order given, and what each has changed is counted: confidence=C takes joints below C for missing,

@@ -24,7 +24,7 @@ EXTRAS = {canonicalize_name(Requirement(text).name) for extra in PROJECT["option
 INSTALLED_AS = {
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
-    "cv2": "opencv-python-headless",
+    "cv2": "opencv-contrib-python",
     "PIL": "pillow",
     "bs4": "beautifulsoup4",
 }
@@ -74,7 +74,7 @@ def test_there_is_one_torch_pin():
 def test_every_direct_dependency_is_pinned_to_a_version_that_is_asked_for():
     pinned = pins((ROOT / "constraints.txt").read_text("utf-8"))
     extras = PROJECT["optional-dependencies"]
-    for text in [*PROJECT["dependencies"], *extras["dev"], *extras["onnx"]]:
+    for text in [*PROJECT["dependencies"], *extras["dev"], *extras["onnx"], *extras["video"]]:
         requirement = Requirement(text)
         if requirement.name == "gaitlib":  # dev asks for an extra
             continue
@@ -150,7 +150,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 @needs_make
-@pytest.mark.parametrize("target", ["report", "test", "lab", "app", "bench", "clean"])
+@pytest.mark.parametrize("target", ["report", "test", "lab", "app", "video", "bench", "clean"])
 def test_make_knows_its_targets(target):
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

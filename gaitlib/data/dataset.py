@@ -4,6 +4,7 @@ A data set folder holds
     index.csv        one row a walk: sequence, recording, subject, condition, run, view, start, frames, fps, source
     poses.npy        float32 [frames of all walks, 15, 2], the walks end to end, pixels or any other unit, NaN = missing
     confidence.npy   float32 [frames of all walks, 15], 0..1
+    followed/        of clips: pictures of who was followed in each, which nothing reads
     dataset.json     schema version, joint names, license, citation, what was left out and why, how the files were read;
                      fingerprint: SHA-256 of the frames (the pose of a walk, its confidence, the pose of the next) and then of
                      index.csv, as they were written; frames_digest and index_digest: of these alone
@@ -15,7 +16,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -223,7 +224,7 @@ def _digest_of_frames(folder: Path):
 
 def write_dataset(
     folder: str | Path, walks: Iterable[Walk], *, name: str, license: str = "", citation: str = "",
-    left_out: list[dict] | None = None, notes: dict | None = None,
+    left_out: list[dict] | None = None, notes: dict | None = None, draw: Callable[[Walk, Path], None] | None = None,
 ) -> GaitDataset:  # fmt: skip
     """Write walks, as they come and never held together in memory, into a data set folder and open it.
 
@@ -233,6 +234,7 @@ def write_dataset(
 
     left_out: a list of {"source", "reason"} that the reader of the walks may still append to while they are consumed.
     notes: more entries for dataset.json (settings of a generator, say), which may come while walks are consumed, too.
+    draw: is given each walk that is kept, and the new folder, to put pictures there.
     Raises InputError where no walk is left, where `folder` exists and is no data set, or another process is writing it.
     """
     folder, left_out = Path(folder), [] if left_out is None else left_out
@@ -255,7 +257,7 @@ def write_dataset(
             shutil.rmtree(new, ignore_errors=True)  # that of a process that was killed
             new.mkdir()
             info = {"schema": SCHEMA, "name": name, "joints": list(JOINTS), "license": license, "citation": citation}
-            info = _write_walks(new, walks, left_out) | info | {"left_out": left_out, **(notes or {})}
+            info = _write_walks(new, walks, left_out, draw) | info | {"left_out": left_out, **(notes or {})}
             if not info["walks"]:
                 why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
                 raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
@@ -267,7 +269,7 @@ def write_dataset(
     return GaitDataset.open(folder)
 
 
-def _write_walks(folder: Path, walks: Iterable[Walk], left_out: list[dict]) -> dict:
+def _write_walks(folder: Path, walks: Iterable[Walk], left_out: list[dict], draw: Callable[[Walk, Path], None] | None) -> dict:
     """Write the arrays and index.csv of the walks that can be used; returns the fingerprint, its parts and the counts."""
     digest, names, frames, text = hashlib.sha256(), set(), 0, io.StringIO()
     row, quoted_row = (csv.writer(text, lineterminator="\n", quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
@@ -290,6 +292,8 @@ def _write_walks(folder: Path, walks: Iterable[Walk], left_out: list[dict]) -> d
                     file.write(data)
             frames += len(walk.pose)
             names.add(walk.sequence)
+            if draw:
+                draw(walk, folder)
         _write_headers(arrays, frames)
     finally:
         for file in arrays.values():

@@ -35,7 +35,7 @@ _FOLDERS = (
     re.compile(r"(?P<view>\d{3})_(?P<run>\d\d)/(?P<subject>\d{5})(?!\d).*"),
     re.compile(r"(?P<subject>\d{5})/(?P<view>\d{3})_(?P<run>\d\d)(?!\d).*"),
 )
-_SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(json|npy|npz|pkl|csv|txt|mp4|mov|m4v|avi|mkv|webm)$", re.IGNORECASE)
 _LONGEST_PATH = 1000
 
 
@@ -79,6 +79,11 @@ def from_path(path: str) -> Name:
     own = [names["subject"], f"{names['condition']}-{names['run']}", names["condition"], names["view"]]
     within = "/".join(part for part in parts[:i] if part not in own)
     return checked(**names | {"condition": names["condition"].lower()}, within=within)
+
+
+def plain(path: str) -> str:
+    """The path with "_" in place of all that no name may contain, such as the spaces and brackets that phones put there."""
+    return re.sub(r"[^\w./+-]+", "_", path)
 
 
 class Pattern:

@@ -1,11 +1,13 @@
 """Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gaitlib.poses.sequences import Detections
+from gaitlib.poses.sequences import Detections, Unusable
+from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, RIGHT_ANKLE
 
 #: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
 HEIGHT = 3.0
@@ -27,6 +29,11 @@ MOST_PEOPLE = 16
 SIZE_COST = 0.5
 #: Frames over which the speed of a track is measured.
 SPEED_FRAMES = 10
+#: What the way counts: so much more evidence for who moves by FAR heights, as far as one walks in two seconds; who stands sways.
+MOVING, FAR = 0.5, 1.5
+#: Who stands sways by less than this, in heights from neck to ankles, and the feet move less against each other; a walker's do
+#: by about 0.7 from the side.
+STANDING_WAY, STANDING_SWING = 0.3, 0.05
 #: More than any cost of who may be the same person.
 IMPOSSIBLE = 1e3
 
@@ -41,32 +48,118 @@ class _Seen(NamedTuple):
     keypoints: np.ndarray
 
 
-def follow(found: Detections) -> tuple[np.ndarray, int]:
-    """The detections of one person: the track whose sum of size times confidence over its frames is the largest.
+class Tracks(NamedTuple):
+    """The people in a sequence, in the order in which they appear.
 
-    So who is seen for long, large and clear wins, whatever the order in the files. A track goes on with the detection that a
-    tracker gave its number, otherwise with the nearest to where its speed leads, in units of the body's size, that is about as
-    large: who passes by in the distance while the walker is not found is not taken for the walker.
+    rows: of each the rows int64 [R] into the detections, at most one a frame, in the order of the frames.
+    evidence: float64 [N], how much there is of each. size: float64 [D], of each detection.
+    choices: the number of frames that hold more than one person, in which a choice has to be made.
+    """
+
+    rows: list[np.ndarray]
+    evidence: np.ndarray
+    size: np.ndarray
+    choices: int
+
+
+def follow(found: Detections) -> tuple[np.ndarray, int]:
+    """The detections of one person: the track that has most to show for itself.
 
     Returns rows int64 [R] into the detections, at most one a frame, in the order of the frames, and the number of frames that
     held more than one person, in which a choice had to be made.
     """
+    people = tracks(found)
+    return (people.rows[people.evidence.argmax()] if people.rows else np.zeros(0, np.int64)), people.choices
+
+
+def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
+    """The rows of whom the user asks for.
+
+    person: "" for whom `follow` takes, "largest", "all", or a number as `numbered` counts. fewest: frames that a person who is
+    one of several must be seen in. Raises Unusable where there is no such person.
+    """
+    if not people.rows:
+        raise Unusable("nobody was found in any frame")
+    if not person:
+        return [people.rows[people.evidence.argmax()]]
+    listed = numbered(people, fewest)
+    if not listed:
+        raise Unusable(f"nobody is seen in {fewest:.0f} frames or more, as --person {person} needs")
+    if person == "all":
+        return [people.rows[i] for i in listed]
+    if person == "largest":
+        return [people.rows[max(listed, key=lambda i: np.median(people.size[people.rows[i]]))]]
+    if int(person) > len(listed):
+        raise Unusable(f"holds no person {person}: of those seen in {fewest:.0f} frames or more there are {len(listed)}")
+    return [people.rows[listed[int(person) - 1]]]
+
+
+def numbered(people: Tracks, fewest: float) -> list[int]:
+    """Which of the tracks are of at least `fewest` frames; person 1 is the first of them."""
+    return [i for i, rows in enumerate(people.rows) if len(rows) >= fewest]
+
+
+def numbers(people: Tracks, fewest: float, detections: int) -> np.ndarray:
+    """The number of the person that each of so many detections is of, int64 [D], 0 where it is of nobody with a number."""
+    number = np.zeros(detections, np.int64)
+    for n, i in enumerate(numbered(people, fewest), start=1):
+        number[people.rows[i]] = n
+    return number
+
+
+def stands(pose: np.ndarray) -> bool:
+    """Whether the person of a pose float32 [T, 15, 2] stands: no way is made, none nearer or farther, and the feet stay apart.
+
+    All is measured in body heights (neck to ankles). Way and growth lie between the 5th and the 95th percentile, since estimates
+    jump; the swing of the feet between the quartiles, since left and right are also exchanged for a while.
+    """
+    ankles, hip = pose[:, [LEFT_ANKLE, RIGHT_ANKLE]], pose[:, MID_HIP]
+    height = np.hypot(*(ankles.mean(1) - pose[:, NECK]).T)
+    if not np.isfinite(height).any():
+        return False
+    moved, grown, swung = (
+        np.hypot.reduce(np.ptp(np.nanpercentile(values, within, axis=0), axis=0)) / np.nanmedian(height)
+        for values, within in ((hip, [5, 95]), (height[:, None], [5, 95]), (ankles[:, 0] - ankles[:, 1], [25, 75]))
+    )
+    return bool(max(moved, grown) < STANDING_WAY and swung < STANDING_SWING)
+
+
+def tracks(found: Detections) -> Tracks:
+    """Everybody's detections, told apart.
+
+    A track goes on with the detection that a tracker gave its number, otherwise with the nearest to where its speed leads, in
+    units of the body's size, that is about as large: who passes by in the distance while the walker is not found is not taken
+    for the walker. The evidence of a track is the sum of size times confidence over its frames, and half as much again for who
+    moves through the image as walkers do: so who is seen for long, large, clear and on the way wins, whatever the order in the
+    files.
+    """
     frame, person = found.frame, found.person
     alone = bool((frame[1:] != frame[:-1]).all())
     if alone and (person[:1] >= 0).all() and (person == person[:1]).all():
-        return np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1)), 0
-    center, size, evidence = _measure(found)
-    rows = np.flatnonzero(size)
+        rows = np.flatnonzero(np.isfinite(found.keypoints[..., 0]).any(1))
+        return Tracks([rows] * bool(len(rows)), np.ones(1), np.ones(len(frame)), 0)
+    center, all_sizes, evidence = _measure(found)
+    rows = np.flatnonzero(all_sizes)
     choices = int(np.count_nonzero(np.bincount(frame[rows], minlength=1) > 1))
     if choices and np.bincount(frame[rows]).max() > MOST_PEOPLE:
         rows = rows[_largest(frame[rows], evidence[rows])]
-    center, size, evidence, frame, person = (a[..., rows] for a in (center, size, evidence, frame, person))
+    center, size, evidence, frame, person = (a[..., rows] for a in (center, all_sizes, evidence, frame, person))
     seen = _Seen(frame, center, size, person, found.keypoints[rows])
     before = _certain_links(seen)
     if np.count_nonzero(before < 0) <= 1:
-        return rows, choices
+        return Tracks([rows] * bool(len(rows)), np.ones(1), all_sizes, choices)
     track = _tracks(seen, before)
-    return rows[track == np.bincount(track, weights=evidence).argmax()], choices
+    order = np.argsort(track, kind="stable")
+    each = np.split(order, np.flatnonzero(np.diff(track[order])) + 1)
+    moving = 1 + MOVING * np.array([_on_the_way(seen, one) for one in each])
+    return Tracks([rows[one] for one in each], np.bincount(track, weights=evidence) * moving, all_sizes, choices)
+
+
+def _on_the_way(seen: _Seen, rows: np.ndarray) -> float:
+    """How far a track moves through the image, as a share of FAR, at most 1; who passes by for a moment does not count more."""
+    ends = (np.sort(seen.center[:, part], axis=1) for part in (rows[:SPEED_FRAMES], rows[-SPEED_FRAMES:]))
+    first, last = (end[:, end.shape[1] // 2] for end in ends)  # the medians, since the center jumps
+    return min(1.0, math.dist(first, last) / (FAR * seen.size[rows].mean()))
 
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gaitlib import InputError
 from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
+from gaitlib.poses import followed
 from gaitlib.poses.formats import guess, named
 from gaitlib.poses.reading import Tally, read
 from gaitlib.poses.repair import STEPS, Repair
@@ -19,6 +21,7 @@ def prepare(
     format: str = "auto",
     repair: str = "",
     workers: int = 1,
+    overlay: bool = False,
     say: Callable[[str], None] = print,
     progress: Callable[[Iterable[Walk]], Iterable[Walk]] = iter,
     **options,
@@ -26,7 +29,9 @@ def prepare(
     """Read `source`, write the data set folder `out` and open it.
 
     format: a name in FORMATS, or "auto". repair: see gaitlib.poses.repair. workers: processes that read.
-    options: cameras, layout, pattern, names, subject, strict, fps, as `gaitlib.poses.reading.read` has them.
+    options: cameras, layout, pattern, names, subject, strict, fps, person, model, start, stop, as `gaitlib.poses.reading.read`
+    has them.
+    overlay: of clips, also write each with the skeleton of who was followed; a contact sheet is always written.
     say: is told what was decided. progress: wraps the walks as they come.
     Raises InputError for what cannot be read or written; a data set that was there stays as it was then.
     """
@@ -35,6 +40,8 @@ def prepare(
         format, why = guess(source)
         say(f"Format {format}: {why}")
     known, tally, left_out, changed = named(format), Tally(), [], {}
+    if overlay and not known.has_images:
+        raise InputError(f"--overlay is for clips, and --format {format} has none; leave it out.")
     found = read(source, format, left_out=left_out, workers=workers, tally=tally, **options)
     notes = {"format": format, "cameras": options.get("cameras", "sensor")}
 
@@ -47,8 +54,12 @@ def prepare(
             notes["repair"] = {"steps": str(repairs), "changed": changed}
         notes["preparation"] = _decisions(notes)
 
+    def draw(walk: Walk, folder: Path) -> None:
+        if who := tally.followed.pop(walk.sequence, None):
+            followed.draw(who, folder / "followed" / walk.sequence, overlay=overlay)
+
     facts = {"name": known.dataset or source.name, "license": known.license, "citation": known.citation}
-    return write_dataset(out, noting(), **facts, left_out=left_out, notes=notes)
+    return write_dataset(out, noting(), **facts, left_out=left_out, notes=notes, draw=draw)
 
 
 @contextmanager

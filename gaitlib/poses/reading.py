@@ -1,10 +1,12 @@
 """From files of poses to walks: find, name, load, tell the layout of the keypoints, follow one person, map to the 15 joints.
 
-Everything that concerns one sequence happens in `to_walk`, here or in a worker process. Only a few batches are under way at
+Everything that concerns one sequence happens in `to_walks`, here or in a worker process. Only a few batches are under way at
 any time, so memory does not grow with the number of sequences.
 """
 
+import math
 import os
+import re
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, count, islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,18 +24,24 @@ import numpy as np
 
 from gaitlib import InputError
 from gaitlib.data.cameras import parse_cameras
-from gaitlib.data.dataset import Walk
+from gaitlib.data.dataset import SHORTEST_WALK, Walk
 from gaitlib.poses import formats, naming, people
+from gaitlib.poses.clips import at_even_times
 from gaitlib.poses.formats.files import check_source
 from gaitlib.poses.naming import Name
-from gaitlib.poses.sequences import Detections, Sequence, Unusable
+from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, NUM_JOINTS, Layout
 
-#: Sequences that a worker gets at once, and batches that wait for each worker.
+#: Sequences that a worker gets at once (of clips one), and batches that wait for each worker.
 BATCH, WAITING = 16, 2
 
 #: Frames a second of files that do not say it.
 _USUAL_FPS = 25.0
+_STANDS = "who was followed stands still, and has no gait; name somebody else with --person, or a part with --from and --to"
+_SECONDS = "give seconds of the clip, the later one with --to"
+_WHOM = "give largest, all, or a number of the contact sheet, from 1"
+#: Seconds that a person must be seen to be one of several who are numbered.
+LEAST_SECONDS = 2.0
 
 #: BODY_25 or BODY_25B: what is measured in the median over people, in shares of the diagonal of what is seen of a person.
 #: In BODY_25 keypoint 8 is the mid-hip, in the middle of 9 and 12; in BODY_25B it is the right elbow, 9 the left wrist, 12 the
@@ -44,8 +52,24 @@ _FEWEST_PEOPLE, _MOST_PEOPLE = 3, 25
 
 
 @dataclass(frozen=True)
+class Followed:
+    """Who was followed in a clip: the detections of everybody, and of which rows [R] of them the walk is made.
+
+    pose: float32 [D, 15, 2] in pixels. numbers: int64 [D], of the person as --person counts, 0 who is in no count.
+    given_fps: what the user said of the clip's frame rate.
+    """
+
+    clip: Path
+    frame: np.ndarray
+    pose: np.ndarray
+    numbers: np.ndarray
+    rows: np.ndarray
+    given_fps: float | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """One sequence after it was read: a walk or the reason why there is none; how often a person had to be chosen."""
+    """A walk of a sequence, or the reason why there is none; how often a person had to be chosen; who was followed in images."""
 
     source: str
     walk: Walk | None = None
@@ -53,16 +77,21 @@ class Outcome:
     layout: str = ""
     choices: int = 0
     remarks: tuple[str, ...] = ()
+    followed: Followed | None = None
 
 
 @dataclass
 class Tally:
-    """What was decided on the way, for dataset.json; remarks: the walk that has each first, and how many do."""
+    """What was decided on the way, for dataset.json; remarks: the walk that has each first, and how many do.
+
+    followed: by the name of the walk, in images, for whoever draws it, and takes it away.
+    """
 
     layouts: Counter = field(default_factory=Counter)
     walks_with_a_choice: int = 0
     frames_with_a_choice: int = 0
     remarks: dict[str, dict] = field(default_factory=dict)
+    followed: dict[str, Followed] = field(default_factory=dict)
 
     def count(self, outcome: Outcome) -> None:
         """Add what was decided for one walk."""
@@ -71,6 +100,8 @@ class Tally:
         self.frames_with_a_choice += outcome.choices
         for remark in outcome.remarks:
             self.remarks.setdefault(remark, {"first": outcome.source, "walks": 0})["walks"] += 1
+        if outcome.followed:
+            self.followed[outcome.walk.sequence] = outcome.followed
 
     def notes(self) -> dict:
         """The entries of dataset.json."""
@@ -95,6 +126,10 @@ def read(
     workers: int = 1,
     strict: bool = False,
     fps: float | None = None,
+    person: str = "",
+    model: str | Path = "",
+    start: float | None = None,
+    stop: float | None = None,
 ) -> Iterator[Walk]:
     """Walks, as they are read, from `source`.
 
@@ -103,11 +138,17 @@ def read(
     strict: the first unusable file raises InputError instead.
     For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to tell it from the keypoints; pattern
     or names (a CSV file) or subject (always the same one), who walks in which file, see gaitlib.poses.naming; workers, how
-    many processes read; fps, frames a second, 25 where it is not given; tally, filled with what was decided on the way.
+    many processes read; fps, frames a second, that of the file or 25 where it is not given; person, whose walk it is where
+    there are several: "largest", a number in the order of their appearance, or "all" for a walk of each, see
+    gaitlib.poses.people; tally, filled with what was decided on the way.
+    For clips: model, the file of the estimator's, and start and stop, the seconds between which to look.
     Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
     the wrong kind; the latter also while walks are taken from the iterator.
     """
     source, known = Path(source), formats.named(format)
+    for option, value in {"--model": model, "--from": start, "--to": stop}.items():
+        if value not in ("", None) and not known.has_images:
+            raise InputError(f"{option} is for clips, and --format {format} has none; leave it out.")
     angles = parse_cameras(cameras)
     if angles and not known.read:
         raise InputError(
@@ -115,26 +156,32 @@ def read(
         )
     check_source(source)
     if known.read:
-        for option, value in {"--layout": layout, "--pattern": pattern, "--names": names, "--fps": fps}.items():
+        told = {"--layout": layout, "--pattern": pattern, "--names": names, "--fps": fps, "--person": person}
+        for option, value in told.items():
             if value:
                 raise InputError(f"{option} is not for --format {format}, whose files say it themselves; leave it out.")
         walks = known.read(source, angles, left_out=left_out)
     else:
-        fps = _USUAL_FPS if fps is None else fps
+        first, last = start or 0.0, math.inf if stop is None else stop
         for wrong, what in (
             (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
             (pattern and names, "--pattern and --names say the same thing; give one of them."),
             (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
-            (not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
+            (fps is not None and not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
+            (not 0 <= first < last, f"--from {first:g} --to {last:g} cannot be used; {_SECONDS}."),
+            (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} is nobody; {_WHOM}."),
         ):
             if wrong:
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
-        given = table or (naming.Pattern(pattern) if pattern else naming.OnePerson(subject) if subject else None)
-        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known.pattern)
+        given = table or (naming.Pattern(pattern) if pattern else None)
+        name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
         named = _named(known.find(source), name_of)
-        outcomes = _outcomes(partial(to_walk, known.load, layout, fps), named, workers)
-        walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally)
+        load, batch = known.load, BATCH
+        if known.has_images:
+            load, batch = partial(load, model=model, start=first, stop=last, fps=fps), 1
+        outcomes = _outcomes(partial(to_walks, load, layout, fps, person, known.has_images), named, workers, batch)
+        walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally, count_on=person == "all")
     return _strictly(walks, left_out) if strict else walks
 
 
@@ -171,7 +218,7 @@ def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -
         yield replace(sequence, name=name, remark=remark)
 
 
-def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
+def _name(source: Path, known: Format, sequence: Sequence) -> Name:
     """As the file itself says it, or by path in a known spelling, or by the format's own pattern.
 
     The folders above the source may be the beginning of a spelling.
@@ -181,40 +228,49 @@ def _name(source: Path, own_pattern: str, sequence: Sequence) -> Name:
     try:
         return naming.from_path(sequence.path)
     except Unusable:
-        own = naming.Pattern(own_pattern) if own_pattern else None
+        own = naming.Pattern(known.pattern) if known.pattern else None
         if own and own.expression.fullmatch(sequence.path):
-            return own(sequence.path)
+            return own(naming.plain(sequence.path) if known.has_images else sequence.path)
         above = (source if source.is_dir() else source.parent).absolute().parts[1:][-3:]
         return naming.from_path("/".join((*above, sequence.path)))
 
 
 def _walks(
-    outcomes: Iterator[Outcome], source: Path, table: naming.Table | None, left_out: list[dict], tally: Tally
+    outcomes: Iterator[Outcome], source: Path, table: naming.Table | None, left_out: list[dict], tally: Tally, count_on: bool
 ) -> Iterator[Walk]:
-    """The walks among the outcomes; what was decided for them goes to `tally`, the others to `left_out`."""
-    outcome = None
+    """The walks among the outcomes; what was decided for them goes to `tally`, the others to `left_out`.
+
+    count_on: where a name has been taken, as by another person in the same clip, the walk gets the next run that is free.
+    """
+    outcome, names = None, set()
     with closing(outcomes):
         for outcome in outcomes:
             if outcome.walk is None:
                 left_out.append({"source": outcome.source, "reason": outcome.reason})
-            else:
-                tally.count(outcome)
-                yield outcome.walk
+                continue
+            if count_on:
+                runs = (replace(outcome.walk, run=run, recording="") for run in count(outcome.walk.run))
+                outcome = replace(outcome, walk=next(walk for walk in runs if walk.sequence not in names))
+                names.add(outcome.walk.sequence)
+            tally.count(outcome)
+            yield outcome.walk
     if outcome is None:
         raise InputError(f"{source} holds no files of this format; see `gaitlib formats` for how they lie.")
     for path in table.unused() if table else ():
         left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but there is no such walk"})
 
 
-def _outcomes(read_one: Callable[[Sequence], Outcome], named: Iterator[Sequence], workers: int) -> Iterator[Outcome]:
-    """The outcome of each sequence in their order; with several workers, a bounded number of batches is under way."""
+def _outcomes(
+    read_one: Callable[[Sequence], list[Outcome]], named: Iterator[Sequence], workers: int, batch_size: int
+) -> Iterator[Outcome]:
+    """The outcomes of each sequence in their order; with several workers, a bounded number of batches is under way."""
     if workers == 1:
-        yield from map(read_one, named)
+        yield from chain.from_iterable(map(read_one, named))
         return
     waiting: deque = deque()
     pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
     try:
-        while batch := list(islice(named, BATCH)):
+        while batch := list(islice(named, batch_size)):
             waiting.append(pool.submit(_read_all, read_one, batch))
             if len(waiting) > WAITING * workers:
                 yield from waiting.popleft().result()
@@ -224,8 +280,8 @@ def _outcomes(read_one: Callable[[Sequence], Outcome], named: Iterator[Sequence]
         pool.shutdown(cancel_futures=True)
 
 
-def _read_all(read_one: Callable[[Sequence], Outcome], batch: list[Sequence]) -> list[Outcome]:
-    return list(map(read_one, batch))
+def _read_all(read_one: Callable[[Sequence], list[Outcome]], batch: list[Sequence]) -> list[Outcome]:
+    return list(chain.from_iterable(map(read_one, batch)))
 
 
 def _end_with_parent() -> None:
@@ -234,31 +290,57 @@ def _end_with_parent() -> None:
     Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
 
 
-def to_walk(load: Callable[[Sequence], Detections], named_layout: str, fps: float, sequence: Sequence) -> Outcome:
-    """Read one sequence that has a name or a problem. Raises InputError only where the layout that the user named is wrong."""
-    source, name = sequence.path, sequence.name
+def to_walks(
+    load: Callable[[Sequence], Detections], named_layout: str, fps: float | None, person: str, has_images: bool,
+    sequence: Sequence,
+) -> list[Outcome]:  # fmt: skip
+    """Read one sequence that has a name or a problem; all arguments but the last as `read` and `Format` have them.
+
+    Raises InputError where what the user named is wrong: the layout, or the model of an estimator.
+    """
     try:
         if sequence.problem:
             raise Unusable(sequence.problem)
         found = load(sequence)
         layout = tell_layout(found.keypoints, named_layout)
-        rows, choices = people.follow(found)
-        if not len(rows):
-            raise Unusable("nobody was found in any frame")
+        found = replace(found, fps=found.fps or fps or _USUAL_FPS)
+        everybody, fewest = people.tracks(found), LEAST_SECONDS * found.fps
+        chosen = people.choose(everybody, person, fewest)
     except Unusable as reason:
-        return Outcome(source, reason=str(reason))
+        return [Outcome(sequence.path, reason=str(reason))]
     except (MemoryError, RecursionError):
-        return Outcome(source, reason="is too large or nested too deeply")
+        return [Outcome(sequence.path, reason="is too large or nested too deeply")]
     except InputError as error:
         raise InputError(f"{sequence.files[0]}: {error}") from None
-    frame = found.frame[rows] - found.frame[rows[0]]
+    remarks = (*found.remarks, *filter(None, [sequence.remark]))
+    choices = 0 if person == "all" else everybody.choices
+    outcomes = []
+    for rows in chosen:
+        walk = _to_walk(found, rows, layout, sequence)
+        if has_images and len(walk.pose) >= SHORTEST_WALK and people.stands(walk.pose):
+            outcomes.append(Outcome(sequence.path, reason=_STANDS))
+            continue
+        followed = None
+        if has_images:
+            numbers = people.numbers(everybody, fewest, len(found.frame))
+            followed = Followed(Path(sequence.files[0]), found.frame, layout.to_joints(found.keypoints), numbers, rows, fps)
+        outcomes.append(Outcome(sequence.path, walk, "", layout.name, choices, remarks, followed))
+    return outcomes
+
+
+def _to_walk(found: Detections, rows: np.ndarray, layout: Layout, sequence: Sequence) -> Walk:
+    """The walk of whose detections these are, from the first to the last frame; at even times also where they were not."""
+    name, first = sequence.name, found.frame[rows[0]]
+    frame = found.frame[rows] - first
     pose = np.full((frame[-1] + 1, NUM_JOINTS, 2), np.nan, np.float32)  # the walker is not in every frame
     pose[frame] = layout.to_joints(found.keypoints[rows])
     confidence = np.zeros((len(pose), NUM_JOINTS), np.float32)
     confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
+    if found.seconds is not None:
+        seconds = found.seconds[first : first + len(pose)]
+        pose, confidence = (at_even_times(values, seconds, found.fps) for values in (pose, confidence))
     confidence[np.isnan(pose[..., 0])] = 0
-    walk = Walk(pose, confidence, fps, name.subject, name.condition, name.run, name.view, source=source)
-    return Outcome(source, walk, layout=layout.name, choices=choices, remarks=(*found.remarks, *filter(None, [sequence.remark])))
+    return Walk(pose, confidence, found.fps, name.subject, name.condition, name.run, name.view, source=sequence.path)
 
 
 def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:

@@ -44,6 +44,8 @@ class Detections:
     confidence: float32 [D, K], 0..1.
     person: int64 [D], the number that a tracker gave, -1 where there is none.
     remarks: what was passed over on the way, a clause each.
+    fps: frames a second, where the files say it; 0 where they do not.
+    seconds: float64 [frames], when each frame was taken, where they are uneven in time; None where they are even.
     """
 
     frame: np.ndarray
@@ -51,6 +53,8 @@ class Detections:
     confidence: np.ndarray
     person: np.ndarray
     remarks: tuple[str, ...] = ()
+    fps: float = 0.0
+    seconds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Format:
     read: (source, angles of virtual cameras, left_out=list) -> walks; of formats in three dimensions, in place of the two.
     pattern: names of walks in paths of no known spelling, see gaitlib.poses.naming.
     rather_than: a more general format that fits the same files and gives way when the format is guessed.
+    has_images: whether it is clips: then `load` also takes model, start, stop and fps as `gaitlib.poses.reading.read` does,
+    pictures show who was followed, and who stands is left out.
     dataset, license, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
     """
 
@@ -72,10 +78,11 @@ class Format:
     files: str
     recognize: Callable[[Path], str]
     find: Callable[[Path], Iterator[Sequence]] | None = None
-    load: Callable[[Sequence], Detections] | None = None
+    load: Callable[..., Detections] | None = None
     read: Callable[..., Iterator[Walk]] | None = None
     pattern: str = ""
     rather_than: str = ""
+    has_images: bool = False
     dataset: str = ""
     license: str = ""
     citation: str = ""

@@ -373,7 +373,7 @@ def test_what_is_no_file_inside_a_source_is_left_out(tmp_path, format):
     """Pipes and endless links are listed with the reason, and neither opened nor guessed by."""
     folder = tmp_path / ("Person001" if format == "kinect" else "001-nm-01-090")
     folder.mkdir()
-    suffix = {"kinect": "txt", "opengait": "pkl", "gaitgraph": "csv", "csv": "csv"}.get(format, "json")
+    suffix = {"kinect": "txt", "opengait": "pkl", "gaitgraph": "csv", "csv": "csv", "video": "mp4"}.get(format, "json")
     os.mkfifo(folder / f"1.{suffix}")
     (folder / f"2.{suffix}").symlink_to(f"2.{suffix}")
     (folder / f"3.{suffix}").symlink_to("/dev/zero")

@@ -72,7 +72,7 @@ def fail_at(monkeypatch, target, name, count, error):
 
 
 PLACES = {
-    "reading a file": (reading, "to_walk", 5, KeyboardInterrupt()),
+    "reading a file": (reading, "to_walks", 5, KeyboardInterrupt()),
     "looking at a walk": (module, "_unfit", 3, KeyboardInterrupt()),
     "writing the beginning": (module, "_write_headers", 1, OSError(28, "No space left on device")),
     "writing the end": (module, "_write_headers", 2, OSError(28, "No space left on device")),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gaitlib import InputError
 from gaitlib.files import opened
-from gaitlib.poses.formats import coco, kinect, mediapipe, opengait, openpose, paper, tables
+from gaitlib.poses.formats import coco, kinect, mediapipe, opengait, openpose, paper, tables, video
 from gaitlib.poses.formats.files import check_source, folders_with
 from gaitlib.poses.sequences import Format
 
 _ALL = (
     kinect.KGBD, kinect.KINECT_TEXT, coco.ALPHAPOSE, openpose.OPENPOSE, coco.COCO, mediapipe.MEDIAPIPE, tables.GAITGRAPH,
-    opengait.OPENGAIT, openpose.OUMVLP, paper.PAPER, tables.CSV,
+    opengait.OPENGAIT, openpose.OUMVLP, paper.PAPER, tables.CSV, video.VIDEO,
 )  # fmt: skip
 FORMATS: dict[str, Format] = {known.name: known for known in _ALL}
 
