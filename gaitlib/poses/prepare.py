@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from gaitlib import InputError
@@ -66,7 +67,8 @@ def prepare(
 def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], None] = print) -> Iterator[GaitDataset]:
     """A data set folder as it is, or other files that `prepare` reads, as one for as long as the block lasts.
 
-    subject: whose walks the files are; empty: as their paths say. Raises InputError as `prepare` does, and where nothing is left.
+    subject: whose walks the files are; empty: as their paths say. Walks are called as their files. Raises InputError as `prepare`
+    does.
     """
     source = Path(source)
     if (source / "dataset.json").is_file():
@@ -77,7 +79,7 @@ def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], No
         dataset = prepare(source, Path(folder) / "data", subject=subject, say=say)
         for entry in dataset.info["left_out"]:
             say(f"left out: {entry['source']}: {entry['reason']}")
-        yield dataset
+        yield replace(dataset, index=dataset.index.assign(sequence=dataset.index["source"]))
 
 
 def _decisions(notes: dict) -> list[str]:

@@ -174,7 +174,7 @@ def read(
             if wrong:
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
-        given = table or (naming.Pattern(pattern) if pattern else None)
+        given = table or (naming.Pattern(pattern) if pattern else naming.OnePerson(subject) if subject else None)
         name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
         named = _named(known.find(source), name_of)
         load, batch = known.load, BATCH

@@ -16,6 +16,8 @@ from gaitlib.data import dataset as module
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.walkers import make_walkers
 from gaitlib.poses import reading
+from gaitlib.poses.export import export
+from gaitlib.poses.prepare import as_dataset
 from gaitlib.poses.prepare import prepare as make
 
 WALKS = 6
@@ -186,3 +188,19 @@ def test_killed_its_workers_end_and_the_same_command_begins_again(source):
     assert not (source.parent / "out").exists()
     assert prepare(source).exit_code == 0
     assert sorted(p.name for p in source.parent.iterdir()) == ["out", "poses"]
+
+
+def test_files_are_a_data_set_for_as_long_as_they_are_asked_about(tmp_path):
+    table = tmp_path / "somebody.csv"
+    walk = next(make_walkers(1, 3))
+    export(write_dataset(tmp_path / "data", [walk], name="data"), "csv", tmp_path / "out")
+    table.write_bytes((tmp_path / "out" / "walks.csv").read_bytes())
+    said = []
+    with as_dataset(table, subject="anna", say=said.append) as dataset:
+        assert dataset.index[["subject", "sequence"]].to_numpy().tolist() == [["anna", "001/nm-01/000"]]
+        np.testing.assert_allclose(dataset[0].pose, walk.pose, rtol=1e-5)
+        folder = dataset.folder
+    assert not folder.exists()
+    assert said[0].startswith("Format csv")
+    with as_dataset(tmp_path / "data") as dataset:
+        assert dataset.folder == tmp_path / "data"
