@@ -9,7 +9,6 @@ likeliest of their enrolled walks.
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan, sqrt
 
@@ -28,10 +27,9 @@ from gaitlib.model.recognizer import GaitModel
 FEWEST_PEOPLE = 5
 #: Then this score has to do; with two to five of people 1-74 of kgbd enrolled, 1 to 13 % of strangers reach it.
 SCORE_OF_FEW = 50.0
-#: The enrolled people are strangers to so many galleries without them.
-FOLDS = 10
-#: So many of their walks, at most, are asked of these galleries.
-MOST_STRANGERS = 2000
+#: The enrolled people are strangers to a gallery without them, a tenth of them at a time, until about so many have been asked,
+#: and this many of their walks at most each time.
+FOLDS, ENOUGH_PEOPLE, MOST_WALKS = 10, 200, 200
 
 
 @dataclass(frozen=True)
@@ -97,6 +95,7 @@ class Identifier:
         self._order = np.argsort(self.person, kind="stable")
         self._first = np.searchsorted(self.person[self._order], np.arange(len(self.people)))
         self.enrolled = self._vectors(places, view)
+        self._weights = self._weighed(self.enrolled)
 
     def _places(self, described: Descriptions) -> np.ndarray:
         """Where walks lie in the directions that tell people apart, in spreads of one person, on average: float64 [N, D]."""
@@ -118,9 +117,12 @@ class Identifier:
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """The score of each person, float [N, people]: the natural logarithm of the likelihood ratio."""
-        own, others = ((side**2) @ self.share / 2 for side in (vectors, self.enrolled))
-        each = vectors @ self.enrolled.T - own[:, None] - others + self.offset
+        each = vectors @ self.enrolled.T - self._weighed(vectors)[:, None] - self._weights + self.offset
         return np.maximum.reduceat(each[:, self._order], self._first, 1)
+
+    def _weighed(self, vectors: np.ndarray) -> np.ndarray:
+        """What a vector takes off its scores: [N, D] -> [N]."""
+        return vectors**2 @ self.share / 2
 
 
 @dataclass(frozen=True)
@@ -157,24 +159,21 @@ def strangers(discriminants: Discriminants, enrolled: Descriptions) -> Strangers
     Each gallery is made anew, adapted to those who are in it, of all but a tenth of the people.
     """
     person = groups(enrolled.index, "subject")
-    people = person.max() + 1
+    people = int(person.max()) + 1
     if people < 2:
-        return Strangers(nan, nan, int(people))
-    best = np.concatenate([_best_of_strangers(discriminants, enrolled, left_out) for left_out in _folds(person, people)])
-    return Strangers(float(best.mean()), float(best.std()), int(people))
-
-
-def _folds(person: np.ndarray, people: int) -> Iterator[np.ndarray]:
-    """Who is left out each time: bool [N], in up to FOLDS parts that are drawn once and for all."""
-    part = np.random.default_rng(0).permutation(people) % min(FOLDS, people)
-    yield from (part[person] == k for k in range(min(FOLDS, people)))
+        return Strangers(nan, nan, people)
+    folds = min(FOLDS, people)
+    part = np.random.default_rng(0).permutation(people) % folds
+    asked = min(folds, -(-FOLDS * ENOUGH_PEOPLE // people))
+    best = np.concatenate([_best_of_strangers(discriminants, enrolled, part[person] == k) for k in range(asked)])
+    return Strangers(float(best.mean()), float(best.std()), int((part < asked).sum()))
 
 
 def _best_of_strangers(discriminants: Discriminants, enrolled: Descriptions, left_out: np.ndarray) -> np.ndarray:
     """The best score of each walk that is left out, or of some of them, in a gallery of the others."""
     identifier = Identifier(discriminants, enrolled.chosen(~left_out))
     asked = np.zeros_like(left_out)
-    asked[np.flatnonzero(left_out)[_some(np.flatnonzero(left_out), MOST_STRANGERS // FOLDS)]] = True
+    asked[np.flatnonzero(left_out)[_some(np.flatnonzero(left_out), MOST_WALKS)]] = True
     return identifier.scores(identifier.vectors(enrolled.chosen(asked))).max(1)
 
 

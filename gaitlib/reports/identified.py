@@ -48,8 +48,8 @@ def note(found: Found) -> str:
             f"one of them; somebody is named from {threshold} on."
         )
     return (
-        f"{said} Somebody is named from {threshold} on: about {found.far:.1%} of strangers would be, as measured on the "
-        f"{found.strangers.people} enrolled people, each asked of a gallery without them."
+        f"{said} Somebody is named from {threshold} on: about {found.far:.1%} of strangers would be, as measured on "
+        f"{found.strangers.people} of the enrolled people, each asked of a gallery without them."
     )
 
 
