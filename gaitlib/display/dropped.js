@@ -40,7 +40,7 @@ export function takeWalks(zone, { weights, people, layouts }) {
 
 function inWords([best], { threshold, strangers }) {
   const reached = strangers.filter(([score]) => best.score >= score).at(-1);
-  const others = reached ? `about 1 in ${reached[1].toLocaleString("en")} strangers comes as near`
-    : strangers.length ? "more than every second stranger comes as near" : "how many strangers come as near is not known";
+  const others = reached ? `1 in ${reached[1].toLocaleString("en")} strangers comes this close`
+    : strangers.length ? "most strangers come this close" : "how many strangers come this close is not known";
   return `${best.score >= threshold ? best.name : "Nobody enrolled"} (nearest: ${best.name}, score ${best.score.toFixed(0)}; ${others})`;
 }

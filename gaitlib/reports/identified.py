@@ -24,13 +24,13 @@ def answers_table(found: Found) -> pd.DataFrame:
     """A row a walk: who it is, how many strangers would come as near, and the likeliest people with their scores."""
     rows = []
     for answer in found.answers:
-        row = {"walk": answer.sequence, "who": answer.subject or NOBODY, "strangers as near": in_words(answer.strangers)}
+        row = {"walk": answer.sequence, "who": answer.subject or NOBODY, "strangers this close": in_words(answer.strangers)}
         rows.append(row | {f"{k + 1}.": f"{name} ({score:.0f})" for k, (name, score) in enumerate(answer.candidates)})
     return pd.DataFrame(rows).fillna("")
 
 
 def in_words(share: float) -> str:
-    """How many of so many: "1 in 240"; "not known" for NaN."""
+    """A share of strangers as one says it: "1 in 240"; "not known" for NaN."""
     if np.isnan(share):
         return "not known"
     if share > 0.5:
@@ -75,7 +75,7 @@ def _player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[Answer])
     asked = as_poses(opening_windows(walks, np.arange(min(SHOWN, len(walks))), gallery.model.window))
     poses, places, probes = list(asked), {}, []
     for i, (answer, view) in enumerate(zip(answers[:SHOWN], walks.index["view"], strict=False)):
-        panels = [_entry(answer.sequence, answer.subject or NOBODY, i, 0)]
+        panels = [_entry(answer.sequence, f"{answer.subject or NOBODY}; strangers this close: {in_words(answer.strangers)}", i, 0)]
         for name, score in answer.candidates:
             if (name, view) not in places and (kept := gallery.pose(name, view)) is not None:
                 places[name, view] = len(poses)
