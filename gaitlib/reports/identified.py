@@ -75,7 +75,8 @@ def _player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[Answer])
     asked = as_poses(opening_windows(walks, np.arange(min(SHOWN, len(walks))), gallery.model.window))
     poses, places, probes = list(asked), {}, []
     for i, (answer, view) in enumerate(zip(answers[:SHOWN], walks.index["view"], strict=False)):
-        panels = [_entry(answer.sequence, f"{answer.subject or NOBODY}; strangers this close: {in_words(answer.strangers)}", i, 0)]
+        said = f"{answer.subject or NOBODY}; strangers this close: {in_words(answer.strangers)}"
+        panels = [_entry(answer.sequence, said, i, 0)]
         for name, score in answer.candidates:
             if (name, view) not in places and (kept := gallery.pose(name, view)) is not None:
                 places[name, view] = len(poses)
