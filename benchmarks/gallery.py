@@ -46,8 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Gallery(Path(folder) / "many.gallery", create=True) as gallery:
         sides = (walk for walk in make_walkers(20, 5) if walk.view == "090" and walk.condition == "nm" and len(walk.pose) > 64)
         walks = normalize(write_dataset(Path(folder) / "walks", sides, name="walks"))
-        found = describe(gallery.model, walks, stride=gallery.stride)
-        usual = np.bincount(found.walk) == 2
+        found = describe(gallery.model, walks)
+        usual = np.bincount(found.walk) == 3
         walks, known = walks.chosen(usual), found.chosen(usual)
         fill(gallery, known, count)
         print(f"{count:,} walks of {count // WALKS:,} people, {gallery.path.stat().st_size / 1e6:,.0f} MB")

@@ -26,7 +26,7 @@ from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
 from gaitlib.evaluation.identification import Descriptions, Identifier, Strangers, describe, strangers
 from gaitlib.files import opened
 from gaitlib.fingerprints import file_fingerprint
-from gaitlib.model.checkpoint import PRETRAINED, evaluation_of, find_weights, load_model
+from gaitlib.model.checkpoint import PRETRAINED, find_weights, load_model
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
@@ -197,7 +197,7 @@ class Gallery:
 
     def _rows(self, walks: NormalizedWalks, device, keep_poses: bool) -> Iterator[tuple]:
         """What `walks` holds of each walk."""
-        described = describe(self.model, walks, stride=self.stride, device=device)
+        described = describe(self.model, walks, device)
         bounds = np.searchsorted(described.walk, np.arange(len(walks) + 1))
         moments = as_poses(opening_windows(walks, np.arange(len(walks)), self.model.window))
         for i, facts in enumerate(walks.index[_FACTS].itertuples(index=False)):
@@ -230,16 +230,7 @@ class Gallery:
     @cached_property
     def model(self) -> GaitModel:
         """The network that describes walks."""
-        return self._loaded[0]
-
-    @property
-    def stride(self) -> int:
-        """Frames between the windows of a walk."""
-        return evaluation_of(self._loaded[1], self._checkpoint).stride
-
-    @cached_property
-    def _loaded(self) -> tuple[GaitModel, dict]:
-        return load_model(self._checkpoint)
+        return load_model(self._checkpoint)[0]
 
     def descriptions(self) -> Descriptions:
         """What is known of all walks. Raises InputError where nobody is enrolled, or the file is damaged."""
@@ -278,7 +269,7 @@ class Gallery:
         """Who each walk is of, where at most a share `far` of strangers would be taken for somebody."""
         enrolled = self.descriptions()
         near, identifier = self.strangers(enrolled), Identifier(self.model.discriminants, enrolled)
-        scores = identifier.scores(identifier.vectors(describe(self.model, walks, stride=self.stride, device=device)))
+        scores = identifier.scores(identifier.vectors(describe(self.model, walks, device)))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]
         answers = []
         for sequence, score, best in zip(walks.index["sequence"], scores, order, strict=True):

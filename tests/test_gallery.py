@@ -35,7 +35,7 @@ def make_checkpoint(path, seed=0):
     subject = np.repeat(np.arange(9), 10)
     model.autoencoder.measure(x, subject)
     model.discriminants.fit(model.code_statistics(x), subject)
-    save_weights(path, model, model.state_dict(), config={"evaluation": {"stride": 16}})
+    save_weights(path, model, model.state_dict())
     return str(path)
 
 

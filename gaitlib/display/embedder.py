@@ -17,7 +17,7 @@ from gaitlib.data.dataset import SHORTEST_WALK
 from gaitlib.data.preprocess import MIDDLES
 from gaitlib.display.exchange import packed_layers
 from gaitlib.display.player import PAGE_MODULE, PLAYER_OPTIONS, packed
-from gaitlib.evaluation.identification import FEWEST_PEOPLE, Identifier, Strangers
+from gaitlib.evaluation.identification import FEWEST_PEOPLE, STRIDE, Identifier, Strangers
 from gaitlib.model.discriminants import LARGEST, LEGS, Discriminants
 from gaitlib.model.geometric import DISCRIMINANT_SCALE, PACE, VELOCITY, GeometricAutoencoder, LevelByView
 from gaitlib.model.recognizer import GaitModel
@@ -46,8 +46,8 @@ def layouts() -> dict:
     }  # fmt: skip
 
 
-def embedder_weights(model: GaitModel, identifier: Identifier, stride: int) -> dict:
-    """The network for embedder.js, which gives the vector of a walk as `identifier` does. stride: frames between windows.
+def embedder_weights(model: GaitModel, identifier: Identifier) -> dict:
+    """The network for embedder.js, which gives the vector of a walk as `identifier` does.
 
     Raises InputError where it is not the geometric autoencoder with discriminants of poses and of codes.
     """
@@ -79,7 +79,7 @@ def embedder_weights(model: GaitModel, identifier: Identifier, stride: int) -> d
         "skeleton": {
             "bones": BONES, "mirror": MIRROR.tolist(), "middles": MIDDLES, "legs": LEGS, "neck": NECK, "mid_hip": MID_HIP,
         },
-        "window": model.window, "stride": stride, "share": DISCRIMINANT_SCALE, "largest": LARGEST, "pace": PACE,
+        "window": model.window, "stride": STRIDE, "share": DISCRIMINANT_SCALE, "largest": LARGEST, "pace": PACE,
         "velocity": VELOCITY,
     }  # fmt: skip
 

@@ -59,7 +59,7 @@ def write_identified(path: Path, gallery: Gallery, walks: NormalizedWalks, found
     It holds the vectors of the enrolled people, and moments of their walks where these were kept: biometric data.
     """
     player = _player(gallery, walks, found.answers)
-    weights = embedder_weights(gallery.model, found.identifier, gallery.stride)
+    weights = embedder_weights(gallery.model, found.identifier)
     payload = json.dumps(
         {"weights": weights, "people": enrolled_people(found.identifier, found.strangers, found.far), "layouts": layouts()},
         allow_nan=False,

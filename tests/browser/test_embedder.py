@@ -46,11 +46,11 @@ def identifier(model, tmp_path_factory):
 
 @pytest.fixture
 def page(offline, model, identifier):
-    """page(stride): a page with the network of the model that comes along and the enrolled people."""
+    """page(): a page with the network of the model that comes along and the enrolled people."""
 
-    def opened(stride=32):
+    def opened():
         people = enrolled_people(identifier, Strangers(10.0, 15.0, 6), far=0.01)
-        content = {"weights": embedder_weights(model, identifier, stride), "people": people, "layouts": layouts()}
+        content = {"weights": embedder_weights(model, identifier), "people": people, "layouts": layouts()}
         payload = json.dumps(content, allow_nan=False)
         assert len(payload) < 5e6
         ready = """
@@ -128,7 +128,7 @@ def openpose(pose):
     return [*files[7:], *files[:7]]
 
 
-def in_python(files, format, model, identifier, tmp_path, stride=32):
+def in_python(files, format, model, identifier, tmp_path):
     """The vector [D] of the one walk in these files."""
     folder = tmp_path / format / "001"
     folder.mkdir(parents=True)
@@ -138,9 +138,8 @@ def in_python(files, format, model, identifier, tmp_path, stride=32):
     source = folder.parent if format == "openpose" else folder / files[0][0]
     walks = [replace(walk, view="somewhere") for walk in read(source, format, left_out=left_out, subject="asked")]
     assert (len(walks), left_out) == (1, [])
-    return identifier.vectors(describe(model, normalize(write_dataset(tmp_path / "data", walks, name="dropped")), stride=stride))[
-        0
-    ]
+    walks = normalize(write_dataset(tmp_path / "data", walks, name="dropped"))
+    return identifier.vectors(describe(model, walks))[0]
 
 
 CASES = {
@@ -173,15 +172,6 @@ def test_dropped_walks_are_compared_as_in_python(page, poses, model, identifier,
         assert found["scores"][0]["name"] == max(scores, key=scores.get)
         times[f"{which} ({len(poses[which])} frames)"] = round(found["ms"])
     print(f"read and compared in the page, ms: {times}")
-
-
-def test_windows_lie_as_close_as_those_of_the_enrolled(page, poses, model, identifier, tmp_path):
-    files = table(poses["long"])
-    found = page(stride=11).evaluate(ASK, [{"name": name, "text": text} for name, text in files])
-    expected = in_python(files, "csv", model, identifier, tmp_path, stride=11)
-    assert np.linalg.norm(found["vector"] - expected) < TOLERANCE * np.linalg.norm(expected)
-    other = in_python(files, "csv", model, identifier, tmp_path / "other", stride=32)
-    assert np.linalg.norm(other - expected) > 3 * TOLERANCE * np.linalg.norm(expected)
 
 
 def test_what_cannot_be_read_is_said_in_one_sentence(page, poses):

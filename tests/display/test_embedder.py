@@ -9,7 +9,7 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.display.embedder import embedder_weights, enrolled_people, layouts
-from gaitlib.evaluation.identification import Descriptions, Identifier, Strangers
+from gaitlib.evaluation.identification import STRIDE, Descriptions, Identifier, Strangers
 from gaitlib.model.checkpoint import load_model
 from gaitlib.model.discriminants import Discriminants
 from gaitlib.model.recognizer import GaitModel
@@ -31,9 +31,9 @@ def drawn():
 def test_the_weights_of_the_model_that_comes_along_are_small_and_leave_it_as_it_is(drawn):
     model, _ = load_model("pretrained")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    weights = embedder_weights(model, Identifier(model.discriminants, drawn(len(model.discriminants.center))), 16)
+    weights = embedder_weights(model, Identifier(model.discriminants, drawn(len(model.discriminants.center))))
     assert len(json.dumps(weights, allow_nan=False)) < 4.5e6
-    assert (weights["window"], weights["stride"]) == (64, 16)
+    assert (weights["window"], weights["stride"]) == (64, STRIDE)
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -55,7 +55,7 @@ def test_what_strangers_reach_is_in_the_page_where_it_is_known(drawn):
 def test_other_networks_are_refused(settings, drawn):
     model = GaitModel(people=5, window=16, encoder_width=4, recognizer_width=4, embedding=4, **settings)
     with pytest.raises(InputError, match=r"Pages describe walks by .*; choose .*\.$"):
-        embedder_weights(model, None, 32)
+        embedder_weights(model, None)
 
 
 def test_every_layout_is_known_by_its_number_of_keypoints():

@@ -13,6 +13,7 @@ from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.identification import (
     FEWEST_PEOPLE,
     SCORE_OF_FEW,
+    STRIDE,
     Descriptions,
     Identifier,
     Strangers,
@@ -123,9 +124,9 @@ def test_walks_are_described_window_by_window_and_whichever_way_they_face(tmp_pa
     torch.manual_seed(0)
     model = GaitModel(people=5, window=32, encoder_width=8, recognizer_width=8, embedding=8, discriminants=1.0)
     walks = normalize(write_dataset(tmp_path / "walks", list(make_walkers(1, 3))[:3], name="walks"))
-    described = describe(model, walks, stride=16)
+    described = describe(model, walks)
     counts = np.bincount(described.walk)
-    assert counts.tolist() == [1 + -(-max(n - 32, 0) // 16) for n in walks.length]
+    assert counts.tolist() == [1 + -(-max(n - 32, 0) // STRIDE) for n in walks.length]
     x = cut_windows(
         torch.from_numpy(walks.frames), torch.tensor([walks.start[1]]), torch.tensor([walks.length[1]]), torch.tensor([0]), 32
     )
