@@ -15,13 +15,14 @@ import csv
 import difflib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_text
-from gaitlib.poses.sequences import Unusable
+from gaitlib.poses.sequences import Sequence, Unusable
 
 FIELDS = ("subject", "condition", "run", "view")
 _DEFAULTS = {"condition": "nm", "run": "1", "view": "000"}
@@ -137,17 +138,25 @@ def _of_folder(pattern: str) -> str:
 
 
 class OnePerson:
-    """All walks are of one person, whatever their paths, run after run. Raises InputError where the name cannot be one."""
+    """All walks are of one person, run after run; condition and view are as `name_of` tells them, where it does.
 
-    def __init__(self, subject: str):
+    Raises InputError where `subject` cannot be a name.
+    """
+
+    def __init__(self, subject: str, name_of: Callable[..., Name]):
         try:
-            self.name, self.runs = checked(subject, **_DEFAULTS), count(1)
+            self.name = checked(subject, **_DEFAULTS)
         except Unusable as reason:
-            raise InputError(f"{reason}; choose another name.".capitalize()) from None
+            raise InputError(f"{str(reason).capitalize()}; choose another name.") from None
+        self.name_of, self.runs = name_of, count(1)
 
-    def __call__(self, path: str) -> Name:
-        """The next run."""
-        return replace(self.name, run=next(self.runs))
+    def __call__(self, sequence: Sequence) -> Name:
+        """The name of the next walk."""
+        try:
+            found = self.name_of(sequence)
+        except Unusable:
+            found = self.name
+        return replace(found, subject=self.name.subject, run=next(self.runs), within="")
 
 
 class Table:

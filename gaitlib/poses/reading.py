@@ -137,9 +137,9 @@ def read(
     left_out: gets {"source", "reason"} for each file that cannot be used while the others can.
     strict: the first unusable file raises InputError instead.
     For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to tell it from the keypoints; pattern
-    or names (a CSV file) or subject (always the same one), who walks in which file, see gaitlib.poses.naming; workers, how
-    many processes read; fps, frames a second, that of the file or 25 where it is not given; person, whose walk it is where
-    there are several: "largest", a number in the order of their appearance, or "all" for a walk of each, see
+    or names (a CSV file), who walks in which file, and subject, that it is this person in all, see gaitlib.poses.naming;
+    workers, how many processes read; fps, frames a second, that of the file or 25 where it is not given; person, whose walk it
+    is where there are several: "largest", a number in the order of their appearance, or "all" for a walk of each, see
     gaitlib.poses.people; tally, filled with what was decided on the way.
     For clips: model, the file of the estimator's, and start and stop, the seconds between which to look.
     Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
@@ -174,8 +174,10 @@ def read(
             if wrong:
                 raise InputError(what)
         table = naming.Table(Path(names)) if names else None
-        given = table or (naming.Pattern(pattern) if pattern else naming.OnePerson(subject) if subject else None)
+        given = table or (naming.Pattern(pattern) if pattern else None)
         name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
+        if subject:
+            name_of = naming.OnePerson(subject, name_of)
         named = _named(known.find(source), name_of)
         load, batch = known.load, BATCH
         if known.has_images:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitlib import InputError
-from gaitlib.poses.naming import Name, Pattern, Table, from_path
+from gaitlib.poses.naming import Name, OnePerson, Pattern, Table, from_path
 from gaitlib.poses.sequences import Unusable
 
 
@@ -185,3 +185,14 @@ def test_a_missing_table(tmp_path):
     for file in ("a\0b", "x" * 5000):
         with pytest.raises(InputError, match="cannot be read"):
             Table(file)
+
+
+def test_one_person_keeps_what_paths_say_of_condition_and_view():
+    def named(path):
+        return from_path(path)
+
+    one = OnePerson("anna", named)
+    found = [one(path) for path in ("001-bg-02-090", "clip", "siteA/002-nm-02-180")]
+    assert found == [Name("anna", "bg", 1, "090"), Name("anna", "nm", 2, "000"), Name("anna", "nm", 3, "180")]
+    with pytest.raises(InputError, match=r"Subject '../b' is no plain name .*; choose another name\.$"):
+        OnePerson("../b", named)

@@ -192,12 +192,12 @@ def test_killed_its_workers_end_and_the_same_command_begins_again(source):
 
 def test_files_are_a_data_set_for_as_long_as_they_are_asked_about(tmp_path):
     table = tmp_path / "somebody.csv"
-    walk = next(make_walkers(1, 3))
+    walk = next(walk for walk in make_walkers(1, 3) if walk.view == "018")
     export(write_dataset(tmp_path / "data", [walk], name="data"), "csv", tmp_path / "out")
     table.write_bytes((tmp_path / "out" / "walks.csv").read_bytes())
     said = []
     with as_dataset(table, subject="anna", say=said.append) as dataset:
-        assert dataset.index[["subject", "sequence"]].to_numpy().tolist() == [["anna", "001/nm-01/000"]]
+        assert dataset.index[["subject", "sequence", "view"]].to_numpy().tolist() == [["anna", "001/nm-01/018", "018"]]
         np.testing.assert_allclose(dataset[0].pose, walk.pose, rtol=1e-5)
         folder = dataset.folder
     assert not folder.exists()
