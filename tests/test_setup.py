@@ -126,7 +126,7 @@ def test_everything_imported_is_a_dependency():
 
 def test_notebooks_are_committed_without_outputs():
     notebooks = tracked("notebooks/*.ipynb")
-    assert len(notebooks) == 4
+    assert len(notebooks) == 5
     done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", *map(str, notebooks)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""What `gaitlib identify` found: as a table, and as a page with the walkers, which also takes further walks."""
+"""Who walks are of: as a table, in sentences, with the walkers side by side, and as a page that also takes further walks."""
 
 import json
 from collections.abc import Sequence
@@ -53,12 +53,27 @@ def note(found: Found) -> str:
     )
 
 
+def limits(found: Found, walks: NormalizedWalks, walk: int, window: int) -> list[str]:
+    """What would make the answer about a walk surer, a sentence each. window: frames that the network sees at once."""
+    count, frames, view = np.bincount(found.identifier.person), walks.length[walk], walks.index["view"][walk]
+    said = []
+    if len(count) < FEWEST_PEOPLE:
+        said.append(f"Fewer than {FEWEST_PEOPLE} people are enrolled, too few to tell how near strangers come.")
+    if once := int((count < 2).sum()):
+        said.append(f"{once} of the {len(count)} people are enrolled with a single walk; two or more show how much theirs differ.")
+    if view not in found.identifier.views.index:
+        said.append(f"Nobody is enrolled from the view {view}; walks are surest compared with others from the same view.")
+    if frames < 2 * window:
+        said.append(f"The walk has {frames} frames; the network looks at {window} at once, and {2 * window} or more are surer.")
+    return said
+
+
 def write_identified(path: Path, gallery: Gallery, walks: NormalizedWalks, found: Found) -> None:
     """Write the page: who was asked about beside the likeliest people, and a place to drop further walks.
 
     It holds the vectors of the enrolled people, and moments of their walks where these were kept: biometric data.
     """
-    player = _player(gallery, walks, found.answers)
+    player = answers_player(gallery, walks, found.answers)
     weights = embedder_weights(gallery.model, found.identifier)
     payload = json.dumps(
         {"weights": weights, "people": enrolled_people(found.identifier, found.strangers, found.far), "layouts": layouts()},
@@ -70,7 +85,7 @@ def write_identified(path: Path, gallery: Gallery, walks: NormalizedWalks, found
     )  # fmt: skip
 
 
-def _player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[Answer]) -> str:
+def answers_player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[Answer]) -> str:
     """One player with a choice of the walks that were asked about, each beside those of the likeliest people that were kept."""
     asked = as_poses(opening_windows(walks, np.arange(min(SHOWN, len(walks))), gallery.model.window))
     poses, places, probes = list(asked), {}, []

@@ -428,7 +428,7 @@ def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter)
 # ------------------------------------------------------------------------------------------------ how notebooks are written
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", [*CHAPTERS, "05_your_own_walk"])
 def test_how_a_notebook_is_written(chapter):
     path = NOTEBOOKS / f"{chapter}.ipynb"
     notebook = nbformat.read(path, as_version=4)

@@ -8,6 +8,7 @@ import base64
 import functools
 import html
 import io
+import mimetypes
 import re
 import textwrap
 from collections.abc import Callable, Iterable
@@ -120,9 +121,10 @@ def embedded(fig: Figure, png: bytes | None = None) -> str:
     return _image("image/png", png or _bytes(fig, "png"), fig.alt, look)
 
 
-def show_svg(path: str | Path, text: str) -> None:
-    """Display an SVG file, such as `exchange_animation` writes, with its text alternative; the picture is embedded."""
-    picture = _image("image/svg+xml", Path(path).read_bytes(), text, "max-width:100%;height:auto")
+def show_picture(path: str | Path, text: str) -> None:
+    """Display a file, an SVG such as `exchange_animation` writes or a JPEG, with its text alternative; it is embedded."""
+    kind, _ = mimetypes.guess_type(path)
+    picture = _image(kind, Path(path).read_bytes(), text, "max-width:100%;height:auto")
     IPython.display.display(IPython.display.HTML(picture))
 
 

@@ -35,6 +35,16 @@ def test_show_embeds_the_picture_with_its_text_and_saves_the_same_bytes_twice(tm
         assert one == two
 
 
+def test_a_picture_file_is_embedded_as_what_it_is(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    for name, kind in (("sheet.jpg", "image/jpeg"), ("walk.svg", "image/svg+xml")):
+        (tmp_path / name).write_bytes(b"picture")
+        figures.show_picture(tmp_path / name, "<walk>")
+        assert f'src="data:{kind};base64,cGljdHVyZQ=="' in shown[-1].data
+        assert 'alt="&lt;walk&gt;"' in shown[-1].data
+
+
 def test_text_from_outside_is_no_mathematics_and_is_in_the_legend():
     """Matplotlib reads $x$ as mathematics, and leaves labels that begin with _ out of a legend."""
     bars = pd.DataFrame([["$c_1$", "_$a$", 0.5, 0.4, 0.6]], columns=["condition", "arm", "rank1", "low", "high"])
