@@ -34,7 +34,8 @@ def fill(gallery: Gallery, known: Descriptions, count: int) -> None:
                 place = np.random.default_rng(person).normal(size=values.shape[1]) * spread
                 start = windows * chance.integers(len(known.index))
                 moved = values[start : start + windows] + place + 0.2 * chance.normal(size=(windows, values.shape[1])) * spread
-                rows.append((str(walk), f"{person:06d}", "090", str(walk), 25.0, windows, moved.astype(np.float16).tobytes(), None))
+                blob = moved.astype(np.float16).tobytes()
+                rows.append((str(walk), f"{person:06d}", "090", str(walk), 25.0, windows, blob, None))
             connection.executemany("INSERT INTO walks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 

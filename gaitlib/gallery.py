@@ -23,8 +23,8 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
-from gaitlib.evaluation.identification import Descriptions, Identifier, Strangers, describe, strangers
-from gaitlib.files import opened
+from gaitlib.evaluation.identification import FEWEST_PEOPLE, Descriptions, Identifier, Strangers, describe, strangers
+from gaitlib.files import check_writable, opened
 from gaitlib.fingerprints import file_fingerprint
 from gaitlib.model.checkpoint import PRETRAINED, evaluation_of, find_weights, load_model
 from gaitlib.model.recognizer import GaitModel
@@ -100,8 +100,7 @@ class Gallery:
 
     def _create(self) -> None:
         """Complete, under another name first, unless another process is quicker."""
-        if not self.path.parent.is_dir():
-            raise InputError(f"{self.path} cannot be made; make the folder {self.path.parent}, or choose another.")
+        check_writable(self.path)
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
@@ -111,8 +110,12 @@ class Gallery:
                 new.execute(f"PRAGMA user_version = {SCHEMA}")
                 facts = {"checkpoint": self._checkpoint, "fingerprint": self._fingerprint, "changes": 0, "strangers": "{}"}
                 new.executemany("INSERT INTO about VALUES (?, ?)", facts.items())
-            with suppress(FileExistsError):
+            try:
                 os.link(part, self.path)
+            except FileExistsError:
+                pass
+            except OSError:  # file systems of USB sticks have no links
+                os.rename(part, self.path)
         finally:
             part.unlink(missing_ok=True)
 
@@ -271,12 +274,21 @@ class Gallery:
                 return Strangers(**known)
             found = strangers(self.model.discriminants, enrolled)
             value = json.dumps({**asdict(found), "changes": changes})
-            self._connection.execute("UPDATE about SET value = ? WHERE key = 'strangers'", [value])
+            with suppress(sqlite3.OperationalError):  # of a gallery that may only be read it is measured each time
+                self._connection.execute("UPDATE about SET value = ? WHERE key = 'strangers'", [value])
             return found
 
     def identify(self, walks: NormalizedWalks, far: float = 0.01, device="cpu") -> Found:
-        """Who each walk is of, where at most a share `far` of strangers would be taken for somebody."""
+        """Who each walk is of, where at most a share `far` of strangers would be taken for somebody.
+
+        Raises InputError where only one person is enrolled: what all who are enrolled have in common tells nobody from others.
+        """
         enrolled = self.descriptions()
+        if len(people := enrolled.index["subject"].unique()) < 2:
+            raise InputError(
+                f"{self.path} has only {people[0]} in it, and who somebody is can be told from others only; enroll one more "
+                f"person, better {FEWEST_PEOPLE} in all."
+            )
         near, identifier = self.strangers(enrolled), Identifier(self.model.discriminants, enrolled)
         scores = identifier.scores(identifier.vectors(describe(self.model, walks, stride=self.stride, device=device)))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]

@@ -57,7 +57,7 @@ def checked(subject: str, condition: str, run: str, view: str, within: str = "")
     """The Name of these texts. Raises Unusable where one is no plain name, or run no whole number of up to six digits."""
     for what, text in (("subject", subject), ("condition", condition), ("view", view)):
         if not _PLAIN.fullmatch(text) or ".." in text:
-            raise Unusable(f"{what} {text[:40]!r} is no plain name of letters, digits and . _ + - in between")
+            raise Unusable(f"{what} {text[:40]!r} is no plain name of up to 64 letters, digits and . _ + - in between")
     if not re.fullmatch(r"[0-9]{1,6}", run):
         raise Unusable(f"run {run[:40]!r} is no whole number of up to six digits")
     return Name(subject, condition, int(run), view, within)
@@ -143,7 +143,7 @@ class OnePerson:
         try:
             self.name, self.runs = checked(subject, **_DEFAULTS), count(1)
         except Unusable as reason:
-            raise InputError(f"{reason}; choose another name.".capitalize()) from None
+            raise InputError(f"The name cannot be used: {reason}; choose another.") from None
 
     def __call__(self, path: str) -> Name:
         """The next run."""

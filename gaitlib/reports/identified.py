@@ -30,26 +30,29 @@ def answers_table(found: Found) -> pd.DataFrame:
 
 
 def in_words(share: float) -> str:
-    """How many of so many: "1 in 240"; "not known" for NaN."""
+    """How many of so many, in two digits: "1 in 240"; "not known" for NaN."""
     if np.isnan(share):
         return "not known"
     if share > 0.5:
         return "most"
-    return f"1 in {1 / share:,.0f}" if share > 1e-6 else "under 1 in a million"
+    return f"1 in {float(f'{1 / share:.2g}'):,.0f}" if share > 1e-6 else "under 1 in a million"
 
 
 def note(found: Found) -> str:
     """What the answers rest on, in sentences."""
-    said = "Scores are natural logarithms of how much likelier the walk is of that person than of somebody else."
+    said = (
+        "In brackets are scores: natural logarithms of how many times likelier the walk is if it is that person's than if it is "
+        "somebody else's."
+    )
     threshold = f"{found.strangers.score(found.far):.0f}"
     if found.strangers.people < FEWEST_PEOPLE:
         return (
             f"{said} With fewer than {FEWEST_PEOPLE} people enrolled it cannot be told how often a stranger would be taken for "
-            f"one of them; somebody is named from {threshold} on."
+            f"one of them; a person is named from a score of {threshold} on."
         )
     return (
-        f"{said} Somebody is named from {threshold} on: about {found.far:.1%} of strangers would be, as measured on "
-        f"{found.strangers.people} of the enrolled people, each asked of a gallery without them."
+        f"{said} A person is named from a score of {threshold} on, which about {100 * found.far:.3g} % of strangers reach, as "
+        f"measured on {found.strangers.people} of the enrolled people, each compared with a gallery without them."
     )
 
 
