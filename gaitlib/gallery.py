@@ -149,7 +149,7 @@ class Gallery:
         except sqlite3.OperationalError as error:
             raise OSError(f"The gallery {self.path} cannot be used just now: {error}; nothing has changed in it.") from None
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self.path} is no gallery, or is damaged ({error}); take a copy of before.") from None
+            raise InputError(f"{self.path} is no gallery, or is damaged ({error}); take a copy from before.") from None
 
     def _one(self, query: str, *values):
         return (self._connection.execute(query, values).fetchone() or [None])[0]
@@ -167,7 +167,8 @@ class Gallery:
                 self._connection.execute("UPDATE about SET value = value + 1 WHERE key = 'changes'")
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # of a full disk SQLite has taken it back itself
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def people(self) -> pd.DataFrame:

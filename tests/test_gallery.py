@@ -284,3 +284,13 @@ def test_a_gallery_is_made_where_files_cannot_be_linked_and_refused_where_none_c
     with pytest.raises(InputError, match="you have no permission"):
         opened()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_leaves_whole_people(opened, known):
+    with opened() as gallery:
+        gallery._connection.execute(f"PRAGMA max_page_count = {gallery._one('PRAGMA page_count') + 6}")
+        with pytest.raises(OSError, match="disk is full; nothing has changed in it"):
+            list(gallery.enroll(known, keep_poses=True))
+    with opened() as gallery:
+        assert gallery._one("PRAGMA integrity_check") == "ok"
+        assert set(enrolled(gallery).values()) <= {4}

@@ -74,7 +74,7 @@ def from_path(path: str) -> Name:
     folders = ((i, found) for i in places for known in _FOLDERS if (found := known.fullmatch("/".join(parts[i : i + 4]))))
     i, found = next(dashed, None) or next(folders, (0, None))
     if found is None:
-        raise Unusable("its path names no subject in a known spelling; give --pattern or --names")
+        raise Unusable("its path names no subject in a known spelling; give --pattern or --names, or --as where you enroll")
     names = _DEFAULTS | found.groupdict()
     own = [names["subject"], f"{names['condition']}-{names['run']}", names["condition"], names["view"]]
     within = "/".join(part for part in parts[:i] if part not in own)
