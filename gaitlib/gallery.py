@@ -23,7 +23,15 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
-from gaitlib.evaluation.identification import FEWEST_PEOPLE, Descriptions, Identifier, Strangers, describe, strangers
+from gaitlib.evaluation.identification import (
+    FEWEST_PEOPLE,
+    Descriptions,
+    Identifier,
+    Strangers,
+    check_describes,
+    describe,
+    strangers,
+)
 from gaitlib.files import check_writable, opened
 from gaitlib.fingerprints import file_fingerprint
 from gaitlib.model.checkpoint import PRETRAINED, evaluation_of, find_weights, load_model
@@ -101,6 +109,7 @@ class Gallery:
     def _create(self) -> None:
         """Complete, under another name first, unless another process is quicker."""
         check_writable(self.path)
+        check_describes(self.model)
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:

@@ -294,3 +294,11 @@ def test_a_full_disk_is_named_and_leaves_whole_people(opened, known):
     with opened() as gallery:
         assert gallery._one("PRAGMA integrity_check") == "ok"
         assert set(enrolled(gallery).values()) <= {4}
+
+
+def test_no_gallery_is_left_of_a_checkpoint_that_describes_nobody(tmp_path):
+    model = GaitModel(people=9, window=32, encoder_width=8, recognizer_width=8, embedding=8)
+    save_weights(tmp_path / "model.safetensors", model, model.state_dict(), config={"evaluation": {"stride": 16}})
+    with pytest.raises(InputError, match="has no discriminants"):
+        Gallery(tmp_path / "people.gallery", str(tmp_path / "model.safetensors"), create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
