@@ -29,7 +29,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make app      the explorers of notebook 04 as a page without code (installs voila)"
-	@echo "make video    install what turns clips into walks, and make its model; then: gaitlib prepare CLIP.mp4 --out data/mine"
+	@echo "make video    install what turns clips into walks, and make its model; README.md says what then"
 	@echo "make bench    run the comparisons in benchmarks/"
 	@echo "make pretrained   train the model in gaitlib/pretrained/ again (half an hour)"
 	@echo "make clean    remove .venv and all caches; reports and data stay"

@@ -42,6 +42,16 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str)
     return check_name(name, "--name") if name is not None else ""
 
 
+def _checked_share(context: click.Context, parameter: click.Parameter, share: float) -> float:
+    if not 0 < share <= 0.5:  # NaN too, which click.FloatRange lets pass
+        raise InputError(f"--far {share:g} cannot be used; give the share of strangers, above 0 and up to 0.5, such as 0.01.")
+    return share
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def _reports() -> Path:
     """reports/ of the clone, from whichever of its folders the command is started."""
     from gaitlib.config import workspace
@@ -250,9 +260,14 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
     from tqdm import tqdm
 
     from gaitlib.data.preprocess import normalize
+    from gaitlib.files import check_writable
     from gaitlib.gallery import Gallery
     from gaitlib.poses.prepare import as_dataset
 
+    check_writable(gallery)
+    if gallery.exists():  # what is wrong with it is said before clips are read
+        with Gallery(gallery, checkpoint):
+            pass
     with as_dataset(source, subject=subject, say=click.echo) as dataset, Gallery(gallery, checkpoint, create=True) as known:
         walks = normalize(dataset)
         people = known.enroll(walks, _device(), keep_poses=keep_poses)
@@ -260,15 +275,16 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
         for _ in tqdm(people, total=count, unit="person", disable=not sys.stderr.isatty()):
             pass
         found = known.people()
-    click.echo(f"{gallery}: {found['walks'].sum()} walks of {len(found)} people")
+    walks = _counted(found["walks"].sum(), "walk", "walks")
+    click.echo(f"{gallery}: {walks} of {_counted(len(found), 'person', 'people')}")
 
 
 @main.command(epilog="Example: gaitlib identify family.gallery clip.mp4")
 @click.argument("gallery", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @_checkpoint_of_gallery
-@click.option("--far", default=0.01, show_default=True, type=click.FloatRange(0, 0.5, min_open=True),
-              help="The share of strangers that may be taken for somebody.")  # fmt: skip
+@click.option("--far", default=0.01, show_default=True, callback=_checked_share, metavar="SHARE",
+              help="The share of strangers that may be taken for somebody, up to 0.5.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--page", type=click.Path(path_type=Path), help="An .html page to write, which also takes further walks.")
 def identify(gallery, source, checkpoint, far, as_json, page):
@@ -289,7 +305,7 @@ def identify(gallery, source, checkpoint, far, as_json, page):
     if page:
         check_writable(page)
     say = (lambda _: None) if as_json else click.echo
-    with as_dataset(source, subject="asked", say=say) as dataset, Gallery(gallery, checkpoint) as known:
+    with Gallery(gallery, checkpoint) as known, as_dataset(source, subject="asked", say=say) as dataset:
         walks = normalize(dataset)
         found = known.identify(walks, far, _device())
         if page:
@@ -314,7 +330,7 @@ def forget(gallery, person, checkpoint):
 
     with Gallery(gallery, checkpoint) as known:
         count = known.forget(person)
-    click.echo(f"{gallery}: {count} walks of {person} are deleted")
+    click.echo(f"{gallery}: {_counted(count, 'walk', 'walks')} of {person} deleted")
 
 
 @main.command(epilog="Example: gaitlib export-model pretrained --out model.onnx")

@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -23,8 +23,16 @@ import torch
 
 from gaitlib import InputError
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
-from gaitlib.evaluation.identification import Descriptions, Identifier, Strangers, describe, strangers
-from gaitlib.files import opened
+from gaitlib.evaluation.identification import (
+    FEWEST_PEOPLE,
+    Descriptions,
+    Identifier,
+    Strangers,
+    check_describes,
+    describe,
+    strangers,
+)
+from gaitlib.files import check_writable, opened
 from gaitlib.fingerprints import file_fingerprint
 from gaitlib.model.checkpoint import PRETRAINED, find_weights, load_model
 from gaitlib.model.recognizer import GaitModel
@@ -38,14 +46,12 @@ PATIENCE = 60
 MOST_GALLERY = 2**38
 #: So many people who come into question are named for each walk.
 SHOWN = 3
-_TABLES = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE walks (
-  digest TEXT PRIMARY KEY, subject TEXT NOT NULL, view TEXT NOT NULL, sequence TEXT NOT NULL, fps REAL NOT NULL,
-  windows INTEGER NOT NULL, statistics BLOB NOT NULL, pose BLOB
-);
-CREATE INDEX of_subject ON walks (subject);
-"""
+_TABLES = (
+    "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE walks (digest TEXT PRIMARY KEY, subject TEXT NOT NULL, view TEXT NOT NULL, sequence TEXT NOT NULL, "
+    "fps REAL NOT NULL, windows INTEGER NOT NULL, statistics BLOB NOT NULL, pose BLOB)",
+    "CREATE INDEX of_subject ON walks (subject)",
+)
 #: The columns of `walks` that say whose each is.
 _FACTS = ["subject", "view", "sequence", "fps"]
 
@@ -84,37 +90,36 @@ class Gallery:
     def __init__(self, path: str | Path, checkpoint: str = "", *, create: bool = False):
         self.path, self._checkpoint = Path(path), checkpoint or PRETRAINED
         if create and not self.path.exists():
-            self._create()
-        with opened(self.path, MOST_GALLERY):
-            pass
+            check_writable(self.path)
+            check_describes(self.model)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        with opened(self.path, MOST_GALLERY) as file:
+            is_empty = create and not file.read(1)
         address = f"file:{quote(os.path.abspath(self.path))}?mode=rw"
         self._connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
         try:
             with self._readable():
                 self._connection.execute("PRAGMA trusted_schema = OFF")
                 self._connection.execute("PRAGMA secure_delete = ON")
+            if is_empty:
+                self._lay_out()
+            with self._readable():
                 self._check()
         except BaseException:
             self._connection.close()
             raise
 
-    def _create(self) -> None:
-        """Complete, under another name first, unless another process is quicker."""
-        if not self.path.parent.is_dir():
-            raise InputError(f"{self.path} cannot be made; make the folder {self.path.parent}, or choose another.")
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            with closing(sqlite3.connect(part)) as new, new:
-                new.executescript(_TABLES)
-                new.execute(f"PRAGMA application_id = {APPLICATION}")
-                new.execute(f"PRAGMA user_version = {SCHEMA}")
-                facts = {"checkpoint": self._checkpoint, "fingerprint": self._fingerprint, "changes": 0, "strangers": "{}"}
-                new.executemany("INSERT INTO about VALUES (?, ?)", facts.items())
-            with suppress(FileExistsError):
-                os.link(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
+    def _lay_out(self) -> None:
+        """Make the tables of an empty file, unless another process is quicker."""
+        with self._transaction() as new:
+            if self._one("SELECT count(*) FROM sqlite_master"):
+                return
+            for table in _TABLES:
+                new.execute(table)
+            new.execute(f"PRAGMA application_id = {APPLICATION}")
+            new.execute(f"PRAGMA user_version = {SCHEMA}")
+            facts = {"checkpoint": self._checkpoint, "fingerprint": self._fingerprint, "changes": 0, "strangers": "{}"}
+            new.executemany("INSERT INTO about VALUES (?, ?)", facts.items())
 
     @property
     def _fingerprint(self) -> str:
@@ -146,7 +151,7 @@ class Gallery:
         except sqlite3.OperationalError as error:
             raise OSError(f"The gallery {self.path} cannot be used just now: {error}; nothing has changed in it.") from None
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self.path} is no gallery, or is damaged ({error}); take a copy of before.") from None
+            raise InputError(f"{self.path} is no gallery, or is damaged ({error}); take a copy from before.") from None
 
     def _one(self, query: str, *values):
         return (self._connection.execute(query, values).fetchone() or [None])[0]
@@ -164,7 +169,8 @@ class Gallery:
                 self._connection.execute("UPDATE about SET value = value + 1 WHERE key = 'changes'")
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # of a full disk SQLite has taken it back itself
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def people(self) -> pd.DataFrame:
@@ -262,12 +268,21 @@ class Gallery:
                 return Strangers(**known)
             found = strangers(self.model.discriminants, enrolled)
             value = json.dumps({**asdict(found), "changes": changes})
-            self._connection.execute("UPDATE about SET value = ? WHERE key = 'strangers'", [value])
+            with suppress(sqlite3.OperationalError):  # of a gallery that may only be read it is measured each time
+                self._connection.execute("UPDATE about SET value = ? WHERE key = 'strangers'", [value])
             return found
 
     def identify(self, walks: NormalizedWalks, far: float = 0.01, device="cpu") -> Found:
-        """Who each walk is of, where at most a share `far` of strangers would be taken for somebody."""
+        """Who each walk is of, where at most a share `far` of strangers would be taken for somebody.
+
+        Raises InputError where only one person is enrolled: what all who are enrolled have in common tells nobody from others.
+        """
         enrolled = self.descriptions()
+        if len(people := enrolled.index["subject"].unique()) < 2:
+            raise InputError(
+                f"{self.path} has only {people[0]} in it, and who somebody is can be told from others only; enroll one more "
+                f"person, better {FEWEST_PEOPLE} in all."
+            )
         near, identifier = self.strangers(enrolled), Identifier(self.model.discriminants, enrolled)
         scores = identifier.scores(identifier.vectors(describe(self.model, walks, device)))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN]

@@ -226,11 +226,80 @@ def test_the_commands(places, tmp_path):
     page = tmp_path / "page.html"
     text = said("identify", path, str(places / "later"), "--page", str(page), "--far", "0.1")
     assert "001-nm-03-072" in text
-    assert "about 10.0% of strangers" in text
+    assert "about 10 % of strangers" in text
     assert "Who is it?" in page.read_text()
     found = json.loads(said("identify", path, str(places / "later"), "--json"))
     assert (found["far"], found["strangers"]["people"], len(found["answers"])) == (0.01, 8, 32)
-    assert "4 walks of 002 are deleted" in said("forget", path, "002")
+    for wrong in ("0", "0.7", "nan"):
+        assert "--far" in said("identify", path, str(places / "later"), "--far", wrong, code=2)
+    assert "4 walks of 002 deleted" in said("forget", path, "002")
     assert "nobody named '002'" in said("forget", path, "002", code=2)
     assert "did you mean '003'?" in said("forget", path, "00-3", code=2)
     assert "no such file" in said("identify", str(tmp_path / "none"), str(places / "later"), code=2)
+    for command in ("enroll", "identify"):  # before the source is looked at
+        assert "is a folder" in said(command, str(tmp_path), "nothing.mp4", code=2)
+
+
+def test_a_person_alone_is_told_from_nobody(opened, known):
+    with opened() as gallery:
+        list(gallery.enroll(known.chosen((known.index["subject"] == "001").to_numpy())))
+        with pytest.raises(InputError, match="has only 001 in it"):
+            gallery.identify(known)
+
+
+def test_everybody_in_a_data_set_is_who_the_user_says(places, tmp_path):
+    path, arguments = tmp_path / "people.gallery", ["--checkpoint", str(places / "model.safetensors"), "--as"]
+    for name, code in (("O'Brien", 2), ("anna", 0)):
+        found = CliRunner().invoke(main, ["enroll", str(path), str(places / "known"), *arguments, name])
+        assert found.exit_code == code, found.output
+        assert path.exists() == (code == 0)
+    assert "32 walks of 1 person" in found.output
+    with Gallery(path, arguments[1]) as gallery:
+        assert enrolled(gallery) == {"anna": 32}
+
+
+def test_a_gallery_that_may_only_be_read_answers(opened, known, tmp_path, monkeypatch):
+    with opened() as gallery:
+        list(gallery.enroll(known))
+        expected = gallery.identify(known).answers
+        gallery._connection.execute("UPDATE about SET value = '{}' WHERE key = 'strangers'")
+    with opened() as gallery:
+        gallery._connection.execute("PRAGMA query_only = ON")
+        assert gallery.identify(known).answers == expected
+        with pytest.raises(OSError, match="nothing has changed in it"):
+            gallery.forget("001")
+        assert len(enrolled(gallery)) == 8
+
+
+def test_an_empty_file_that_a_killed_process_left_becomes_the_gallery(opened, places, tmp_path):
+    (tmp_path / "people.gallery").touch()
+    with pytest.raises(InputError, match="is no gallery of gaitlib"):
+        Gallery(tmp_path / "people.gallery", str(places / "model.safetensors"))
+    with opened() as gallery:
+        assert enrolled(gallery) == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["people.gallery"]
+
+
+def test_no_gallery_is_left_where_none_can_be_written(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="you have no permission"):
+        opened()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_leaves_whole_people(opened, known):
+    with opened() as gallery:
+        gallery._connection.execute(f"PRAGMA max_page_count = {gallery._one('PRAGMA page_count') + 6}")
+        with pytest.raises(OSError, match="disk is full; nothing has changed in it"):
+            list(gallery.enroll(known, keep_poses=True))
+    with opened() as gallery:
+        assert gallery._one("PRAGMA integrity_check") == "ok"
+        assert set(enrolled(gallery).values()) <= {4}
+
+
+def test_no_gallery_is_left_of_a_checkpoint_that_describes_nobody(tmp_path):
+    model = GaitModel(people=9, window=32, encoder_width=8, recognizer_width=8, embedding=8)
+    save_weights(tmp_path / "model.safetensors", model, model.state_dict(), config={"evaluation": {"stride": 16}})
+    with pytest.raises(InputError, match="has no discriminants"):
+        Gallery(tmp_path / "people.gallery", str(tmp_path / "model.safetensors"), create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]

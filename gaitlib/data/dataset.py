@@ -260,7 +260,7 @@ def write_dataset(
             info = _write_walks(new, walks, left_out, draw) | info | {"left_out": left_out, **(notes or {})}
             if not info["walks"]:
                 why = f" The first reason: {left_out[0]['source']}: {left_out[0]['reason']}." if left_out else ""
-                raise InputError(f"No walk is left for {folder}; nothing was written.{why}")
+                raise InputError(f"No walk is left; nothing was written.{why}")
             files.write_text(new / "dataset.json", json.dumps(info, indent=1))
             GaitDataset.open(new)
             files.replace_folder(new, folder)

@@ -42,5 +42,6 @@ function inWords([best], { threshold, strangers }) {
   const reached = strangers.filter(([score]) => best.score >= score).at(-1);
   const others = reached ? `1 in ${reached[1].toLocaleString("en")} strangers comes this close`
     : strangers.length ? "most strangers come this close" : "how many strangers come this close is not known";
-  return `${best.score >= threshold ? best.name : "Nobody enrolled"} (nearest: ${best.name}, score ${best.score.toFixed(0)}; ${others})`;
+  const said = `score ${best.score.toFixed(0)}; ${others}`;
+  return best.score >= threshold ? `${best.name} (${said})` : `Nobody enrolled (the nearest is ${best.name}, ${said})`;
 }

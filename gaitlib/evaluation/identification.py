@@ -54,12 +54,17 @@ class Descriptions:
         return Descriptions(self.statistics[torch.from_numpy(windows)], number[self.walk[windows]], index)
 
 
-@torch.no_grad()
-def describe(model: GaitModel, walks: NormalizedWalks, device="cpu") -> Descriptions:
-    """What a model's codes say of walks. Raises InputError for a model without discriminants."""
+def check_describes(model: GaitModel) -> None:
+    """Raise InputError for a model without discriminants."""
     if not model.discriminants:
         raise InputError("This checkpoint has no discriminants of its codes, which enrolling adapts; train with "
                          "model.discriminants above 0, or take pretrained.")  # fmt: skip
+
+
+@torch.no_grad()
+def describe(model: GaitModel, walks: NormalizedWalks, device="cpu") -> Descriptions:
+    """What a model's codes say of walks. Raises InputError for a model without discriminants."""
+    check_describes(model)
     model = model.to(device).eval()
     frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
     walk, offset = (torch.from_numpy(part) for part in window_grid(walks.length, model.window, STRIDE))

@@ -58,7 +58,7 @@ def checked(subject: str, condition: str, run: str, view: str, within: str = "")
     """The Name of these texts. Raises Unusable where one is no plain name, or run no whole number of up to six digits."""
     for what, text in (("subject", subject), ("condition", condition), ("view", view)):
         if not _PLAIN.fullmatch(text) or ".." in text:
-            raise Unusable(f"{what} {text[:40]!r} is no plain name of letters, digits and . _ + - in between")
+            raise Unusable(f"{what} {text[:40]!r} is no plain name of up to 64 letters, digits and . _ + - in between")
     if not re.fullmatch(r"[0-9]{1,6}", run):
         raise Unusable(f"run {run[:40]!r} is no whole number of up to six digits")
     return Name(subject, condition, int(run), view, within)
@@ -75,7 +75,7 @@ def from_path(path: str) -> Name:
     folders = ((i, found) for i in places for known in _FOLDERS if (found := known.fullmatch("/".join(parts[i : i + 4]))))
     i, found = next(dashed, None) or next(folders, (0, None))
     if found is None:
-        raise Unusable("its path names no subject in a known spelling; give --pattern or --names")
+        raise Unusable("its path names no subject in a known spelling; give --pattern or --names, or --as where you enroll")
     names = _DEFAULTS | found.groupdict()
     own = [names["subject"], f"{names['condition']}-{names['run']}", names["condition"], names["view"]]
     within = "/".join(part for part in parts[:i] if part not in own)
@@ -137,6 +137,14 @@ def _of_folder(pattern: str) -> str:
     return rf"(?>{expression}(?=/|\Z))"
 
 
+def of_person(subject: str) -> Name:
+    """The name of somebody's first walk. Raises InputError where `subject` cannot be a name."""
+    try:
+        return checked(subject, **_DEFAULTS)
+    except Unusable as reason:
+        raise InputError(f"The name cannot be used: {reason}; choose another.") from None
+
+
 class OnePerson:
     """All walks are of one person, run after run; condition and view are as `name_of` tells them, where it does.
 
@@ -144,11 +152,7 @@ class OnePerson:
     """
 
     def __init__(self, subject: str, name_of: Callable[..., Name]):
-        try:
-            self.name = checked(subject, **_DEFAULTS)
-        except Unusable as reason:
-            raise InputError(f"{str(reason).capitalize()}; choose another name.") from None
-        self.name_of, self.runs = name_of, count(1)
+        self.name, self.name_of, self.runs = of_person(subject), name_of, count(1)
 
     def __call__(self, sequence: Sequence) -> Name:
         """The name of the next walk."""

@@ -84,3 +84,4 @@ if __name__ == "__main__":
     except click.ClickException as error:
         sys.exit(f"{error.message}")
     print(f"The model is in {MODEL}")
+    print("Now: source .venv/bin/activate && gaitlib enroll family.gallery CLIP.mp4 --as NAME    (docs/identification.md)")

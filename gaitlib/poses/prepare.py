@@ -11,6 +11,7 @@ from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
 from gaitlib.poses import followed
 from gaitlib.poses.formats import guess, named
+from gaitlib.poses.naming import of_person
 from gaitlib.poses.reading import Tally, read
 from gaitlib.poses.repair import STEPS, Repair
 
@@ -67,12 +68,13 @@ def prepare(
 def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], None] = print) -> Iterator[GaitDataset]:
     """A data set folder as it is, or other files that `prepare` reads, as one for as long as the block lasts.
 
-    subject: whose walks the files are; empty: as their paths say. Walks are called as their files. Raises InputError as `prepare`
-    does.
+    subject: whose walks all of them are; empty: as the data set or the paths say. Walks of other files are called as these.
+    Raises InputError as `prepare` does.
     """
     source = Path(source)
     if (source / "dataset.json").is_file():
-        yield GaitDataset.open(source)
+        dataset = GaitDataset.open(source)
+        yield replace(dataset, index=dataset.index.assign(subject=of_person(subject).subject)) if subject else dataset
         return
     (workspace() / "cache").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="read-", dir=workspace() / "cache") as folder:

@@ -37,7 +37,10 @@ BATCH, WAITING = 16, 2
 
 #: Frames a second of files that do not say it.
 _USUAL_FPS = 25.0
-_STANDS = "who was followed stands still, and has no gait; name somebody else with --person, or a part with --from and --to"
+_STANDS = (
+    "who was followed stands still, and has no gait; to `gaitlib prepare` name somebody else with --person, or a part with "
+    "--from and --to"
+)
 _SECONDS = "give seconds of the clip, the later one with --to"
 _WHOM = "give largest, all, or a number of the contact sheet, from 1"
 #: Seconds that a person must be seen to be one of several who are numbered.

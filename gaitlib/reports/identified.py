@@ -30,26 +30,29 @@ def answers_table(found: Found) -> pd.DataFrame:
 
 
 def in_words(share: float) -> str:
-    """A share of strangers as one says it: "1 in 240"; "not known" for NaN."""
+    """A share of strangers as one says it, in two digits: "1 in 240"; "not known" for NaN."""
     if np.isnan(share):
         return "not known"
     if share > 0.5:
         return "most"
-    return f"1 in {1 / share:,.0f}" if share > 1e-6 else "under 1 in a million"
+    return f"1 in {float(f'{1 / share:.2g}'):,.0f}" if share > 1e-6 else "under 1 in a million"
 
 
 def note(found: Found) -> str:
     """What the answers rest on, in sentences."""
-    said = "Scores are natural logarithms of how much likelier the walk is of that person than of somebody else."
+    said = (
+        "In brackets are scores: natural logarithms of how many times likelier the walk is if it is that person's than if it is "
+        "somebody else's."
+    )
     threshold = f"{found.strangers.score(found.far):.0f}"
     if found.strangers.people < FEWEST_PEOPLE:
         return (
             f"{said} With fewer than {FEWEST_PEOPLE} people enrolled it cannot be told how often a stranger would be taken for "
-            f"one of them; somebody is named from {threshold} on."
+            f"one of them; a person is named from a score of {threshold} on."
         )
     return (
-        f"{said} Somebody is named from {threshold} on: about {found.far:.1%} of strangers would be, as measured on "
-        f"{found.strangers.people} of the enrolled people, each asked of a gallery without them."
+        f"{said} A person is named from a score of {threshold} on, which about {100 * found.far:.3g} % of strangers reach, as "
+        f"measured on {found.strangers.people} of the enrolled people, each compared with a gallery without them."
     )
 
 
@@ -60,7 +63,9 @@ def limits(found: Found, walks: NormalizedWalks, walk: int, window: int) -> list
     if len(count) < FEWEST_PEOPLE:
         said.append(f"Fewer than {FEWEST_PEOPLE} people are enrolled, too few to tell how near strangers come.")
     if once := int((count < 2).sum()):
-        said.append(f"{once} of the {len(count)} people are enrolled with a single walk; two or more show how much theirs differ.")
+        said.append(
+            f"{once} of the {len(count)} people are enrolled with one walk; two or more show how much theirs differ."
+        )
     if view not in found.identifier.views.index:
         said.append(f"Nobody is enrolled from the view {view}; walks are surest compared with others from the same view.")
     if frames < 2 * window:

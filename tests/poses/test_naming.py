@@ -194,5 +194,5 @@ def test_one_person_keeps_what_paths_say_of_condition_and_view():
     one = OnePerson("anna", named)
     found = [one(path) for path in ("001-bg-02-090", "clip", "siteA/002-nm-02-180")]
     assert found == [Name("anna", "bg", 1, "090"), Name("anna", "nm", 2, "000"), Name("anna", "nm", 3, "180")]
-    with pytest.raises(InputError, match=r"Subject '../b' is no plain name .*; choose another name\.$"):
+    with pytest.raises(InputError, match=r"The name cannot be used: subject '../b' is no plain name .*; choose another\.$"):
         OnePerson("../b", named)

@@ -260,6 +260,14 @@ def test_a_clip_becomes_a_walk(cv2, estimated, tmp_path, suffix, codec):
     assert [path.name for path in Path("out/followed").iterdir()] == ["anna-nm-01-000.jpg"]
 
 
+@pytest.mark.parametrize(("content", "reason"), [(b"", "is empty"), (b"RIFF....WAVEfmt ", "does not begin as a clip")])
+def test_what_is_only_named_as_a_clip_is_told_what_it_lacks(tmp_path, content, reason):
+    (tmp_path / "anna.MP4").write_bytes(content)
+    with pytest.raises(InputError, match=f"nothing was written. The first reason: anna: {reason}"):
+        prepare(tmp_path / "anna.MP4", tmp_path / "out", say=lambda text: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["anna.MP4"]
+
+
 def test_names_of_a_folder_of_clips_come_from_a_table_as_ever(cv2, estimated, tmp_path):
     for name in ("a", "b"):
         film(cv2, tmp_path / f"{name}.mp4", across(40))

@@ -16,7 +16,7 @@ MANY = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     [
         (MANY, "090", 128, []),
         (MANY[:-2], "090", 128, ["Fewer than 5 people"]),
-        (MANY[:-1], "090", 128, ["1 of the 5 people are enrolled with a single walk"]),
+        (MANY[:-1], "090", 128, ["1 of the 5 people are enrolled with one walk"]),
         (MANY, "054", 128, ["Nobody is enrolled from the view 054"]),
         (MANY, "090", 127, ["The walk has 127 frames; the network looks at 64 at once"]),
         ([0], "000", 30, ["Fewer than 5", "1 of the 1 people", "view 000", "30 frames"]),

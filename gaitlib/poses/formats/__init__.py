@@ -41,7 +41,7 @@ def guess(source: str | Path) -> tuple[str, str]:
         return next(iter(reasons.items()))
     if reasons:
         candidates = "; ".join(f"{name} ({why})" for name, why in reasons.items())
-        raise InputError(f"{source} may be in more than one format: {candidates}; name one with --format.")
+        raise InputError(f"{source} may be in more than one format: {candidates}; name one with `gaitlib prepare --format`.")
     first, example = source, ""
     if source.is_dir():
         folders, names = next(folders_with(source, ("",)), ((), ()))
@@ -52,6 +52,6 @@ def guess(source: str | Path) -> tuple[str, str]:
     with opened(first, sys.maxsize):  # one that cannot be read is said to be that
         pass
     raise InputError(
-        f"{source} is in no format that is recognized{example}; name its --format to hear what does not fit: "
-        f"{', '.join(FORMATS)} (`gaitlib formats` shows how each lies in files)."
+        f"{source} is in no format that is recognized{example}; `gaitlib prepare --format` with one of these says what does "
+        f"not fit: {', '.join(FORMATS)} (`gaitlib formats` shows how each lies in files)."
     )

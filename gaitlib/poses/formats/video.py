@@ -49,7 +49,7 @@ def _recognize(source: Path) -> str:
             continue
         if kind:
             return f"{name} is a clip ({kind})"
-    return ""
+    return f"{source.name} is named as a clip" if source.is_file() and source.suffix.lower() in SUFFIXES else ""
 
 
 def _find(source: Path) -> Iterator[Sequence]:
