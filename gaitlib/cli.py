@@ -277,6 +277,8 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
         found = known.people()
     walks = _counted(found["walks"].sum(), "walk", "walks")
     click.echo(f"{gallery}: {walks} of {_counted(len(found), 'person', 'people')}")
+    if len(found) < 10:
+        click.echo("With fewer than ten people enrolled, many of their walks will be answered with nobody (docs/identification.md).")
 
 
 @main.command(epilog="Example: gaitlib identify family.gallery clip.mp4")
@@ -331,6 +333,7 @@ def forget(gallery, person, checkpoint):
     with Gallery(gallery, checkpoint) as known:
         count = known.forget(person)
     click.echo(f"{gallery}: {_counted(count, 'walk', 'walks')} of {person} deleted")
+    click.echo("Poses of clips stay in cache/ until `gaitlib clean` deletes them.")
 
 
 @main.command(epilog="Example: gaitlib export-model pretrained --out model.onnx")
