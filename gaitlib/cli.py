@@ -278,7 +278,7 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
     walks = _counted(found["walks"].sum(), "walk", "walks")
     click.echo(f"{gallery}: {walks} of {_counted(len(found), 'person', 'people')}")
     if len(found) < 10:
-        click.echo("With fewer than ten people enrolled, many of their walks will be answered with nobody (docs/identification.md).")
+        click.echo("With fewer than ten people enrolled, many of their walks are answered with nobody (docs/identification.md).")
 
 
 @main.command(epilog="Example: gaitlib identify family.gallery clip.mp4")
