@@ -6,7 +6,6 @@ GAITLIB_SMALL_RUN names.
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,7 @@ def small_run(tmp_path_factory):
 @pytest.fixture
 def workbook(small_run, tmp_path, monkeypatch):
     """The working folder of the test, laid out as a clone: copies of configs/ and notebooks/, and the small run's cache."""
-    for name in ("configs", "notebooks"):
-        shutil.copytree(small.ROOT / name, tmp_path / name)
+    small.lay_out(tmp_path)
     (tmp_path / "cache").symlink_to(small_run.parents[1] / "cache", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -172,7 +172,8 @@ def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):
     for file in FILES:
         shutil.copy(small_run / file, run / file)
     content = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(content | {"walkers": {"subjects": 4, "more": 0, "variety": 0.0, "seed": 0}}))
+    content |= {"protocol": "walkers", "walkers": {"subjects": 4, "more": 0, "variety": 0.0, "seed": 0}}
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
     facts = json.loads((run / "provenance.json").read_text()) | {"data_fingerprint": "f" * 64}
     (run / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):

@@ -99,9 +99,9 @@ def test_the_metrics_are_plain_shares(small_run):
     for arm in (metrics, metrics["baseline"]):
         assert set(arm["ci95"]) == {*PROBE_SETS, "mean"}
         assert all(0 <= low <= arm["rank1"][name] <= high <= 1 for name, (low, high) in arm["ci95"].items())
-    # 44 walkers: 40 to train, of whom 8 are held out; the gallery has 4 of 10 walks in 11 views, each probe set 2
+    # 16 walkers: 12 to train, of whom 4 are held out; the gallery has 4 of 10 walks in 11 views, each probe set 2
     assert metrics["counts"] == {
-        "people": 4, "training_people": 32, "validation_people": 8, "gallery": 4 * 4 * 11,
+        "people": 4, "training_people": 8, "validation_people": 4, "gallery": 4 * 4 * 11,
         "probes": dict.fromkeys(("NM", "BG", "CL"), 4 * 2 * 11),
     }  # fmt: skip
     assert metrics["iterations"] == 4
@@ -325,10 +325,10 @@ def test_a_notebook_that_fails_is_named_and_what_finished_is_kept(workbook, code
 
 def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook, small_run):
     protocols = workbook / "configs" / "protocols"
-    known = yaml.safe_load((protocols / "walkers.yaml").read_text())
+    known = yaml.safe_load((protocols / "small.yaml").read_text())
     for name, change in (
-        ("trained", {"train": "5-44", "test": "1-4"}), ("side", {"gallery": {"run": "1-4", "view": "090"}}),
-        ("many", {"test": "41-99"}),
+        ("trained", {"train": "5-16", "test": "1-4"}), ("side", {"gallery": {"run": "1-4", "view": "090"}}),
+        ("many", {"test": "13-99"}),
     ):  # fmt: skip
         changed = known | change | {"name": name}
         if name == "side":
@@ -339,7 +339,7 @@ def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook,
         ("elsewhere", r"There is no protocol .*elsewhere.*walkers"),
         ("trained", r"tests 4 people on whom this checkpoint was trained or chosen, such as 001, 002, 003"),
         ("side", r"are all seen from view 090; recognition is measured across views"),
-        ("many", r"the data set of 44 people has no 045"),
+        ("many", r"the data set of 16 people has no 017"),
     ):
         given = ["evaluate", "--checkpoint", str(small_run), "--name", "bad", "--set", f"protocol={protocol}"]
         result = CliRunner().invoke(main, given)
