@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SMALL = [
     "protocol=small", "training.iterations=4", "training.validate_every=2", "walkers.subjects=16", "walkers.more=0",
     "training.people=4", "training.walks_per_person=2", "evaluation.bootstrap=100", "evaluation.stride=64",
-    "evaluation.mirrored=false",
+    "evaluation.mirrored=false", "model.encoder_width=32", "model.recognizer_width=32", "model.embedding=64",
 ]  # fmt: skip
 #: What the protocol of the small run says otherwise than configs/protocols/walkers.yaml.
 PROTOCOL = {
