@@ -248,7 +248,7 @@ def test_measures_on_some_of_the_people_say_so(own_cache, small_run, monkeypatch
 
 
 @pytest.fixture
-def small_settings_run(workbook, small_run, small_settings, monkeypatch):
+def small_settings_run(own_cache, small_run, small_settings, monkeypatch):
     """Run the small configuration as reports/small, with `execute` in place of a notebook's execution."""
 
     def run(execute, **options):

@@ -32,7 +32,7 @@ TINY = [
     "training.walks_per_person=2", "training.warmup=2", "training.precision=32-true", "augmentation.missing=0.05",
 ]  # fmt: skip
 
-#: Frames of a walk, of which a look fits all windows.
+#: Frames of a walk: most of what a look takes is fitting on all windows.
 SHORT = 40
 
 
