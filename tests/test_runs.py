@@ -179,7 +179,7 @@ def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):
     (run / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
         rerun(run)
-    known |= {"summary": "other words", "gallery": {"run": 9}}
+    known = known | {"summary": "other words", "gallery": {"run": 9}}
     (run / "provenance.json").write_text(json.dumps(facts | {"protocol": known}))
     with pytest.raises(InputError, match=r"The protocol walkers has changed since \S+old was made \(.*gallery.run: 9 -> "):
         rerun(run)

@@ -400,11 +400,13 @@ def test_the_model_of_the_package_is_asked_of_people_nobody_trains_on(workbook):
 
 
 def drawn_by(chapter, run):
-    """The figures in a run folder that are named in this notebook."""
+    """The figures in a run folder that this notebook says it puts there."""
     source = "\n".join(cell.source for cell in cells(NOTEBOOKS / f"{chapter}.ipynb"))
     files = [path.name for path in (run / "figures").iterdir()]
     spelled = {file: re.sub("_(NM|BG|CL)$", "_{name}", Path(file).stem) for file in files}
-    return {f"figures/{file}" for file, name in spelled.items() if re.search(rf'"{re.escape(name)}(\.svg)?"', source)}
+    return {
+        f"figures/{file}" for file, name in spelled.items() if re.search(rf'figures_folder(, f?| / )"{name}(\.svg)?"', source)
+    }
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
