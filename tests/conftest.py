@@ -6,7 +6,6 @@ GAITLIB_SMALL_RUN names.
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch starts: t
 TESTS = Path(__file__).parent
 #: Where several processes share the tests, a file is one process's, and the last is waited for: those that take longest begin.
 LONGEST = (
-    "browser/test_lab.py", "notebooks/test_run.py", "notebooks/test_casia_b.py", "browser/test_report.py", "test_grid.py",
-    "test_interruptions.py", "test_cli.py", "browser/test_player.py",
+    "browser/test_lab.py", "test_grid.py", "notebooks/test_run.py", "test_interruptions.py", "notebooks/test_casia_b.py",
+    "test_training.py", "browser/test_report.py", "notebooks/test_names.py", "test_arms.py", "browser/test_player.py",
+    "model/test_export.py", "model/test_objective.py", "browser/test_embedder.py", "poses/test_damaged_files.py",
 )  # fmt: skip
 
 
@@ -47,8 +47,7 @@ def small_run(tmp_path_factory):
 @pytest.fixture
 def workbook(small_run, tmp_path, monkeypatch):
     """The working folder of the test, laid out as a clone: copies of configs/ and notebooks/, and the small run's cache."""
-    for name in ("configs", "notebooks"):
-        shutil.copytree(small.ROOT / name, tmp_path / name)
+    small.lay_out(tmp_path)
     (tmp_path / "cache").symlink_to(small_run.parents[1] / "cache", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -90,7 +90,7 @@ def test_embedded_walkers_are_compared_with_the_truth_unless_the_arm_does_not(wo
     given = []
     monkeypatch.setattr(training, "train", lambda *args, truth, **others: given.append(truth))
     for changes in ("losses.target=truth", "losses.target=seen"):
-        changes = f"protocol=walkers walkers.subjects=44 walkers.more=0 seed=3 {changes}"
+        changes = f"protocol=small walkers.subjects=16 walkers.more=0 seed=3 {changes}"
         opened = Experiment.open("configs/quick.yaml", changes, cache="cache-of-truth")
         opened.trained()
     truth, nothing = given
@@ -248,7 +248,7 @@ def test_measures_on_some_of_the_people_say_so(own_cache, small_run, monkeypatch
 
 
 @pytest.fixture
-def small_settings_run(workbook, small_run, small_settings, monkeypatch):
+def small_settings_run(own_cache, small_run, small_settings, monkeypatch):
     """Run the small configuration as reports/small, with `execute` in place of a notebook's execution."""
 
     def run(execute, **options):

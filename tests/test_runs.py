@@ -172,12 +172,14 @@ def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):
     for file in FILES:
         shutil.copy(small_run / file, run / file)
     content = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(content | {"walkers": {"subjects": 4, "more": 0, "variety": 0.0, "seed": 0}}))
-    facts = json.loads((run / "provenance.json").read_text()) | {"data_fingerprint": "f" * 64}
+    content |= {"protocol": "walkers", "walkers": {"subjects": 4, "more": 0, "variety": 0.0, "seed": 0}}
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    known = vars(Protocol.named("walkers"))
+    facts = json.loads((run / "provenance.json").read_text()) | {"data_fingerprint": "f" * 64, "protocol": known}
     (run / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
         rerun(run)
-    known = vars(Protocol.named("walkers")) | {"summary": "other words", "gallery": {"run": 9}}
+    known = known | {"summary": "other words", "gallery": {"run": 9}}
     (run / "provenance.json").write_text(json.dumps(facts | {"protocol": known}))
     with pytest.raises(InputError, match=r"The protocol walkers has changed since \S+old was made \(.*gallery.run: 9 -> "):
         rerun(run)

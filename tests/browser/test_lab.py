@@ -18,6 +18,8 @@ import nbformat
 import numpy as np
 import pytest
 
+from tests.small_run import lay_out
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -71,6 +73,7 @@ def until(ready, what, pause=time.sleep, seconds=180):
 def lab(browser, tmp_path_factory):
     """A JupyterLab of its own: settings, home and port."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")
+    lay_out(folder)
     for name, values in SETTINGS.items():
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
