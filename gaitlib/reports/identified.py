@@ -63,9 +63,7 @@ def limits(found: Found, walks: NormalizedWalks, walk: int, window: int) -> list
     if len(count) < FEWEST_PEOPLE:
         said.append(f"Fewer than {FEWEST_PEOPLE} people are enrolled, too few to tell how near strangers come.")
     if once := int((count < 2).sum()):
-        said.append(
-            f"{once} of the {len(count)} people are enrolled with one walk; two or more show how much theirs differ."
-        )
+        said.append(f"{once} of the {len(count)} people are enrolled with one walk; two or more show how much theirs differ.")
     if view not in found.identifier.views.index:
         said.append(f"Nobody is enrolled from the view {view}; walks are surest compared with others from the same view.")
     if frames < 2 * window:
