@@ -27,7 +27,7 @@ from gaitlib.model.recognizer import GaitModel
 STRIDE = 16
 #: With fewer people enrolled, how often a stranger would be taken for one of them cannot be told: it is measured on themselves.
 FEWEST_PEOPLE = 5
-#: Then this score has to do; with two to five of people 1-74 of kgbd enrolled, 1 to 13 % of strangers reach it.
+#: Then this score has to do; with two to four of people 1-74 of kgbd enrolled, 1 to 8 % of strangers reach it.
 SCORE_OF_FEW = 50.0
 #: The enrolled people are strangers to a gallery without them, a tenth of them at a time, until about so many have been asked,
 #: and this many of their walks at most each time.
