@@ -30,7 +30,7 @@ from gaitlib.stages import StageFailed
 ROOT = Path(__file__).parents[1]
 TINY = {
     "protocol": "tiny", "walkers.subjects": 6, "walkers.more": 0, "model.encoder_width": 12, "model.recognizer_width": 8,
-    "model.embedding": 16, "training.iterations": 6, "training.validate_every": 2, "training.people": 3,
+    "model.embedding": 16, "training.iterations": 12, "training.validate_every": 2, "training.people": 3,
     "training.walks_per_person": 2,
     "evaluation.bootstrap": 20, "evaluation.mirrored": False, "evaluation.studies": False, "model.discriminants": 0,
     "losses.target": "seen",
@@ -148,7 +148,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone):
 
     _, points = run_grid("g.yaml", workers=3, name="calm", show=show)
     assert [p.state for p in points] == ["done"] * 3, points
-    assert ("running", "1/1 training", "6/6") in seen  # what training told, which nobody had to ask for
+    assert ("running", "1/1 training", "12/12") in seen  # what training told, which nobody had to ask for
     assert not list((clone / "reports/calm").glob("logs/*.progress.json"))
     assert results(clone / "reports/g") == results(clone / "reports/calm")
     assert len(results(clone / "reports/calm")) == 3
