@@ -20,7 +20,7 @@ export function takeWalks(zone, { weights, people, layouts }) {
       const scores = scoresOf(vectorOf(walk), people);
       answer.textContent = inWords(scores, people);
       const pose = Array.from(walk.xy, (value) => (Number.isNaN(value) ? null : value));
-      const panels = [{ title: files[0].name, subtitle: scores.slice(0, 3).map(({ name, score }) => `${name} ${score.toFixed(0)}`).join(", "),
+      const panels = [{ title: files[0].name, subtitle: scores.slice(0, 3).map(({ name, score }) => `${name} ${Math.round(score)}`).join(", "),
         pose, frames: walk.frames, fps: 25 }];
       mount(walker, { ...PLAYER, panels, label: files[0].name });
     } catch (error) {
@@ -42,6 +42,6 @@ function inWords([best], { threshold, strangers }) {
   const reached = strangers.filter(([score]) => best.score >= score).at(-1);
   const others = reached ? `1 in ${reached[1].toLocaleString("en")} strangers comes this close`
     : strangers.length ? "most strangers come this close" : "how many strangers come this close is not known";
-  const said = `score ${best.score.toFixed(0)}; ${others}`;
+  const said = `score ${Math.round(best.score)}; ${others}`;
   return best.score >= threshold ? `${best.name} (${said})` : `Nobody enrolled (the nearest is ${best.name}, ${said})`;
 }

@@ -25,7 +25,7 @@ def answers_table(found: Found) -> pd.DataFrame:
     rows = []
     for answer in found.answers:
         row = {"walk": answer.sequence, "who": answer.subject or NOBODY, "strangers this close": in_words(answer.strangers)}
-        rows.append(row | {f"{k + 1}.": f"{name} ({score:.0f})" for k, (name, score) in enumerate(answer.candidates)})
+        rows.append(row | {f"{k + 1}.": f"{name} ({round(score)})" for k, (name, score) in enumerate(answer.candidates)})
     return pd.DataFrame(rows).fillna("")
 
 
@@ -100,7 +100,7 @@ def answers_player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[A
                 places[name, view] = len(poses)
                 poses.append(kept)
             if place := places.get((name, view)):
-                panels.append(_entry(name, f"score {score:.0f}", place, 2 if name == answer.subject else 1))
+                panels.append(_entry(name, f"score {round(score)}", place, 2 if name == answer.subject else 1))
         probes.append({"label": answer.sequence, "panels": panels})
     frames, fps = asked.shape[1], float(walks.index["fps"].iloc[0])
     content = {"poses": packed(np.stack(poses)), "frames": frames, "fps": fps, "probes": probes}
