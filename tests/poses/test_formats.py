@@ -413,9 +413,10 @@ def test_guess_goes_by_content(tmp_path):
     (other / "1.txt").write_text("frame 1\n")
     np.savez(tmp_path / "other.npz", poses=np.zeros(3))
     for source in ("other", "other.npz", "other/Person001/1.txt"):
-        with pytest.raises(
-            InputError, match=r"no format that is recognized.*name its --format to hear .*: kgbd, kinect, "
-        ) as error:
+        said = (
+            r"no format that is recognized.*; `gaitlib prepare --format` with one of these says what does not fit: kgbd, kinect, "
+        )
+        with pytest.raises(InputError, match=said) as error:
             formats.guess(tmp_path / source)
         assert ("a file in it: Person001/1.txt" in str(error.value)) == (source == "other")
     (tmp_path / "empty" / "folder").mkdir(parents=True)
