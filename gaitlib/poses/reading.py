@@ -148,34 +148,16 @@ def read(
     Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
     the wrong kind; the latter also while walks are taken from the iterator.
     """
-    source, known = Path(source), formats.named(format)
-    for option, value in {"--model": model, "--from": start, "--to": stop}.items():
-        if value not in ("", None) and not known.has_images:
-            raise InputError(f"{option} is for clips, and --format {format} has none; leave it out.")
-    angles = parse_cameras(cameras)
-    if angles and not known.read:
-        raise InputError(
-            f"--cameras {cameras} needs walks in three dimensions and --format {format} has two; leave --cameras out."
-        )
+    source, known, angles = Path(source), formats.named(format), parse_cameras(cameras)
+    first, last = start or 0.0, math.inf if stop is None else stop
+    of_clips = {"--model": model, "--from": start, "--to": stop}
+    of_poses = {"--layout": layout, "--pattern": pattern, "--names": names, "--fps": fps, "--person": person}
+    _check_fit(known, cameras if angles else "", of_clips, of_poses)
     check_source(source)
     if known.read:
-        told = {"--layout": layout, "--pattern": pattern, "--names": names, "--fps": fps, "--person": person}
-        for option, value in told.items():
-            if value:
-                raise InputError(f"{option} is not for --format {format}, whose files say it themselves; leave it out.")
         walks = known.read(source, angles, left_out=left_out)
     else:
-        first, last = start or 0.0, math.inf if stop is None else stop
-        for wrong, what in (
-            (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
-            (pattern and names, "--pattern and --names say the same thing; give one of them."),
-            (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
-            (fps is not None and not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
-            (not 0 <= first < last, f"--from {first:g} --to {last:g} cannot be used; {_SECONDS}."),
-            (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} is nobody; {_WHOM}."),
-        ):
-            if wrong:
-                raise InputError(what)
+        _check_values(layout, pattern, names, workers, fps, person, first, last)
         table = naming.Table(Path(names)) if names else None
         given = table or (naming.Pattern(pattern) if pattern else None)
         name_of = (lambda sequence: given(sequence.path)) if given else partial(_name, source, known)
@@ -188,6 +170,36 @@ def read(
         outcomes = _outcomes(partial(to_walks, load, layout, fps, person, known.has_images), named, workers, batch)
         walks = _walks(outcomes, source, table, left_out, Tally() if tally is None else tally, count_on=person == "all")
     return _strictly(walks, left_out) if strict else walks
+
+
+def _check_fit(known: Format, cameras: str, of_clips: dict, of_poses: dict) -> None:
+    """Raise InputError for an option, name -> value, that does not fit the kind of format. cameras: virtual ones."""
+    for option, value in of_clips.items():
+        if value not in ("", None) and not known.has_images:
+            raise InputError(f"{option} is for clips, and --format {known.name} has none; leave it out.")
+    if cameras and not known.read:
+        raise InputError(
+            f"--cameras {cameras} needs walks in three dimensions and --format {known.name} has two; leave --cameras out."
+        )
+    for option, value in of_poses.items():
+        if value and known.read:
+            raise InputError(f"{option} is not for --format {known.name}, whose files say it themselves; leave it out.")
+
+
+def _check_values(
+    layout: str, pattern: str, names: str | Path | None, workers: int, fps: float | None, person: str, first: float, last: float
+) -> None:
+    """Raise InputError for a value that `read` cannot use, or two that contradict each other; first, last: seconds."""
+    for wrong, what in (
+        (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
+        (pattern and names, "--pattern and --names say the same thing; give one of them."),
+        (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
+        (fps is not None and not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
+        (not 0 <= first < last, f"--from {first:g} --to {last:g} cannot be used; {_SECONDS}."),
+        (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} is nobody; {_WHOM}."),
+    ):
+        if wrong:
+            raise InputError(what)
 
 
 def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
