@@ -1,7 +1,7 @@
 """Each walk encoded once: the mean of its windows, of the embedding or of each code; and the hand-made baseline."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,16 +117,27 @@ def _sums_over_windows(
 
     describe: gets windows, [B, 30, T] on the model's device and of its precision, and returns name -> [B, D].
     """
+    total: dict[str, torch.Tensor] = {}
+    count = torch.zeros(len(walks), dtype=torch.int64)
+    for walk, x in windows_of(model, walks, stride):
+        count += torch.bincount(walk, minlength=len(walks))
+        for name, value in describe(x).items():
+            total.setdefault(name, value.new_zeros(len(walks), value.shape[1])).index_add_(0, walk.to(x.device), value)
+    return total, count.to(next(model.parameters()).device)[:, None]
+
+
+def windows_of(model: GaitModel, walks: NormalizedWalks, stride: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """All windows of walks, walk after walk, in batches: the row that each is of, int64 [B] on the CPU, and the windows.
+
+    stride: frames between windows, which are [B, 30, T] on the model's device and of its precision.
+    """
     weight = next(model.parameters())
     frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
     walk, offset = (torch.from_numpy(a) for a in window_grid(walks.length, model.window, stride))
-    total: dict[str, torch.Tensor] = {}
     for rows in torch.arange(len(walk)).split(WINDOWS):
         which = walk[rows]
-        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(weight.device, weight.dtype)
-        for name, value in describe(x).items():
-            total.setdefault(name, value.new_zeros(len(walks), value.shape[1])).index_add_(0, which.to(weight.device), value)
-    return total, torch.bincount(walk, minlength=len(walks)).to(weight.device)[:, None]
+        x = cut_windows(frames, start[which], length[which], offset[rows], model.window)
+        yield which, x.to(weight.device, weight.dtype)
 
 
 def pose_statistics(walks: NormalizedWalks) -> np.ndarray:

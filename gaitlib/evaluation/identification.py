@@ -18,8 +18,8 @@ import torch
 from scipy import stats
 
 from gaitlib import InputError
-from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, cut_windows, groups, mirror, window_grid
-from gaitlib.model.autoencoder import WINDOWS
+from gaitlib.data.preprocess import MOST_WINDOWS, NormalizedWalks, groups, mirror
+from gaitlib.evaluation.embedding import windows_of
 from gaitlib.model.discriminants import Discriminants
 from gaitlib.model.recognizer import GaitModel
 
@@ -65,15 +65,11 @@ def check_describes(model: GaitModel) -> None:
 def describe(model: GaitModel, walks: NormalizedWalks, device="cpu") -> Descriptions:
     """What a model's codes say of walks. Raises InputError for a model without discriminants."""
     check_describes(model)
-    model = model.to(device).eval()
-    frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)
-    walk, offset = (torch.from_numpy(part) for part in window_grid(walks.length, model.window, STRIDE))
-    found = []
-    for rows in torch.arange(len(walk)).split(WINDOWS):
-        which = walk[rows]
-        x = cut_windows(frames, start[which], length[which], offset[rows], model.window).to(device)
+    model, rows, found = model.to(device).eval(), [], []
+    for walk, x in windows_of(model, walks, STRIDE):
+        rows.append(walk)
         found.append(((model.code_statistics(x) + model.code_statistics(mirror(x))) / 2).cpu())
-    return Descriptions(torch.cat(found), walk.numpy(), walks.index)
+    return Descriptions(torch.cat(found), torch.cat(rows).numpy(), walks.index)
 
 
 class Identifier:
