@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from gaitlib import InputError
 from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, GREEN, MARKERS, MUTED, ORANGE, PALE, PURPLE
-from gaitlib.evaluation.gait import PARAMETERS, GaitParameters
+from gaitlib.evaluation.gait import PARAMETERS, GaitParameters, joint_angles
 from gaitlib.skeleton import BONES, JOINTS, LEFT_ANKLE, LEFT_JOINTS, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_JOINTS
 
 #: A strip shows one of so many frames.
@@ -119,8 +119,8 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
     """Knee and hip angles of several walks over the gait cycle, all cycles of a walk laid over each other.
 
     walks: name -> float [T, 15, 2], y down, no missing joints. A cycle begins where the right ankle is farthest from the left on
-    its side; angles are those in the image, degrees: of the knee from straight, of the thigh from the vertical. Right limbs
-    solid, left dashed, the mean thick. Walks without two such moments are named as left out.
+    its side; angles are those in the image, degrees, as `gaitlib.evaluation.gait.joint_angles` has them. Right limbs solid, left
+    dashed, the mean thick. Walks without two such moments are named as left out.
     """
     fig = Figure(figsize=(8, 4.2))
     axes = fig.subplots(1, 2)
@@ -133,22 +133,23 @@ def gait_cycles(walks: Mapping[str, np.ndarray]) -> Figure:
             continue
         lengths[name] = float(np.diff(starts).mean())
         color = (BLUE, GREEN, ORANGE, PURPLE)[k % 4]
-        for dashes, leg in (("-", RIGHT_JOINTS[3:]), ("--", LEFT_JOINTS[3:])):
-            for ax, angle in zip(axes, _leg_angles(pose, leg), strict=True):
-                curves = [np.interp(a + at * (b - a), np.arange(len(pose)), np.degrees(angle)) for a, b in pairwise(starts)]
+        angles = joint_angles(pose.astype(float)).T
+        for dashes, side in (("-", angles[0::2]), ("--", angles[1::2])):
+            for ax, angle in zip(axes, side, strict=True):
+                curves = [np.interp(a + at * (b - a), np.arange(len(pose)), angle) for a, b in pairwise(starts)]
                 for curve in curves:
                     ax.plot(100 * at, curve, color=color, ls=dashes, lw=0.7, alpha=0.35)
                 (line,) = ax.plot(100 * at, np.mean(curves, axis=0), color=color, ls=dashes, lw=2, label=name)
                 if dashes == "-" and ax is axes[0]:
                     lines.append(line)
-    for ax, what in zip(axes, ("knee", "thigh"), strict=True):
+    for ax, what in zip(axes, ("knee", "hip"), strict=True):
         ax.set(xlabel="gait cycle (%)", ylabel=f"{what} angle in image (degrees)", xlim=(0, 100))
         ax.grid(axis="y")
     if lines:
         note = "right side solid, left dashed; thin: single cycles"
         fig.legend(handles=lines, loc="outside lower center", ncols=len(lines), title=note, title_fontsize=9)
     frames = ", ".join(f"{name} {length:.0f}" for name, length in lengths.items()) or "none"
-    details = "Knee and thigh angles over the cycle, right solid, left dashed."
+    details = "Knee and hip angles over the cycle, right solid, left dashed."
     details += f" Without two beginnings of a cycle: {', '.join(left_out)}." if left_out else ""
     return drawing.stated(fig, f"Gait cycles in frames: {frames}", details)
 
@@ -188,13 +189,6 @@ def gait_spread(walks: Mapping[str, GaitParameters], group: pd.DataFrame) -> Fig
     middle = f"the middle 90 % of {len(group):,} walks"
     text = f"Outside {middle}: {', '.join(outside)}" if outside else f"All that is seen lies within {middle}"
     return drawing.stated(fig, text, f"A strip for each gait parameter; {'; '.join(said)}.")
-
-
-def _leg_angles(pose: np.ndarray, leg: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """How far the knee is bent, and how far the thigh leans, in the image: float [T] each, radians. leg: hip, knee, ankle."""
-    hip, knee, ankle = (pose[:, joint].astype(float) for joint in leg)
-    lean, bend = (np.unwrap(np.arctan2(v[:, 0], v[:, 1])) for v in (knee - hip, ankle - knee))
-    return np.abs(bend - lean), lean
 
 
 def gait_starts(pose: np.ndarray) -> np.ndarray:
