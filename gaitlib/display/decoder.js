@@ -94,19 +94,24 @@ function once(make) {
 }
 
 /**
- * decode(amounts, a, b): walk a with shares (0 to 1) of its view, body and motion codes replaced by those of walk b, and the
- * camera moved around it by `turn` degrees.
+ * decode({ motion, body, view, turn }): a walk from codes, each [walk, other walk, share of the other, 0 to 1], with the camera
+ * then moved around the walker by `turn` degrees. Returns coordinates [frames, joints, 2].
  *
- * decoder: what decoder_weights gives; code(name, walk): a code. Returns coordinates [frames, joints, 2]. What the first layer
- * makes of a motion code is kept, as it does not depend on shares.
+ * decoder: what decoder_weights gives; code(name, walk): a code. What the first layer makes of a motion code is kept, as are the
+ * last walkers, since neither depends on the camera.
  */
 function readDecoder({ kind, layers, ...settings }, code, frames) {
-  const { moving, decode } = { paper: paperDecoder, geometric: geometricDecoder }[kind](readLayers(layers), frames, settings);
-  const first = once((walk) => moving(code("motion", walk)));
-  return ({ view, body, motion, turn }, a, b) => decode(
-    mix(first(a), motion ? first(b) : null, motion), mix(code("body", a), code("body", b), body),
-    rotated(mix(code("view", a), code("view", b), view), turn),
-  );
+  const { moving, walker, see } = { paper: paperDecoder, geometric: geometricDecoder }[kind](readLayers(layers), frames, settings);
+  const first = once((walk) => moving(code("motion", walk))), walkers = new Map();
+  const blended = (values, [a, b, share]) => mix(values(a), share ? values(b) : null, share);
+  return ({ motion, body, view, turn = 0 }) => {
+    const key = `${motion} ${body}`;
+    if (!walkers.has(key)) {
+      if (walkers.size > 20) walkers.clear();
+      walkers.set(key, walker(blended(first, motion), blended((walk) => code("body", walk), body)));
+    }
+    return see(walkers.get(key), rotated(blended((walk) => code("view", walk), view), turn));
+  };
 }
 
 /** A view code whose camera moved around the walker by some degrees. */
@@ -120,7 +125,8 @@ function paperDecoder({ first, still, second, third }, frames, { scrambled }) {
   const size = 128;
   return {
     moving: (motion) => upsampledConv(motion, first.weight, null, size, 2 * size, frames),
-    decode(moved, body, view) {
+    walker: (moved, body) => ({ moved, body }),
+    see({ moved, body }, view) {
       const added = linear(still, [...body, ...view]); // what does not change, summed over the taps
       const hidden = leakyReLU(moved.map((value, i) => value + added[Math.floor(i / frames)]));
       const again = leakyReLU(upsampledConv(hidden, second.weight, second.bias, 2 * size, size, frames));
@@ -148,16 +154,18 @@ function geometricDecoder({ first, manner, second, third, stance, standing, opti
       });
       return conv(first, paced, steps);
     },
-    decode(moved, body, view) {
+    walker(moved, body) {
       const width = moved.length / steps, how = linear(manner, body);
       const shown = relu(moved.map((value, i) => value * (1 + how[Math.floor(i / steps)]) + how[width + Math.floor(i / steps)]));
       const moves = conv(third, relu(conv(second, shown, steps)), steps), stands = linear(standing, relu(linear(stance, body)));
-      const [pitch, nearness] = linear(lens, relu(linear(optics, view)));
       const at = (row, t) => stands[row] + moves[(row * pace + (t % pace)) * steps + Math.floor(t / pace)];
-      const walker = Float32Array.from({ length: stands.length * frames }, (_, i) => {
+      return Float32Array.from({ length: stands.length * frames }, (_, i) => {
         const row = i % stands.length, t = Math.floor(i / stands.length);
         return at(row, t) - at(3 + (row % 3), t); // the neck is the second joint
       });
+    },
+    see(walker, view) {
+      const [pitch, nearness] = linear(lens, relu(linear(optics, view)));
       return seen(walker, frames, view, steepest * Math.tanh(pitch), nearest / (1 + Math.exp(-nearness)));
     },
   };

@@ -16,7 +16,7 @@ from gaitlib import InputError
 from gaitlib.data.dataset import SHORTEST_WALK
 from gaitlib.data.preprocess import MIDDLES
 from gaitlib.display.exchange import packed_layers
-from gaitlib.display.player import PAGE_MODULE, PLAYER_OPTIONS, packed
+from gaitlib.display.player import PAGE_MODULE, SkeletonPlayer, packed
 from gaitlib.evaluation.identification import FEWEST_PEOPLE, STRIDE, Identifier, Strangers
 from gaitlib.model.discriminants import LARGEST, LEGS, Discriminants
 from gaitlib.model.geometric import DISCRIMINANT_SCALE, PACE, VELOCITY, GeometricAutoencoder, LevelByView
@@ -27,7 +27,7 @@ from gaitlib.skeleton import BODY_25B, BONES, JOINTS, LAYOUTS, MID_HIP, MIRROR, 
 #: A module for pages that take a walk: readWalk, readEmbedder, scoresOf and takeWalks, with the player that shows it.
 MODULE = "\n".join([
     PAGE_MODULE,
-    f"const PLAYER = {json.dumps(PLAYER_OPTIONS)};",
+    f"const PLAYER = {json.dumps(SkeletonPlayer.defaults())};",
     *(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("reading.js", "embedder.js", "dropped.js")),
 ])  # fmt: skip
 #: One stranger in so many reaches the scores that pages know.

@@ -1,65 +1,74 @@
-"""Who is it? A probe beside the people of the gallery that are nearest to it, walking, with the distances that decided."""
+"""Who is it? Probes laid over the nearest walk of the gallery and over the right one, with what sets them apart."""
 
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import traitlets
 
 from gaitlib import InputError
-from gaitlib.display.player import CODES, Explorer, SkeletonPlayer, encode, evenly, packed, panel, player_html
+from gaitlib.display.player import CODES, Explorer, encode, evenly, packed, page_html, person_name
 
-#: So many people of the gallery are shown; the right person comes in addition where it is not among them.
-SHOWN = 5
-#: So many probes are embedded in a page; each takes 30 to 40 kB.
-STATIC_PROBES = 10
+#: The number of probes that are shown; each takes 15 kB.
+PROBES = 20
 
 
 class WhoIsIt(Explorer):
-    """Choose a probe; the people of the gallery walk beside it in the order of their distance, right and wrong marked.
+    """The probes that recognition finds hardest, the worst failures first, laid over the nearest walks of two people.
 
-    A person's distance is that of their nearest gallery walk from another view than the probe's, as rank-1 is measured. The bars
-    tell why: distances of the single codes, where 1 is the median distance of the probe from the gallery.
+    A person's distance is that of their nearest gallery walk from another view than the probe's, as rank-1 is measured. The first
+    card has the person who was found, the second the right one, or the runner-up where the right one was found; each walks at the
+    probe's pace and in step with it. The bars tell why: distances of the single codes, where 1 is the median distance of the
+    probe from the gallery.
     autoencoder, windows, table, fps: see Explorer. embeddings: float32 [N, D]. gallery, probes: bool [N].
-    Raises InputError where the sizes do not fit, and without any probe that has a gallery.
+    Raises InputError where the sizes do not fit, and where no probe's person has a gallery walk from another view.
     """
+
+    kind = traitlets.Unicode("gallery").tag(sync=True)
+    label = traitlets.Unicode("Who is it?").tag(sync=True)
+    box = traitlets.Any(None).tag(sync=True)
+    gallery = traitlets.Any(None, help="what identify.js reads").tag(sync=True)
 
     def __init__(
         self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, embeddings: np.ndarray,
         gallery: np.ndarray, probes: np.ndarray, fps: float = 25.0,
     ):  # fmt: skip
-        super().__init__(autoencoder, windows, table, fps)
+        super().__init__(autoencoder, windows, table, fps, choice=0)
         sizes = {len(windows), len(embeddings), len(gallery), len(probes)}
         if len(sizes) > 1:
             raise InputError(f"Windows, embeddings, gallery and probes are of one length, not {sorted(sizes)}.")
         self._embeddings, self._gallery = np.asarray(embeddings), np.flatnonzero(gallery)
         self._subject, self._view = table["subject"].to_numpy(), table["view"].to_numpy()
-        views = set(self._view[self._gallery])
-        self._asked = [int(i) for i in np.flatnonzero(probes) if views - {self._view[i]}]
-        if not self._asked:
-            raise InputError("No probe has a gallery walk from another view, so there is nobody to be found.")
-        self._static = self._typical()
-        labels, first = [self._labels[i] for i in self._asked], self._asked.index(self._static[0])
-        self.probe = self._picker("Probe", labels, first)
-        self.player = SkeletonPlayer(label="Who is it?")
-        self._update()
-        self.children = [self.probe, self.player]
+        self.nearest = self._compare(np.flatnonzero(probes))
+        if self.nearest.empty:
+            raise InputError("No probe's person has a gallery walk from another view, so nobody can be found.")
+        self.gallery = self._content()
 
-    def _update(self, _change=None) -> None:
-        self.player.panels = self.panels(self._asked[self.probe.value])
+    def _compare(self, probes: np.ndarray) -> pd.DataFrame:
+        """A row for each probe whose person can be found, the hardest first.
 
-    def ranked(self, probe: int) -> pd.DataFrame:
-        """The gallery's people in the order of their distance: columns walk (a row of the table), subject, distance, right."""
-        rows = self._gallery[self._view[self._gallery] != self._view[probe]]
-        distance = np.linalg.norm(self._embeddings[rows] - self._embeddings[probe], axis=1)
-        found = pd.DataFrame({"walk": rows, "subject": self._subject[rows], "distance": distance})
-        nearest = found.sort_values("distance", kind="stable").drop_duplicates("subject").reset_index(drop=True)
-        return nearest.assign(right=nearest["subject"] == self._subject[probe])
+        Columns: probe, right and wrong (the nearest gallery walks of its person and of all others: rows of the table),
+        right_distance, wrong_distance, margin (how much nearer the right one is).
+        """
+        if not len(probes):
+            return pd.DataFrame(columns=["probe"])
+        to_gallery = torch.cdist(*(torch.from_numpy(self._embeddings[rows]).double() for rows in (probes, self._gallery))).numpy()
+        to_gallery[self._view[probes][:, None] == self._view[self._gallery]] = np.inf
+        is_right = self._subject[probes][:, None] == self._subject[self._gallery]
+        table = pd.DataFrame({"probe": probes})
+        for name, allowed in (("right", is_right), ("wrong", ~is_right)):
+            distance = np.where(allowed, to_gallery, np.inf)
+            table[name], table[f"{name}_distance"] = self._gallery[distance.argmin(1)], distance.min(1)
+        table = table[np.isfinite(table[["right_distance", "wrong_distance"]]).all(axis=1)]
+        table = table.assign(margin=table["wrong_distance"] - table["right_distance"])
+        return table.sort_values("margin", kind="stable").reset_index(drop=True)
 
-    def _nearest(self, probe: int) -> pd.DataFrame:
-        """The ranked people who are shown: the first five, and the right one."""
-        ranked = self.ranked(probe)
-        return ranked[(ranked.index < SHOWN) | ranked["right"]]
+    @property
+    def failures(self) -> int:
+        """The number of probes that are taken for somebody else."""
+        return int((self.nearest["margin"] < 0).sum())
 
     @lru_cache(64)  # noqa: B019, those that were looked at last
     def _summary(self, walk: int) -> dict[str, np.ndarray]:
@@ -79,38 +88,35 @@ class WhoIsIt(Explorer):
             distances[name] = float(np.linalg.norm((b[name] - a[name]) / spread) / max(typical, 1e-6))
         return distances
 
-    def panels(self, probe: int) -> list[dict]:
-        """The probe and the nearest people, for the player; the right person is added where it is not among the first five."""
-        panels = [panel("Probe", self._windows[probe], self._fps, self._labels[probe], color=0)]
-        for rank, walk, subject, distance, is_right in self._nearest(probe).itertuples(name=None):
-            title, subtitle = f"{rank + 1}. {subject}", f"{self._labels[walk]}, distance {distance:.3f}"
-            shown = {"color": 2, "mark": "right"} if is_right else {"color": 1, "mark": "wrong"}
-            distances = self.code_distances(probe, walk)
-            panels.append(panel(title, self._windows[walk], self._fps, subtitle, **shown, distances=distances))
-        return panels
+    def _content(self) -> dict[str, Any]:
+        """What identify.js reads: the hardest probes, each walk once."""
+        places: dict[int, int] = {}
 
-    def _typical(self) -> list[int]:
-        """Ten probes for the page, spread over the table; up to half of them are not recognized."""
-        candidates = [self._asked[i] for i in evenly(len(self._asked), 200)]
-        right = [p for p in candidates if self.ranked(p)["right"][0]]
-        wrong = [p for p in candidates if p not in right]
-        failures = [wrong[i] for i in evenly(len(wrong), max(STATIC_PROBES // 2, STATIC_PROBES - len(right)))]
-        successes = [right[i] for i in evenly(len(right), STATIC_PROBES - len(failures))]
-        return sorted(failures + successes)
+        def panel(title: str, walk: int, color: int, **shown: Any) -> dict[str, Any]:
+            pose = places.setdefault(walk, len(places))
+            return {"title": title, "subtitle": self._names[walk], "color": color, "pose": pose, **shown}
 
-    def to_html(self) -> str:
-        """The explorer as an HTML fragment with a few probes; needs neither kernel nor network. Each walk is in it once."""
-        places, probes = {}, []
-        for probe in self._static:
-            panels = self.panels(probe)
-            for walk, entry in zip([probe, *self._nearest(probe)["walk"]], panels, strict=True):
-                for key in ("pose", "scale", "frames", "fps"):
-                    del entry[key]
-                entry["pose"] = places.setdefault(int(walk), len(places))
-            probes.append({"label": self._labels[probe], "panels": panels})
+        def card(title: str, probe: int, walk: int, distance: float) -> list[dict[str, Any]]:
+            mark, color = ("right", 2) if self._subject[walk] == self._subject[probe] else ("wrong", 1)
+            shown = {"over": True, "mark": mark, "distances": self.code_distances(probe, walk)}
+            return [panel("Probe", probe, 0), panel(f"{title}, distance {distance:.3f}", walk, color, **shown)]
+
+        probes = []
+        for row in self.nearest.head(PROBES).itertuples():
+            right, wrong = (row.right, row.right_distance), (row.wrong, row.wrong_distance)
+            if row.margin < 0:
+                cards = [card("Nearest", row.probe, *wrong), card("Right person", row.probe, *right)]
+            else:
+                cards = [card("Nearest", row.probe, *right), card("Next person", row.probe, *wrong)]
+            said = f"taken for person {person_name(self._subject[row.wrong])}" if row.margin < 0 else "recognized, but only just"
+            probes.append({"label": f"{self._names[row.probe]}: {said}", "panels": [entry for pair in cards for entry in pair]})
         poses, frames = packed(self._windows[list(places)]), self._windows.shape[1]
-        gallery = {"poses": poses, "frames": frames, "fps": self._fps, "probes": probes}
-        return player_html(label="Who is it?", gallery=gallery, choice=0)
+        return {"poses": poses, "frames": frames, "fps": self._fps, "probes": probes}
+
+
+def gallery_html(content: dict[str, Any]) -> str:
+    """Walks beside those they were compared with, as an HTML fragment; content: what identify.js reads."""
+    return page_html({**WhoIsIt.defaults(), "gallery": content, "choice": 0})
 
 
 def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,8 +2,11 @@
 
 const SHOWN = 60;
 
-/** The node of a picker. onPick(i) is called when a walk is chosen; set(i) shows another one without calling it. */
-function makePicker({ label, options, value, onPick, signal, color }) {
+/**
+ * The node of a picker. onPick(i) is called when a walk is chosen; set(i) shows another one without calling it.
+ * search: other words that find an option, one text each.
+ */
+function makePicker({ label, options, search = [], value, onPick, signal, color }) {
   const id = `walks-${Math.random().toString(36).slice(2, 10)}`;
   const input = make("input", {
     type: "text", role: "combobox", "aria-label": label, "aria-expanded": "false", "aria-autocomplete": "list", "aria-controls": id,
@@ -12,7 +15,7 @@ function makePicker({ label, options, value, onPick, signal, color }) {
   const list = make("ul", { id, role: "listbox", "aria-label": label, hidden: "" });
   const name = make("span", { "aria-hidden": "true" }, make("i", { style: `--who: ${color}` }), label);
   const node = make("div", { class: "choice picker" }, name, input, list);
-  const lower = options.map((text) => text.toLowerCase());
+  const lower = options.map((text, i) => `${text} ${search[i] ?? ""}`.toLowerCase());
   let chosen = value, found = [], active = 0;
 
   function show(text) {
@@ -74,20 +77,4 @@ function makePicker({ label, options, value, onPick, signal, color }) {
   }, { signal });
   close();
   return { node, input, set(i) { chosen = i; close(); } };
-}
-
-/** The picker as a widget of its own: the traits are options, value and label. */
-function renderPicker({ model, el }) {
-  const abort = new AbortController();
-  const root = make("div", { class: "gait-picker", "data-lm-suppress-shortcuts": "true" });
-  const picker = makePicker({
-    label: model.get("label"), options: model.get("options"), value: model.get("value"), signal: abort.signal,
-    color: `var(--c${model.get("color")})`,
-    onPick(i) { model.set("value", i); model.save_changes(); },
-  });
-  const follow = () => picker.set(model.get("value"));
-  model.on("change:value", follow);
-  root.append(make("style", {}, STYLE.replaceAll(".gait-player", ".gait-picker")), picker.node);
-  el.append(root);
-  return () => { abort.abort(); model.off("change:value", follow); root.remove(); };
 }

@@ -1,6 +1,5 @@
-// Draws walking skeletons on canvases. With decoder.js, picker.js, saving.js and explorer.js before it (player.py puts them
-// together) it is one plain ES module: JupyterLab loads it through anywidget, static pages inline it and pass a small stand-in
-// for the model (get, set, save_changes, on, off). It fetches nothing.
+// Draws walking skeletons on canvases. player.py puts it together with the files beside it into one plain ES module: JupyterLab
+// loads it through anywidget; pages and the explorers pass plainModel, a small stand-in for a widget's model. It fetches nothing.
 //
 // Color says who walks, fill says which side: right limbs are solid, left limbs are hollow.
 
@@ -9,104 +8,157 @@ const CODES = ["view", "body", "motion"];
 const ENDS = [4, 7, 11, 14]; // wrists and ankles
 
 const STYLE = `
-.gait-player {
+.gait {
   --ink: #1d2329; --muted: #59636f; --line: #dde1e6; --card: #ffffff; --control: #f3f5f7;
   --c0: #0072b2; --c1: #ad4400; --c2: #00875f; --c3: #a64d8c;
   color: var(--ink); color-scheme: light; container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; text-align: left;
 }
-@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light="true"]) .gait-player { DARK } }
-body[data-jp-theme-light="false"] .gait-player { DARK }
-.gait-player *, .gait-player *::before { box-sizing: border-box; }
-.gait-player :focus-visible, .gait-player:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
-.gait-player:focus:not(:focus-visible) { outline: none; }
-.gait-player .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
-.gait-player .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
+@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light="true"]) .gait { DARK } }
+body[data-jp-theme-light="false"] .gait { DARK }
+.gait *, .gait *::before { box-sizing: border-box; }
+.gait :focus-visible, .gait:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
+.gait:focus:not(:focus-visible) { outline: none; }
+.gait .panels { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); }
+.gait .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; margin: 0; min-width: 0;
   display: flex; flex-direction: column; overflow: hidden; }
-.gait-player figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; margin: 0; color: var(--ink); font-size: 14px; }
-.gait-player .title { font-weight: 600; display: flex; align-items: baseline; gap: 8px; overflow-wrap: anywhere; }
-.gait-player .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
-.gait-player .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
+.gait figcaption { order: -1; padding: 12px 14px 0; min-height: 62px; margin: 0; color: var(--ink); font-size: 14px; }
+.gait .title { font-weight: 600; display: flex; align-items: baseline; gap: 8px; overflow-wrap: anywhere; }
+.gait .title::before { content: ""; flex: none; width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
+.gait .subtitle { color: var(--muted); font-size: 12.5px; line-height: 1.35; font-variant-numeric: tabular-nums;
   overflow-wrap: anywhere; }
-.gait-player canvas { display: block; width: 100%; margin-top: auto; }
-.gait-player .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 6px; }
-.gait-player .chip { font-size: 11.5px; line-height: 1; padding: 4px 8px; border-radius: 999px; color: var(--who);
+.gait canvas { display: block; width: 100%; margin-top: auto; }
+.gait .chips { display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0 6px; }
+.gait .chip { font-size: 11.5px; line-height: 1; padding: 4px 8px; border-radius: 999px; color: var(--who);
   border: 1px solid color-mix(in srgb, var(--who) 45%, transparent); white-space: nowrap; }
-.gait-player .chip.b { background: color-mix(in srgb, var(--who) 13%, transparent); font-weight: 600; }
-.gait-player .bar { display: flex; align-items: center; gap: 12px; margin-top: 14px; }
-.gait-player button, .gait-player select { font: inherit; color: inherit; background: var(--control); cursor: pointer;
+.gait .chip.b { background: color-mix(in srgb, var(--who) 13%, transparent); font-weight: 600; }
+.gait .bar { display: flex; flex-wrap: wrap; align-items: center; gap: 12px; margin-top: 14px; }
+.gait button, .gait select { font: inherit; color: inherit; background: var(--control); cursor: pointer;
   border: 1px solid var(--line); border-radius: 8px; height: 36px; padding: 0 12px; margin: 0; }
-.gait-player select { padding-right: 6px; min-width: 0; text-overflow: ellipsis; }
-.gait-player button:hover, .gait-player select:hover { border-color: var(--muted); }
-.gait-player .round { width: 40px; height: 40px; padding: 0; border-radius: 50%; flex: none; display: grid; place-items: center; }
-.gait-player .choices .round { width: 36px; height: 36px; }
-.gait-player .details { display: grid; gap: 12px; margin-top: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
-.gait-player .detail figcaption { min-height: 0; order: 0; padding-bottom: 4px; }
-.gait-player .detail .title::before { display: none; }
-.gait-player .detail p { margin: 2px 0 0; }
-.gait-player [hidden] { display: none !important; }
-.gait-player .line { width: 100%; height: 34px; margin-top: 8px; padding: 0 10px; border: 1px solid var(--line); border-radius: 8px;
+.gait select { padding-right: 6px; min-width: 0; text-overflow: ellipsis; }
+.gait button:hover, .gait select:hover { border-color: var(--muted); }
+.gait .round { width: 40px; height: 40px; padding: 0; border-radius: 50%; flex: none; display: grid; place-items: center; }
+.gait .choices .round { width: 36px; height: 36px; }
+.gait .details { display: grid; gap: 12px; margin-top: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
+.gait .detail figcaption { min-height: 0; order: 0; padding-bottom: 4px; }
+.gait .detail .title::before { display: none; }
+.gait .detail p { margin: 2px 0 0; }
+.gait [hidden] { display: none !important; }
+.gait .line { width: 100%; height: 34px; margin-top: 8px; padding: 0 10px; border: 1px solid var(--line); border-radius: 8px;
   background: var(--control); color: var(--ink); font: 13px/1 ui-monospace, Menlo, Consolas, monospace; }
-.gait-player .mark { font-size: 12.5px; font-weight: 600; }
-.gait-player .distances { display: grid; grid-template-columns: 1fr max-content; grid-auto-flow: dense; gap: 2px 8px; margin: 6px 0 0;
+.gait .mark { font-size: 12.5px; font-weight: 600; }
+.gait .distances { display: grid; grid-template-columns: 1fr max-content; grid-auto-flow: dense; gap: 2px 8px; margin: 6px 0 0;
   font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; }
-.gait-player .distances i { grid-column: 1 / -1; height: 6px; margin-bottom: 4px; border-radius: 3px; background: var(--line); overflow: hidden; display: block; }
-.gait-player .distances b { display: block; height: 100%; background: var(--muted); }
-.gait-player .menu { position: relative; }
-.gait-player .menu summary, .gait-player .bar .toggle { font-size: 13px; height: 36px; padding: 0 10px; border: 1px solid var(--line);
+.gait .distances i { grid-column: 1 / -1; height: 6px; margin-bottom: 4px; border-radius: 3px; background: var(--line); overflow: hidden; display: block; }
+.gait .distances b { display: block; height: 100%; background: var(--muted); }
+.gait .menu { position: relative; }
+.gait .menu summary, .gait .bar .toggle { font-size: 13px; height: 36px; padding: 0 10px; border: 1px solid var(--line);
   border-radius: 8px; background: var(--control); cursor: pointer; display: flex; align-items: center; list-style: none; width: auto;
   color: var(--ink); }
-.gait-player .bar .toggle.round { width: 40px; height: 40px; padding: 0; border-radius: 50%; display: grid; }
-.gait-player .menu summary::-webkit-details-marker { display: none; }
-.gait-player .menu > div { position: absolute; right: 0; bottom: 42px; z-index: 4; display: grid; gap: 2px; padding: 6px; min-width: 150px;
+.gait .bar .toggle.round { width: 40px; height: 40px; padding: 0; border-radius: 50%; display: grid; }
+.gait .menu summary::-webkit-details-marker { display: none; }
+.gait .menu > div { position: absolute; right: 0; bottom: 42px; z-index: 4; display: grid; gap: 2px; padding: 6px; min-width: 150px;
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; box-shadow: 0 6px 24px rgb(0 0 0 / .18); }
-.gait-player .menu button { border: 0; background: none; text-align: left; white-space: nowrap; }
-.gait-player .menu button:hover { background: var(--control); }
-.gait-player .play { background: var(--c0); border-color: transparent; color: var(--card); }
-.gait-player button svg { width: 18px; height: 18px; fill: currentColor; display: block; }
-.gait-player input[type=range] { flex: 1; min-width: 60px; height: 24px; margin: 0; padding: 0; accent-color: var(--c0);
+.gait .menu button { border: 0; background: none; text-align: left; white-space: nowrap; }
+.gait .menu button:hover { background: var(--control); }
+.gait .play { background: var(--c0); border-color: transparent; color: var(--card); }
+.gait button svg { width: 18px; height: 18px; fill: currentColor; display: block; }
+.gait input[type=range] { flex: 1 1 110px; min-width: 60px; height: 24px; margin: 0; padding: 0; accent-color: var(--c0);
   cursor: pointer; }
-.gait-player .clock { color: var(--muted); font-size: 12.5px; font-variant-numeric: tabular-nums; white-space: nowrap;
+.gait .clock { color: var(--muted); font-size: 12.5px; font-variant-numeric: tabular-nums; white-space: nowrap;
   min-width: 8.5em; text-align: right; }
-.gait-player button[aria-pressed=true].toggle { border-color: var(--who, var(--c0)); color: var(--who, var(--c0));
+.gait button[aria-pressed=true].toggle { border-color: var(--who, var(--c0)); color: var(--who, var(--c0));
   background: color-mix(in srgb, var(--who, var(--c0)) 12%, var(--card)); font-weight: 600; }
-.gait-player .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0 0; padding: 0; list-style: none;
+.gait .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0 0; padding: 0; list-style: none;
   color: var(--muted); font-size: 12.5px; }
-.gait-player .legend li { display: flex; align-items: center; gap: 7px; margin: 0; }
-.gait-player .legend svg { width: 26px; height: 12px; fill: none; stroke: var(--muted); }
-.gait-player .choices { display: flex; flex-wrap: wrap; align-items: end; gap: 12px 16px; margin-bottom: 14px; }
-.gait-player .choice { display: flex; flex-direction: column; gap: 4px; flex: 1 1 190px; min-width: 0; max-width: 320px; }
-.gait-player .choice > span { color: var(--muted); font-size: 12.5px; display: flex; gap: 6px; align-items: center; }
-.gait-player .choice > span i { width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
-.gait-player .picker { position: relative; }
-.gait-player .picker input { font: inherit; color: inherit; background: var(--control); border: 1px solid var(--line); border-radius: 8px;
+.gait .legend li { display: flex; align-items: center; gap: 7px; margin: 0; }
+.gait .legend svg { width: 26px; height: 12px; fill: none; stroke: var(--muted); }
+.gait .choices { display: flex; flex-wrap: wrap; align-items: end; gap: 12px 16px; margin-bottom: 14px; }
+.gait .choice { display: flex; flex-direction: column; gap: 4px; flex: 1 1 190px; min-width: 0; max-width: 320px; }
+.gait .choice > span { color: var(--muted); font-size: 12.5px; display: flex; gap: 6px; align-items: center; }
+.gait .choice > span i { width: 9px; height: 9px; border-radius: 50%; background: var(--who); }
+.gait .picker { position: relative; }
+.gait .picker input { font: inherit; color: inherit; background: var(--control); border: 1px solid var(--line); border-radius: 8px;
   height: 36px; padding: 0 10px; width: 100%; text-overflow: ellipsis; }
-.gait-player .picker ul { position: absolute; top: 100%; left: 0; right: 0; z-index: 5; margin: 4px 0 0; padding: 4px; list-style: none;
+.gait .picker ul { position: absolute; top: 100%; left: 0; right: 0; z-index: 5; margin: 4px 0 0; padding: 4px; list-style: none;
   max-height: 264px; overflow-y: auto; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   box-shadow: 0 6px 24px rgb(0 0 0 / .18); }
-.gait-player .picker li { padding: 5px 8px; border-radius: 6px; cursor: pointer; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; margin: 0; }
-.gait-player .picker li.active, .gait-player .picker li:hover { background: var(--control); }
-.gait-player .picker li[aria-selected=true] { font-weight: 600; }
-.gait-player .picker li.note { color: var(--muted); font-size: 12.5px; cursor: default; background: none; }
-.gait-player .shares { flex: 1 1 100%; display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; }
-.gait-player .shares .asked { color: var(--muted); font-size: 12.5px; }
-.gait-player .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
-.gait-player .share button { min-width: 76px; }
-.gait-player .share .clock { min-width: 4em; text-align: left; }
-.gait-player .share input[type=range] { accent-color: var(--c1); flex: 1 1 70px; min-width: 70px; width: 70px; }
-.gait-player .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.gait .picker li { padding: 5px 8px; border-radius: 6px; cursor: pointer; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; margin: 0; }
+.gait .picker li.active, .gait .picker li:hover { background: var(--control); }
+.gait .picker li[aria-selected=true] { font-weight: 600; }
+.gait .picker li.note { color: var(--muted); font-size: 12.5px; cursor: default; background: none; }
+.gait .shares { flex: 1 1 100%; display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; }
+.gait .shares .asked { color: var(--muted); font-size: 12.5px; }
+.gait .share { flex: 1 1 200px; max-width: 340px; display: flex; gap: 10px; align-items: center; }
+.gait .share button { min-width: 76px; }
+.gait .share .clock { min-width: 4em; text-align: left; }
+.gait .share input[type=range] { accent-color: var(--c1); flex: 1 1 70px; min-width: 70px; width: 70px; }
+.gait .answer { font-size: 13px; line-height: 1.35; font-weight: 600; font-variant-numeric: tabular-nums; min-height: 1.35em; }
+.gait .panels.matrix { grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); }
+.gait .panels.matrix .card { cursor: zoom-in; }
+.gait .panels.matrix figcaption { min-height: 0; padding-top: 8px; }
+.gait .controls .picker input { font-size: 13px; padding: 0 8px; }
+.gait .tabs, .gait .row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+.gait .tabs .reset { margin-left: auto; }
+.gait .tabs .toggle { font-size: 15px; }
+.gait .hint { margin: 10px 0 14px; color: var(--muted); font-size: 14px; max-width: none; }
+.gait .kernel { margin: 0 0 12px; padding: 8px 12px; border-left: 3px solid var(--c1); background: var(--control); font-size: 14px; }
+.gait .row .asked, .gait .camera .asked { color: var(--muted); font-size: 12.5px; }
+.gait .desk { display: grid; grid-template-columns: minmax(250px, 310px) minmax(0, 1fr); gap: 20px; align-items: start; }
+.gait .controls { display: flex; flex-direction: column; gap: 14px; }
+.gait .controls .choice, .gait .controls .shares { flex: none; max-width: none; }
+.gait .controls .shares { flex-direction: column; align-items: stretch; flex-wrap: nowrap; }
+.gait .controls .share { flex: none; max-width: none; }
+.gait .camera { display: flex; flex-direction: column; align-items: center; gap: 2px; }
+.gait .dial { width: 190px; height: 190px; cursor: grab; touch-action: none; fill: none; border-radius: 50%; }
+.gait .dial:active { cursor: grabbing; }
+.gait .dial .ring { stroke: var(--line); stroke-width: 2; fill: var(--control); }
+.gait .dial .tick { fill: var(--muted); }
+.gait .dial .sight { stroke: var(--c2); stroke-width: 1.5; stroke-dasharray: 3 3; }
+.gait .dial .person { fill: var(--c0); }
+.gait .dial .way { stroke: var(--c0); stroke-width: 2.5; stroke-linecap: round; stroke-linejoin: round; }
+.gait .dial .handle { fill: var(--c2); stroke: var(--card); stroke-width: 2.5; }
+.gait .maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 12px; margin-bottom: 14px; }
+.gait .map { margin: 0; border: 1px solid var(--line); border-radius: 12px; background: var(--card); }
+.gait .map figcaption { order: 0; min-height: 0; font-weight: 600; }
+.gait .map svg { display: block; width: 100%; max-height: 250px; }
+.gait .map circle { cursor: pointer; stroke: transparent; stroke-width: 0.05; }
+.gait .map circle:hover { stroke: var(--ink); stroke-width: 0.02; }
+.gait .map circle.is-a { stroke: var(--ink); stroke-width: 0.025; r: 0.06px; }
+.gait .map circle.is-b { stroke: var(--ink); stroke-width: 0.025; stroke-dasharray: 0.03 0.03; r: 0.06px; }
+.gait .maps .legend { grid-column: 1 / -1; }
+.gait .legend span { display: inline-flex; gap: 6px; align-items: center; }
+.gait .legend span i { width: 9px; height: 9px; border-radius: 50%; }
+.gait .gait-table { padding-bottom: 12px; }
+.gait .gait-table table { margin: 6px 14px 0; border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; width: auto; display: table; }
+.gait .gait-table :is(td, th) { padding: 3px 14px 3px 0; text-align: left; font-weight: 400; border: 0; background: none; color: inherit; }
+.gait .gait-table tr:first-child th { font-weight: 600; }
+.gait .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+@container (max-width: 760px) {
+  .gait .desk { grid-template-columns: minmax(0, 1fr); }
+  .gait .controls .shares, .gait .camera { max-width: 420px; }
+}
 @container (max-width: 520px) {
-  .gait-player .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
-  .gait-player .panels.single { grid-template-columns: 1fr; }
-  .gait-player .bar { flex-wrap: wrap; gap: 10px; }
-  .gait-player .bar input[type=range] { flex: 1 1 calc(100% - 60px); }
-  .gait-player .clock { flex: 1; text-align: left; }
-  .gait-player .choice { flex-basis: 100%; max-width: none; }
-  .gait-player .choices .round { display: none; }
-  .gait-player .share { flex-basis: 100%; max-width: none; }
-  .gait-player .bar { position: relative; }
-  .gait-player .menu { position: static; }
-  .gait-player .menu > div { right: auto; left: 0; }
+  .gait .desk .stage { order: -1; position: sticky; top: 0; z-index: 3; background: var(--ground, var(--card)); }
+  .gait .desk .panels:not(.single, .matrix) { grid-template-columns: repeat(auto-fit, minmax(90px, 1fr)); gap: 6px; }
+  .gait .desk figcaption { padding: 6px 8px 0; min-height: 0; font-size: 13px; }
+  .gait .desk .card:not(.result) .answer, .gait .desk .chips, .gait .desk .subtitle, .gait .desk .legend, .gait .desk .bar > select,
+  .gait .desk .bar > .toggle { display: none; }
+  .gait .desk .bar { flex-wrap: nowrap; margin: 8px 0; }
+  .gait .desk .bar .clock { display: none; }
+  .gait .dial { width: 160px; height: 160px; }
+  .gait .maps { grid-template-columns: 1fr; }
+  .gait .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
+  .gait .panels.single { grid-template-columns: 1fr; }
+  .gait .bar { flex-wrap: wrap; gap: 10px; }
+  .gait .bar input[type=range] { flex: 1 1 calc(100% - 60px); }
+  .gait .clock { flex: 1; text-align: left; }
+  .gait .choice { flex-basis: 100%; max-width: none; }
+  .gait .choices .round { display: none; }
+  .gait .share { flex-basis: 100%; max-width: none; }
+  .gait .bar { position: relative; }
+  .gait .menu { position: static; }
+  .gait .menu > div { right: auto; left: 0; }
 }
 `.replaceAll("DARK", `
   --ink: #e9ecef; --muted: #a5aeb8; --line: #373d45; --card: #1a1e23; --control: #262b31;
@@ -150,7 +202,18 @@ function track(xy, frames, fps) {
       held[t * joints + j] = last;
     }
   }
-  return { xy, frames, fps, joints, held, seconds: Math.max(frames - 1, 1) / fps };
+  return { xy, frames, fps, joints, held, seconds: Math.max(frames - 1, 1) / fps, ground: ground(xy, frames) };
+}
+
+/** Where the feet stand: the lowest joint of a frame, higher than which 5 % of the frames reach. */
+function ground(xy, frames) {
+  const joints = xy.length / frames / 2;
+  const lowest = Array.from({ length: frames }, (_, t) => {
+    let low = -Infinity;
+    for (let i = 2 * t * joints + 1; i < 2 * (t + 1) * joints; i += 2) if (xy[i] > low) low = xy[i];
+    return low;
+  }).filter(Number.isFinite).sort((a, b) => a - b);
+  return lowest[Math.floor(0.95 * (lowest.length - 1))] ?? 0;
 }
 
 /** A panel's pose is base64 int16 with a scale, or plain (nested) numbers with null for missing. */
@@ -160,30 +223,34 @@ function readTrack(layer, fps) {
   return track(numbers, layer.frames, fps);
 }
 
-function readPanel(panel, i) {
-  return {
-    title: panel.title,
-    subtitle: panel.subtitle || "",
-    color: panel.color ?? i % 4,
-    codes: panel.codes || null,
-    changes: panel.changes || null,
-    mark: panel.mark || "",
-    distances: panel.distances || null,
-    main: readTrack(panel, panel.fps),
-    truth: panel.truth ? readTrack(panel.truth, panel.fps) : null,
-  };
+/** Panels as player.py's panel() makes them, or with tracks that are read already. */
+const readPanel = (panel, i) => ({
+  ...panel,
+  color: panel.color ?? i % 4,
+  main: panel.main ?? readTrack(panel, panel.fps),
+  truth: panel.truth && (panel.truth.xy ? panel.truth : readTrack(panel.truth, panel.fps)),
+});
+
+/** Panels in the cards they are drawn in: one a card, unless it is drawn over the one before. */
+function inCards(panels) {
+  const groups = [];
+  for (const panel of panels) {
+    if (panel.over && groups.length) groups.at(-1).push(panel);
+    else groups.push([panel]);
+  }
+  return groups;
 }
 
-/** [left, right, top, bottom] of everything that is seen in the tracks. */
+/** [left, right, top, bottom] of everything that is seen in the tracks, where each stands at height 0. */
 function bounds(tracks) {
   const box = [Infinity, -Infinity, Infinity, -Infinity];
-  for (const { xy } of tracks) {
+  for (const { xy, ground } of tracks) {
     for (let i = 0; i < xy.length; i += 2) {
       if (Number.isNaN(xy[i])) continue;
       box[0] = Math.min(box[0], xy[i]);
       box[1] = Math.max(box[1], xy[i]);
-      box[2] = Math.min(box[2], xy[i + 1]);
-      box[3] = Math.max(box[3], xy[i + 1]);
+      box[2] = Math.min(box[2], xy[i + 1] - ground);
+      box[3] = Math.max(box[3], xy[i + 1] - ground);
     }
   }
   if (!(box[1] >= box[0])) return [-1, 1, -1, 1];
@@ -337,18 +404,50 @@ function headSize(walk) {
 
 // ----------------------------------------------------------------------------------------------------------- the player
 
-function render({ model, el }) {
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+// A card of a saved picture, its width and height without the lines above it, and the height of a line.
+const CARD = [260, 300], LINE = 16;
+
+/** A text in lines that are no wider than so many pixels. */
+function wrapped(ctx, text, font, width) {
+  ctx.font = font;
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length && ctx.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** A text as the name of a file. */
+const fileName = (text) => text.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 120).toLowerCase();
+
+/** What the drawings ask of a widget's model, for those who have none; state: the traits of SkeletonPlayer. */
+function plainModel(state) {
+  const listeners = {};
+  return {
+    get: (name) => state[name],
+    set(name, value) {
+      state[name] = value;
+      for (const react of listeners[`change:${name}`] ?? []) react();
+    },
+    save_changes() {},
+    on: (event, react) => (listeners[event] ??= []).push(react),
+    off(event, react) { listeners[event] = (listeners[event] ?? []).filter((other) => other !== react); },
+  };
+}
+
+function renderPlayer({ model, el }) {
   const abort = new AbortController();
   const { signal } = abort;
   const bones = model.get("bones");
   const left = new Set(model.get("left"));
   const right = new Set(model.get("right"));
-  const exchange = model.get("exchange") ? readExchange(model.get("exchange")) : null;
-  const gallery = model.get("gallery") ? readGallery(model.get("gallery")) : null;
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   const root = make("div", {
-    class: "gait-player", tabindex: "0", role: "group", "data-lm-suppress-shortcuts": "true",
+    class: "gait gait-player", tabindex: "0", role: "group", "data-lm-suppress-shortcuts": "true",
     "aria-label": `${model.get("label") || "Skeleton player"}. Space plays and pauses, the arrow keys step.`,
   });
   const grid = make("div", { class: "panels" });
@@ -364,9 +463,8 @@ function render({ model, el }) {
     ([name, text, title]) => make("button", { type: "button", class: "toggle", title, "data-trait": name }, text));
   const menu = make("details", { class: "menu" }, make("summary", {}, "Save"));
   const bar = make("div", { class: "bar" }, playButton, slider, clock, speed, loop, onion, trails, menu);
-  const codeBars = codeDetail(), errorMap = errorDetail();
-  const details = make("div", { class: "details" }, codeBars.node, errorMap.node);
-  root.append(make("style", {}, STYLE), grid, bar, legend, details, spoken);
+  root.append(grid, bar, legend, spoken);
+  if (!el.closest(".gait")) root.prepend(make("style", {}, STYLE));
   el.append(root);
 
   let panels = [];
@@ -390,25 +488,31 @@ function render({ model, el }) {
   // the walk that lasts longest keeps the time; all others follow in seconds
   const clockWalk = () => panels.reduce((best, p) => (p.main.seconds > best.seconds ? p.main : best), panels[0].main);
   const tracks = (list) => list.flatMap((p) => (p.truth ? [p.main, p.truth] : [p.main]));
+  /** Where it starts again, seconds: after whole gait cycles where a panel says how long these are. */
+  const end = () => panels.find((p) => p.loop)?.loop ?? clockWalk().seconds;
 
   // ---- panels
   function build() {
-    const chosen = model.get("choice");
-    panels = exchange ? exchange.panels(chosen) : gallery ? gallery(chosen) : model.get("panels").map(readPanel);
-    const overlay = model.get("arrangement") === "overlay";
-    const groups = overlay ? [panels] : panels.map((p) => [p]);
-    const common = model.get("box") || (exchange ? exchange.box : model.get("same_scale") || overlay ? bounds(tracks(panels)) : null);
-    if (cards.length !== groups.length) {
+    panels = model.get("panels").map(readPanel);
+    const overlay = model.get("arrangement") === "overlay", columns = model.get("columns") ?? 0;
+    const groups = overlay ? [panels] : inCards(panels);
+    const common = model.get("box") || (model.get("same_scale") || overlay ? bounds(tracks(panels)) : null);
+    if (cards.length !== groups.length || grid.style.getPropertyValue("--columns") !== String(columns)) {
       grid.replaceChildren();
       cards = groups.map(() => {
         const caption = make("figcaption");
         const canvas = make("canvas", { role: "img" });
         const card = make("figure", { class: "card" }, canvas, caption);
+        const pick = () => model.get("pick")?.(cards.findIndex((c) => c.card === card));
+        card.addEventListener("click", pick, { signal });
+        card.addEventListener("keydown", (event) => event.key === "Enter" && pick(), { signal });
         grid.append(card);
         return { card, canvas, caption };
       });
       grid.classList.toggle("single", groups.length === 1);
-      root.style.maxWidth = `${Math.max(groups.length * 380, 560)}px`;
+      grid.classList.toggle("matrix", columns > 0);
+      grid.style.setProperty("--columns", columns);
+      root.style.maxWidth = `${Math.max((columns || groups.length) * 380, 560)}px`;
       sizes.disconnect();
       for (const { canvas } of cards) sizes.observe(canvas);
     }
@@ -417,9 +521,10 @@ function render({ model, el }) {
       card.group = group.map((p) => ({ ...p, head: headSize(p.main) }));
       card.box = common || bounds(tracks(group));
       card.caption.replaceChildren(...group.flatMap(caption));
+      card.card.classList.toggle("result", group.some((p) => p.result));
+      card.card.tabIndex = model.get("pick") ? 0 : -1;
     });
-    details.hidden = !panels.some((p) => p.changes || p.codes);
-    errorMap.read(panels.find((p) => p.codes && p.truth));
+    for (const part of model.get("beneath") ?? []) part.read(panels);
     if (!panels.length) return;
     slider.max = clockWalk().frames - 1;
     const missing = tracks(panels).some((walk) => walk.xy.some(Number.isNaN));
@@ -428,7 +533,7 @@ function render({ model, el }) {
       key('<rect x="1.3" y="3.3" width="23.4" height="5.4" rx="2.7" stroke-width="1.6"/>', "left limbs, hollow"),
       ...(missing ? [key('<circle cx="13" cy="6" r="4" stroke-width="1.4" stroke-dasharray="2.5 2.5"/>', "joint missing, last seen here")] : []),
       ...(isOn(trails) ? [key('<path d="M2 6h10" stroke-width="1.8"/><path d="M15 6h11" stroke-width="1.8" stroke-dasharray="3 2"/>', "trails: right, left")] : []),
-      ...(panels.some((p) => p.truth) ? [key('<path d="M2 6h22" stroke-width="1.8" stroke-linecap="round" stroke-dasharray="1 4"/>', "truth")] : []),
+      ...(panels.some((p) => p.truth) ? [key('<path d="M2 6h22" stroke-width="1.8" stroke-linecap="round" stroke-dasharray="1 4"/>', "recording")] : []),
     );
   }
   const key = (markup, text) => make("li", {}, drawing(markup, "0 0 26 12"), text);
@@ -441,6 +546,7 @@ function render({ model, el }) {
       parts.push(make("div", { class: "chips" }, ...chips));
     }
     if (p.subtitle) parts.push(make("div", { class: "subtitle" }, p.subtitle));
+    if (p.answer) parts.push(make("div", { class: "answer" }, p.answer));
     if (p.mark) parts.push(make("div", { class: "mark", style: `color: var(--c${p.mark === "right" ? 2 : 1})` }, p.mark === "right" ? "✓ right person" : "✗ another person"));
     if (p.distances) {
       const rows = Object.entries(p.distances).flatMap(([name, value]) =>
@@ -459,12 +565,11 @@ function render({ model, el }) {
   }
   /** One card's walks at a time in seconds, in a part of any context, canvas or SVG. */
   function drawCard(ctx, group, box, { left: x0, top: y0, width, height, at }) {
-    const margin = Math.max(20, height * 0.08);
-    const top = margin + height * 0.04; // room for the head
+    const margin = Math.max(16, height * 0.06), top = margin + height * 0.03; // room for the head
     const scale = Math.min((width - 20) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
-    const place = (x, y) => ({
+    const standing = (walk) => (x, y) => ({ // its feet on the line
       x: x0 + width / 2 + scale * (x - (box[0] + box[1]) / 2),
-      y: y0 + height - margin + scale * (y - box[3]),
+      y: y0 + height - margin + scale * (y - walk.ground - box[3]),
     });
     ctx.beginPath();
     ctx.moveTo(x0 + margin, y0 + height - margin + 7);
@@ -476,39 +581,49 @@ function render({ model, el }) {
     for (const p of group) {
       const look = { bones, left, right, card: colors.card, muted: colors.muted, width: limb, color: colors[`c${p.color}`] };
       look.head = Math.min(Math.max(0.4 * scale * p.head, limb), height * 0.09);
-      if (isOn(onion)) drawOnion(ctx, p.main, at, place, look);
-      if (isOn(trails)) drawTrails(ctx, p.main, at, place, look);
-      drawWalk(ctx, p.main, at, place, look);
-      if (p.truth) drawWalk(ctx, p.truth, at, place, { ...look, color: colors.ink, thin: true });
+      const time = (p.offset ?? 0) + at * (p.rate ?? 1), place = standing(p.truth ?? p.main);
+      if (isOn(onion)) drawOnion(ctx, p.main, time, place, look);
+      if (isOn(trails)) drawTrails(ctx, p.main, time, place, look);
+      drawWalk(ctx, p.main, time, place, look);
+      if (p.truth) drawWalk(ctx, p.truth, time, place, { ...look, color: colors.ink, thin: true });
     }
   }
   /** What a panel has of the other walker: "view 50 % B, body A, motion A". */
   const exchanged = (p) => (p.codes ? CODES.map((c) => `${c} ${blend(p.codes[c])}`).join(", ") : "");
-  /** All cards in a row with their titles, as a file shows them; returns [width, height]. */
-  function drawAll(ctx, at) {
-    const width = 260, height = 330;
+  /** What stands above a card in a file, as lines: [text, is bold]. */
+  function headings(ctx, group) {
+    const words = group.flatMap((p) => [[p.title, true], [p.subtitle], [exchanged(p)], [p.answer]].filter(([text]) => text));
+    return words.flatMap(([text, bold]) => wrapped(ctx, text, bold ? `600 ${FONT}` : FONT, CARD[0] - 28).map((line) => [line, bold]));
+  }
+  /** How the cards lie in a file, and how large that is. */
+  function sheet(ctx) {
+    const texts = cards.map(({ group }) => headings(ctx, group));
+    const across = model.get("columns") || Math.min(cards.length, 4), above = 14 + LINE * Math.max(...texts.map((lines) => lines.length));
+    const place = (i) => [CARD[0] * (i % across), (CARD[1] + above) * Math.floor(i / across)];
+    return { texts, above, place, width: CARD[0] * across, height: (CARD[1] + above) * Math.ceil(cards.length / across) };
+  }
+  /** All cards with their titles, as a file shows them. */
+  function drawAll(ctx, at, { texts, above, place, width, height }) {
     ctx.fillStyle = colors.card;
-    ctx.fillRect(0, 0, width * cards.length, height);
+    ctx.fillRect(0, 0, width, height);
     cards.forEach(({ group, box }, i) => {
-      ctx.fillStyle = colors.ink;
-      ctx.font = `600 ${FONT}`;
-      ctx.fillText(group.map((p) => p.title).join(", ").slice(0, 40), i * width + 14, 22);
-      ctx.fillStyle = colors.muted;
-      ctx.font = FONT;
-      ctx.fillText(group.map((p) => p.subtitle).filter(Boolean).join(", ").slice(0, 44), i * width + 14, 40);
-      const codes = group.map(exchanged).filter(Boolean).join(", ");
-      if (codes) ctx.fillText(codes, i * width + 14, height - 10);
-      drawCard(ctx, group, box, { left: i * width, top: 44, width, height: height - (codes ? 66 : 44), at });
+      const [left, top] = place(i);
+      texts[i].forEach(([line, bold], k) => {
+        ctx.font = bold ? `600 ${FONT}` : FONT;
+        ctx.fillStyle = bold ? colors.ink : colors.muted;
+        ctx.fillText(line, left + 14, top + 22 + LINE * k);
+      });
+      drawCard(ctx, group, box, { left, top: top + above, width: CARD[0], height: CARD[1], at });
     });
   }
-  const pageSize = () => [260 * cards.length, 330];
   async function save(kind) {
     const walk = clockWalk();
-    const [width, height] = pageSize();
-    const name = `walk.${kind}`;
+    const page = sheet(make("canvas").getContext("2d")), { width, height } = page;
+    const name = `${fileName(model.get("file") || panels.map((p) => p.title).join(" ") || "walk")}.${kind}`;
+    const frames = Math.max(Math.round(end() * walk.fps), 1);
     if (kind === "svg") {
       const ctx = new SvgContext();
-      drawAll(ctx, time);
+      drawAll(ctx, time, page);
       return download(new Blob([ctx.svg(width, height, panels.map((p) => p.title).join(", "))], { type: "image/svg+xml" }), name);
     }
     const density = kind === "png" ? 2 : 1;
@@ -516,12 +631,12 @@ function render({ model, el }) {
     const ctx = canvas.getContext("2d", { willReadFrequently: kind === "gif" });
     ctx.scale(density, density);
     if (kind === "png") {
-      drawAll(ctx, time);
+      drawAll(ctx, time, page);
       return canvas.toBlob((blob) => download(blob, name));
     }
-    if (kind !== "gif") return download(await video(canvas, (t) => drawAll(ctx, t / walk.fps), walk.frames, walk.fps, videoKind()), name);
-    const images = Array.from({ length: walk.frames }, (_, t) => {
-      drawAll(ctx, t / walk.fps);
+    if (kind !== "gif") return download(await video(canvas, (t) => drawAll(ctx, t / walk.fps, page), frames, walk.fps, videoKind()), name);
+    const images = Array.from({ length: frames }, (_, t) => {
+      drawAll(ctx, t / walk.fps, page);
       return ctx.getImageData(0, 0, width, height);
     });
     download(await gif(images, walk.fps), name);
@@ -531,7 +646,8 @@ function render({ model, el }) {
       const width = canvas.clientWidth;
       if (!width) continue;
       const tall = ((width - 20) * (box[3] - box[2])) / (box[1] - box[0]);
-      const height = Math.round(Math.min(Math.max(1.25 * tall, tall + 44, 190), 380, width * 1.45));
+      const small = model.get("columns") || width < 150; // a card of a grid, or of a phone
+      const height = Math.round(Math.min(Math.max(1.25 * tall, tall + 44, 190), small ? 210 : 380, width * 1.45));
       const ratio = window.devicePixelRatio || 1;
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
         canvas.width = Math.round(width * ratio);
@@ -543,7 +659,7 @@ function render({ model, el }) {
       ctx.clearRect(0, 0, width, height);
       drawCard(ctx, group, box, { left: 0, top: 0, width, height, at: time });
     }
-    errorMap.draw(time, colors);
+    for (const part of model.get("beneath") ?? []) part.draw(time, colors);
     if (!panels.length) return;
     const walk = clockWalk();
     const frame = Math.round(time * walk.fps);
@@ -551,7 +667,6 @@ function render({ model, el }) {
     clock.textContent = `${frame + 1} / ${walk.frames} · ${time.toFixed(2)} s`;
     slider.setAttribute("aria-valuetext", `frame ${frame + 1} of ${walk.frames}, ${time.toFixed(2)} seconds`);
   }
-  const detailed = () => codeBars.draw(panels.find((p) => p.changes), colors);
   function describe() {
     if (!panels.length) return;
     const walk = clockWalk();
@@ -573,13 +688,13 @@ function render({ model, el }) {
   function tick(now) {
     request = 0;
     if (!playing || !visible || !panels.length) return;
-    const end = clockWalk().seconds;
+    const last = end();
     if (before !== null) time += Math.min((now - before) / 1000, 0.25) * (Number(speed.value) || 1);
     before = now;
-    if (time > end) {
-      if (loopOn()) time %= end;
+    if (time > last) {
+      if (loopOn()) time %= last;
       else {
-        time = end;
+        time = last;
         setPlaying(false);
       }
     }
@@ -653,16 +768,16 @@ function render({ model, el }) {
     }, { signal });
     return item;
   });
-  if (exchange || model.get("code")) {
-    const copy = make("button", { type: "button" }, "Copy the state as code");
-    const line = make("input", { type: "text", class: "line", readonly: "", "aria-label": "The state as code", hidden: "" });
+  for (const [text, content] of Object.entries(model.get("copies") ?? {})) {
+    const copy = make("button", { type: "button" }, `Copy ${text}`);
+    const line = make("input", { type: "text", class: "line", readonly: "", "aria-label": text, hidden: "" });
     copy.addEventListener("click", async () => {
-      line.value = exchange ? asCode(model.get("choice"), model.get("exchange").walks) : model.get("code");
+      line.value = content();
       line.hidden = false;
       line.select();
       menu.open = false;
       await navigator.clipboard?.writeText(line.value).catch(() => {}); // where it is not allowed, the selected line can be copied
-      spoken.textContent = "The state as code is copied";
+      spoken.textContent = `Copied ${text}`;
     }, { signal });
     items.push(copy);
     bar.after(line);
@@ -686,30 +801,10 @@ function render({ model, el }) {
   // the play button's own click on space comes with keyup: without this it would undo the toggle above
   playButton.addEventListener("keyup", (event) => event.key === " " && event.preventDefault(), { signal });
 
-  let waiting = 0;
-  const rebuilt = () => {
-    waiting ||= requestAnimationFrame(() => { waiting = 0; build(); draw(); detailed(); describe(); say(); });
-  };
-  if (exchange) root.querySelector("style").after(choices(model, signal, rebuilt));
-  if (gallery) {
-    const picker = makePicker({
-      label: "Probe", options: model.get("gallery").probes.map((p) => p.label), value: model.get("choice"), signal, color: "var(--c0)",
-      onPick(i) { model.set("choice", i); model.save_changes(); rebuilt(); },
-    });
-    root.querySelector("style").after(make("div", { class: "choices" }, picker.node));
-  }
-  function say() {
-    if (!exchange) return (spoken.textContent = panels.map((p) => [p.title, p.mark].filter(Boolean).join(" ")).join(", "));
-    const choice = model.get("choice");
-    const taken = CODES.filter((code) => choice[code]).map((code) => `${code} ${blend(choice[code])}`);
-    const result = panels[3].subtitle ? `, ${panels[3].subtitle}` : "";
-    spoken.textContent = (taken.length ? `Exchange: ${taken.join(", ")}` : "Exchange takes nothing from B") + result;
-  }
-
   // ---- the outside world
   const sizes = new ResizeObserver(() => repaint()); // also when JupyterLab puts it into the page, which gives it its colors
   const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; before = null; go(); });
-  const repaint = () => { readColors(); draw(); detailed(); };
+  const repaint = () => { readColors(); draw(); };
   const themes = new MutationObserver(repaint);
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
@@ -719,7 +814,7 @@ function render({ model, el }) {
   const changes = {
     onion: () => press(onion),
     trails: () => press(trails),
-    panels: () => { build(); detailed(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
+    panels: () => { build(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
     arrangement: () => { cards = []; build(); draw(); },
     box: () => { build(); draw(); },
     same_scale: () => { build(); draw(); },
@@ -743,12 +838,10 @@ function render({ model, el }) {
   setPlaying(playing);
   sight.observe(root);
   draw();
-  detailed();
   describe();
 
   return () => {
     cancelAnimationFrame(request);
-    cancelAnimationFrame(waiting);
     playing = false;
     abort.abort();
     sizes.disconnect();
@@ -758,7 +851,3 @@ function render({ model, el }) {
     root.remove();
   };
 }
-
-export default {
-  render: (context) => (context.model.get("options") ? renderPicker(context) : render(context)),
-};

@@ -8,12 +8,10 @@ import base64
 import hashlib
 import html
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
@@ -23,10 +21,20 @@ from gaitlib import InputError
 from gaitlib.data.views import degrees
 from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
-_PARTS = ("decoder.js", "picker.js", "saving.js", "explorer.js", "player.js")
-_MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
-#: The same for pages, with mount(), which gives render() a stand-in for the widget model.
-PAGE_MODULE = f"{_MODULE}\n{Path(__file__).with_name('mount.js').read_text(encoding='utf-8')}"
+_PARTS = (
+    "decoder.js",
+    "gait.js",
+    "picker.js",
+    "saving.js",
+    "player.js",
+    "details.js",
+    "exchange.js",
+    "explorer.js",
+    "identify.js",
+)
+MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
+#: The same for pages, with mount(), which needs no widget.
+PAGE_MODULE = f"{MODULE}\n{Path(__file__).with_name('mount.js').read_text(encoding='utf-8')}"
 #: Fills each place of the name FRAGMENT once.
 _MOUNT = """
 for (const el of document.querySelectorAll('[id="FRAGMENT"]:not([data-mounted])')) {
@@ -36,8 +44,6 @@ for (const el of document.querySelectorAll('[id="FRAGMENT"]:not([data-mounted])'
 """
 _MISSING, _LARGEST = -32768, 32767
 CODES = ("view", "body", "motion")
-#: How a row of controls is laid out.
-ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "6px 16px", "overflow": "visible"}
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
@@ -62,8 +68,7 @@ def panel(
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
     shown: what player.js shows with it:
         color: 0 blue, 1 orange, 2 green, 3 purple; by default the place among the panels.
-        codes: {"view": share of B, 0 to 1, "body": ..., "motion": ...}, as three chips.
-        changes: {"view": 128 numbers, ...}, how far each channel moved, in units of its spread; below, as bars.
+        over: whether it is drawn over the panel before it, in one card.
         mark: "right" or "wrong", whether this is the person who was looked for.
         distances: name -> distance in units of the usual one, as short bars.
     Raises InputError for another shape, and for a frame rate that is not positive.
@@ -84,9 +89,14 @@ def panel(
 
 
 def around(poses: np.ndarray) -> list[float]:
-    """[left, right, top, bottom] around all but odd frames of float [N, T, 15, 2], with room: decoded ones reach further."""
+    """[left, right, top, bottom] around all but odd frames of float [N, T, 15, 2], each walk standing at height 0.
+
+    There is some room: decoded walks reach further.
+    """
+    ground = np.quantile(poses[..., 1].max(axis=2), 0.95, axis=1)  # [N], as player.js finds it
+    poses = poses - np.stack([np.zeros_like(ground), ground], axis=1)[:, None, None]
     low, high = np.quantile(poses.min(axis=2), 0.01, axis=(0, 1)), np.quantile(poses.max(axis=2), 0.99, axis=(0, 1))
-    room = 0.06 * (high - low)
+    room = 0.04 * (high - low)
     return [float(v) for v in (low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1])]
 
 
@@ -99,62 +109,62 @@ class PageForm:
         return {**data, "text/html": self.to_html()}, metadata
 
 
-class SkeletonPlayer(PageForm, anywidget.AnyWidget):
+class Skeletons(PageForm, anywidget.AnyWidget):
+    """What all widgets of player.js share; `kind` says which of them it is, and `label` is what screen readers say."""
+
+    _esm = MODULE
+
+    kind = traitlets.Unicode("").tag(sync=True)
+    label = traitlets.Unicode("").tag(sync=True)
+    playing = traitlets.Bool(True).tag(sync=True)
+    bones = traitlets.List([list(bone) for bone in BONES]).tag(sync=True)
+    left = traitlets.List(list(LEFT_JOINTS)).tag(sync=True)
+    right = traitlets.List(list(RIGHT_JOINTS)).tag(sync=True)
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The traits that player.js reads, with their defaults."""
+        own = set(cls.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names())
+        return {name: trait.default() for name, trait in sorted(cls.class_traits().items()) if name in own}
+
+    def page(self) -> dict[str, Any]:
+        """What the page form draws from: the traits, and in subclasses more."""
+        return {name: getattr(self, name) for name in self.defaults()}
+
+    def to_html(self) -> str:
+        """The widget as it stands, as an HTML fragment; needs neither kernel nor network."""
+        return page_html(self.page())
+
+
+class SkeletonPlayer(Skeletons):
     """Plays one or several skeletons; panels: from `panel(...)`. Traits are synced both ways."""
 
-    _esm = _MODULE
-
+    kind = traitlets.Unicode("player").tag(sync=True)
+    label = traitlets.Unicode("Skeleton player").tag(sync=True)
     panels = traitlets.List(traitlets.Dict(), help="from panel(...)").tag(sync=True)
     arrangement = traitlets.Enum(["side by side", "overlay"], "side by side").tag(sync=True)
     same_scale = traitlets.Bool(True, help="draw all panels at one scale, or each at its own").tag(sync=True)
     box = traitlets.Any(None, help="[left, right, top, bottom] to show, unit of the poses, or None").tag(sync=True)
     frame = traitlets.Int(0, help="of the panel that lasts longest").tag(sync=True)
-    playing = traitlets.Bool(True).tag(sync=True)
     speed = traitlets.Float(1.0).tag(sync=True)
     loop = traitlets.Bool(True).tag(sync=True)
     onion = traitlets.Bool(False, help="show where each walker was shortly before").tag(sync=True)
     trails = traitlets.Bool(False, help="show the paths of wrists and ankles").tag(sync=True)
-    code = traitlets.Unicode("", help='what "Copy the state as code" gives').tag(sync=True)
-    label = traitlets.Unicode("Skeleton player", help="said by screen readers").tag(sync=True)
-    bones = traitlets.List([list(bone) for bone in BONES]).tag(sync=True)
-    left = traitlets.List(list(LEFT_JOINTS)).tag(sync=True)
-    right = traitlets.List(list(RIGHT_JOINTS)).tag(sync=True)
-    exchange = traitlets.Any(None, help="only in static pages").tag(sync=True)
-    gallery = traitlets.Any(None, help="only in static pages").tag(sync=True)
-    choice = traitlets.Any(None, help="only in static pages").tag(sync=True)
 
     def __init__(self, *panels: dict[str, Any], **traits: Any):
         super().__init__(panels=list(panels), **traits)
 
-    def to_html(self) -> str:
-        """The player as it stands, as an HTML fragment; needs neither kernel nor network."""
-        return player_html(*self.panels, **{name: getattr(self, name) for name in PLAYER_OPTIONS})
-
-
-#: What player.js reads beside the panels, with its defaults.
-PLAYER_OPTIONS = {
-    name: trait.default()
-    for name, trait in vars(SkeletonPlayer).items()
-    if isinstance(trait, traitlets.TraitType) and name not in ("panels", "code")
-}
-
-
-class WalkPicker(anywidget.AnyWidget):
-    """A text field that filters a list as one types; 10,000 entries stay quick, as the page holds only those in sight."""
-
-    _esm = _MODULE
-
-    options = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    value = traitlets.Int(0, help="the place of the chosen one").tag(sync=True)
-    label = traitlets.Unicode("Walk", help="above the field").tag(sync=True)
-    color = traitlets.Int(0, help="of its dot, as in `panel`").tag(sync=True)
-
 
 def player_html(*panels: dict[str, Any], **options: Any) -> str:
-    """The player as a div and an inline module, all text escaped; options: traits of SkeletonPlayer, InputError for others."""
-    if unknown := set(options) - set(PLAYER_OPTIONS):
-        raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(PLAYER_OPTIONS)}.")
-    state = {**PLAYER_OPTIONS, **options, "panels": list(panels)}
+    """A player as an HTML fragment; options: traits of SkeletonPlayer, InputError for others."""
+    defaults = SkeletonPlayer.defaults()
+    if unknown := set(options) - set(defaults):
+        raise InputError(f"The player has no option {sorted(unknown)[0]!r}; it has {', '.join(defaults)}.")
+    return page_html({**defaults, **options, "panels": list(panels)})
+
+
+def page_html(state: dict[str, Any]) -> str:
+    """What `mount` draws from a state, as a div and an inline module, all text escaped."""
     # "<" escaped: no text can end the script element or open a comment
     payload = json.dumps(state, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     name = "gait-" + hashlib.sha256(payload.encode()).hexdigest()[:12]
@@ -166,8 +176,8 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
     )
 
 
-class Explorer(PageForm, widgets.VBox):
-    """Walks to choose from, one above the other with what is made of them; set up by its subclasses.
+class Explorer(Skeletons):
+    """Walks to choose from and what is made of them; set up by its subclasses.
 
     autoencoder: as gaitlib.model.autoencoder.Autoencoder: encode([B,30,T]) -> Codes; set to eval() here.
     windows: float [N, T, 15, 2], normalized (neck at the origin, torso length 1), no missing joints.
@@ -175,7 +185,9 @@ class Explorer(PageForm, widgets.VBox):
     Raises InputError where the sizes do not fit or a joint is missing.
     """
 
-    def __init__(self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float):
+    choice = traitlets.Any(None, help="what is chosen").tag(sync=True)
+
+    def __init__(self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float, **traits: Any):
         windows = np.asarray(windows, dtype=np.float32)
         if windows.ndim != 4 or windows.shape[2:] != (NUM_JOINTS, 2) or not len(windows):
             raise InputError(f"The explorer needs windows [N,T,{NUM_JOINTS},2], not {list(windows.shape)}.")
@@ -184,26 +196,38 @@ class Explorer(PageForm, widgets.VBox):
             raise InputError(f"Window {n} has no joint {j} in frame {t}; fill missing joints before the explorer.")
         if len(table) != len(windows):
             raise InputError(f"There are {len(windows)} windows and the table has {len(table)} rows; give one row a window.")
-        self._autoencoder, self._windows, self._labels, self._fps = autoencoder.eval(), windows, walk_labels(table), float(fps)
-        super().__init__(layout={"overflow": "visible"})
-
-    def _picker(self, label: str, options: list[str], value: int, **look: Any) -> WalkPicker:
-        picker = WalkPicker(label=label, options=options, value=value, layout={"width": "320px"}, **look)
-        picker.observe(self._update, names="value")
-        return picker
-
-    @lru_cache(64)  # noqa: B019, the walks that were looked at last; those of 10,000 would take 330 MB
-    def _codes(self, walk: int) -> dict[str, torch.Tensor]:
-        return {name: code[0] for name, code in encode(self._autoencoder, self._windows[[walk]]).items()}
+        self._autoencoder, self._windows, self._fps = autoencoder.eval(), windows, float(fps)
+        self._names, self._keys = walk_names(table), walk_keys(table)
+        super().__init__(**traits)
 
 
-def walk_labels(walks: pd.DataFrame) -> list[str]:
-    """A line for each walk, "001 · nm-01 · 54°", with a number where it occurs again; columns subject, condition, run, view."""
-    views = [view if (angle := degrees(view)) is None else f"{angle:g}°" for view in walks["view"]]
-    rows = zip(walks.itertuples(), views, strict=True)
-    labels = pd.Series([f"{walk.subject} · {walk.condition}-{int(walk.run):02d} · {view}" for walk, view in rows])
-    before = labels.groupby(labels).cumcount()
-    return [label if not count else f"{label} ({count + 1})" for label, count in zip(labels, before, strict=True)]
+#: The conditions of CASIA-B in words.
+CONDITIONS = {"nm": "normal walk", "bg": "walk with a bag", "cl": "walk in a coat"}
+
+
+def person_name(subject: str) -> str:
+    """A subject without leading zeros: "041" -> "41"."""
+    return subject.lstrip("0") or subject
+
+
+def walk_names(walks: pd.DataFrame) -> list[str]:
+    """A name for each walk, "Person 41, normal walk 1, camera at 54°"; columns subject, condition, run, view."""
+    return _numbered([
+        f"Person {person_name(walk.subject)}, {CONDITIONS.get(walk.condition, walk.condition)} {int(walk.run)}, "
+        + (f"view {walk.view}" if (angle := degrees(walk.view)) is None else f"camera at {angle:g}°")
+        for walk in walks.itertuples()
+    ])  # fmt: skip
+
+
+def walk_keys(walks: pd.DataFrame) -> list[str]:
+    """A short name for each walk, as CASIA-B names its files: "041-nm-01-054"."""
+    return _numbered([f"{walk.subject}-{walk.condition}-{int(walk.run):02d}-{walk.view}" for walk in walks.itertuples()])
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names, with a number where one occurs again."""
+    before = pd.Series(names).groupby(names).cumcount()
+    return [name if not count else f"{name} ({count + 1})" for name, count in zip(names, before, strict=True)]
 
 
 def evenly(n: int, most: int) -> list[int]:

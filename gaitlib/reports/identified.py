@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, opening_windows
 from gaitlib.display.embedder import MODULE, embedder_weights, enrolled_people, layouts
-from gaitlib.display.player import packed, player_html
+from gaitlib.display.identify import gallery_html
+from gaitlib.display.player import packed
 from gaitlib.evaluation.identification import FEWEST_PEOPLE
 from gaitlib.gallery import Answer, Found, Gallery
 from gaitlib.reports.html import write_page
@@ -104,7 +105,7 @@ def answers_player(gallery: Gallery, walks: NormalizedWalks, answers: Sequence[A
         probes.append({"label": answer.sequence, "panels": panels})
     frames, fps = asked.shape[1], float(walks.index["fps"].iloc[0])
     content = {"poses": packed(np.stack(poses)), "frames": frames, "fps": fps, "probes": probes}
-    return player_html(label="Who is it?", gallery=content, choice=0)
+    return gallery_html(content)
 
 
 def _entry(title: str, subtitle: str, place: int, color: int) -> dict:
