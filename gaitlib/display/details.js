@@ -146,9 +146,9 @@ function gaitDetail() {
       const shown = panels.filter((panel) => panel.gait);
       node.hidden = !shown.length;
       const head = make("tr", {}, make("td"), ...shown.map((panel) => make("th", { scope: "col" }, panel.title)));
-      const told = (value, unit, digits) => (Number.isNaN(value) ? "not seen" : `${value.toFixed(digits).replace("-", "−")}${unit}`);
-      const rows = Object.entries(GAIT).map(([name, [words, unit, digits]]) => make("tr", {}, make("th", { scope: "row" }, words),
-        ...shown.map(({ gait }) => make("td", {}, told(gait[name], unit, digits)))));
+      const told = (value, digits) => (Number.isNaN(value) ? "not seen" : value.toFixed(digits).replace("-", "−"));
+      const rows = Object.entries(GAIT).map(([name, [words, digits]]) => make("tr", {}, make("th", { scope: "row" }, words),
+        ...shown.map(({ gait }) => make("td", {}, told(gait[name], digits)))));
       table.replaceChildren(head, ...rows);
     },
     draw() {},

@@ -65,7 +65,7 @@ function readExchange(content) {
     const found = gait(JSON.stringify(codes), main), cycles = Math.floor(found.frequency * main.seconds);
     return {
       title, subtitle, color: 2, main, truth: seen, gait: found, result: true, loop: cycles >= 1 ? cycles / found.frequency : undefined,
-      answer: seen ? `${errors(main, seen).mean.toFixed(1)} % off the recording` : "No recording to compare with",
+      answer: seen ? `${errors(main, seen).mean.toFixed(1)} % off the recording` : "No recording of this",
     };
   }
 

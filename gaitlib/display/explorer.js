@@ -26,9 +26,9 @@ function renderExplorer({ model, el }) {
     else explorer?.arrived(message.walk, message.codes);
   };
   const disconnected = () => {
-    note.textContent = "The kernel has stopped or was restarted. The walks that are loaded stay usable here; run the cell again for all others.";
+    note.textContent = "The kernel has stopped or was restarted. Walks that are loaded can still be explored; run the cell again for all others.";
     note.hidden = false;
-    explorer?.disconnect();
+    explorer?.disconnect((name) => { note.textContent = `${name} is not loaded; run the cell again to see it.`; });
   };
   const follow = () => explorer?.show(model.get("choice"));
   const events = { "msg:custom": hear, comm_live_update: disconnected, "change:choice": follow };
@@ -49,7 +49,7 @@ function fillExplorer(root, model, exchange, signal, ask) {
   const address = model.get("is_page") && document.querySelector(".gait-explorer") === root ? exchangeAddress(exchange) : null;
   const start = { ...START, ...exchange.start }, hint = make("p", { class: "hint" });
   const asked = new Set();
-  let state = { ...start, ...model.get("choice"), ...address?.read() }, connected = true, last = "";
+  let state = { ...start, ...model.get("choice"), ...address?.read() }, connected = true, tell = null, last = "";
   let hovered = -1, taking = "a";
 
   // ---- the stage
@@ -206,6 +206,11 @@ function fillExplorer(root, model, exchange, signal, ask) {
     address?.write(state, stage);
   }
   function show(wanted) {
+    const lacking = connected ? undefined : ["a", "b"].map((name) => ({ ...state, ...wanted })[name]).find((i) => !exchange.has(i));
+    if (lacking !== undefined) {
+      tell(names[lacking]);
+      return follow();
+    }
     if (JSON.stringify({ ...state, ...wanted }) === last) return;
     state = { ...state, ...wanted };
     if (!modes.includes(state.mode)) state.mode = modes[0];
@@ -222,7 +227,7 @@ function fillExplorer(root, model, exchange, signal, ask) {
   return {
     show: (wanted) => wanted && show(wanted),
     arrived(i, codes) { exchange.add(i, codes); asked.delete(i); follow(); refresh(); },
-    disconnect() { connected = false; },
+    disconnect(say) { [connected, tell] = [false, say]; },
     remove() { cancelAnimationFrame(request); removeStage(); },
   };
 }
@@ -296,7 +301,7 @@ function cameraDial(signal, onTurn) {
   const figure = make("div", { class: "camera" }, node, number);
   let angle = 0, recorded = [];
   const turn = (to, snaps) => {
-    const near = snaps && recorded.find((other) => Math.abs(difference(other, to)) <= 3);
+    const near = snaps ? recorded.find((other) => Math.abs(difference(other, to)) <= 3) : undefined;
     onTurn(near ?? around(Math.round(to)));
   };
   const point = (event) => {

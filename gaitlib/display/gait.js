@@ -1,28 +1,38 @@
 // Gait parameters of a walk in the page, as evaluation/gait.py defines them, from the mean cycle of a few strides without missing
 // joints: so neither outliers are weighted down here, nor single steps looked for.
 
-/** What is shown: name -> [words, what follows the number, decimals]. */
+/** What is shown: name -> [words, decimals]. */
 const GAIT = {
-  cadence: ["Cadence", " steps/min", 0], stride: ["Stride time", " s", 2], symmetry: ["Step time, right − left", " %", 1],
-  rightKnee: ["Right knee range", "°", 0], leftKnee: ["Left knee range", "°", 0],
+  cadence: ["Cadence (steps/min)", 0], stride: ["Stride time (s)", 2], symmetry: ["Step time, right − left (%)", 1],
+  rightKnee: ["Right knee range (°)", 0], leftKnee: ["Left knee range (°)", 0],
 };
 const PAIRS = [[10, 13], [11, 14], [3, 6], [4, 7]]; // right and left: knees, ankles, elbows, wrists
 const SMALLEST_SWING = 0.25, LEAST_EXPLAINED = 12; // as in evaluation/gait.py
 
-/** The least-squares weights of the columns of a basis, [n][frames], for y [frames]: Gaussian elimination of the normal equations. */
-function leastSquares(basis, y) {
-  const dot = (a, b) => a.reduce((sum, value, t) => sum + value * b[t], 0);
-  const rows = basis.map((column) => [...basis.map((other) => dot(column, other)), dot(column, y)]);
-  for (let i = 0; i < rows.length; i++) {
+const dot = (a, b) => {
+  let sum = 0;
+  for (let t = 0; t < a.length; t++) sum += a[t] * b[t];
+  return sum;
+};
+
+/**
+ * The least-squares weights of the columns of a basis, [n][frames], for each of several ys, [m][frames], and how much of their
+ * energy these explain: Gaussian elimination of the normal equations.
+ */
+function leastSquares(basis, ys) {
+  const n = basis.length, shared = ys.map((y) => basis.map((column) => dot(column, y)));
+  const rows = basis.map((column, i) => [...basis.map((other) => dot(column, other)), ...shared.map((parts) => parts[i])]);
+  for (let i = 0; i < n; i++) {
     const best = rows.reduce((top, row, k) => (k > i && Math.abs(row[i]) > Math.abs(rows[top][i]) ? k : top), i);
     [rows[i], rows[best]] = [rows[best], rows[i]];
-    for (let k = 0; k < rows.length; k++) {
+    for (let k = 0; k < n; k++) {
       if (k === i) continue;
       const share = rows[k][i] / rows[i][i];
-      for (let j = i; j <= rows.length; j++) rows[k][j] -= share * rows[i][j];
+      for (let j = i; j < rows[i].length; j++) rows[k][j] -= share * rows[i][j];
     }
   }
-  return rows.map((row, i) => row.at(-1) / row[i]);
+  const weights = ys.map((_, j) => rows.map((row, i) => row[n + j] / row[i]));
+  return { weights, explained: weights.reduce((sum, each, j) => sum + dot(each, shared[j]), 0) };
 }
 
 const combined = (basis, weights, t) => basis.reduce((sum, column, i) => sum + weights[i] * column[t], 0);
@@ -47,24 +57,17 @@ function topOf(values) {
 /** Strides a second; NaN where no steady strides are seen. The sides differ by odd harmonics and share the even ones. */
 function strideFrequency(walk) {
   const times = Array.from({ length: walk.frames }, (_, t) => t / walk.fps), trend = waves(times, 0, []);
-  const level = (y) => { const w = leastSquares(trend, y); return y.map((value, t) => value - combined(trend, w, t)); };
+  const level = (y) => { const [w] = leastSquares(trend, [y]).weights; return y.map((value, t) => value - combined(trend, w, t)); };
   const sides = [-1, 1].map((sign) => PAIRS.flatMap(([right, left]) => [0, 1].map((axis) => {
     const other = coordinate(walk, left, axis);
     return level(coordinate(walk, right, axis).map((value, t) => value + sign * other[t]));
   })));
-  const energy = (y) => y.reduce((sum, value) => sum + value * value, 0);
-  const explained = (frequency, harmonics) => sides.reduce((sum, columns, k) => {
-    const basis = waves(times, frequency, harmonics[k]);
-    return sum + columns.reduce((more, y) => {
-      const weights = leastSquares(basis, y);
-      return more + y.reduce((part, value, t) => part + value * combined(basis, weights, t), 0);
-    }, 0);
-  }, 0);
+  const explained = (frequency, harmonics) => sides.reduce((sum, ys, k) => sum + leastSquares(waves(times, frequency, harmonics[k]), ys).explained, 0);
   const fewest = (1.3 * walk.fps) / walk.frames;
   const tried = Array.from({ length: 55 }, (_, i) => 0.5 + 0.02 * i).filter((frequency) => frequency >= fewest);
   if (tried.length < 3) return NaN;
   const found = tried.map((frequency) => explained(frequency, [[1], [2]])), best = found.indexOf(Math.max(...found));
-  const total = sides.flat().reduce((sum, y) => sum + energy(y), 0);
+  const total = sides.flat().reduce((sum, y) => sum + dot(y, y), 0);
   if (best === 0 || best === tried.length - 1 || found[best] < (LEAST_EXPLAINED / walk.frames) * total) return NaN;
   let frequency = tried[best];
   for (const reach of [0.08, 0.02]) {
@@ -92,7 +95,7 @@ function gaitOf(walk) {
   const cycle = Array.from({ length: 200 }, (_, i) => i / 200 / frequency);
   const meanCycle = (y, most) => {
     const harmonics = Array.from({ length: most }, (_, k) => k + 1);
-    const weights = leastSquares(waves(times, frequency, harmonics), y);
+    const [weights] = leastSquares(waves(times, frequency, harmonics), [y]).weights;
     const basis = waves(cycle, frequency, harmonics);
     return { weights, values: cycle.map((_, t) => combined(basis, weights, t) - weights[1] * basis[1][t]) };
   };

@@ -68,7 +68,7 @@ body[data-jp-theme-light="false"] .gait { DARK }
 .gait .clock { color: var(--muted); font-size: 12.5px; font-variant-numeric: tabular-nums; white-space: nowrap;
   min-width: 8.5em; text-align: right; }
 .gait button[aria-pressed=true].toggle { border-color: var(--who, var(--c0)); color: var(--who, var(--c0));
-  background: color-mix(in srgb, var(--who, var(--c0)) 12%, var(--card)); font-weight: 600; }
+  background: color-mix(in srgb, var(--who, var(--c0)) 6%, var(--card)); font-weight: 600; }
 .gait .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0 0; padding: 0; list-style: none;
   color: var(--muted); font-size: 12.5px; }
 .gait .legend li { display: flex; align-items: center; gap: 7px; margin: 0; }
@@ -620,7 +620,7 @@ function renderPlayer({ model, el }) {
     const walk = clockWalk();
     const page = sheet(make("canvas").getContext("2d")), { width, height } = page;
     const name = `${fileName(model.get("file") || panels.map((p) => p.title).join(" ") || "walk")}.${kind}`;
-    const frames = Math.max(Math.round(end() * walk.fps), 1);
+    const cycles = panels.find((p) => p.loop), frames = cycles ? Math.max(Math.round(end() * walk.fps), 1) : walk.frames;
     if (kind === "svg") {
       const ctx = new SvgContext();
       drawAll(ctx, time, page);
@@ -704,6 +704,11 @@ function renderPlayer({ model, el }) {
   }
   function go() {
     if (playing && visible && !request) request = requestAnimationFrame(tick);
+  }
+  /** When to start, seconds: at the frame that the model names. */
+  function started() {
+    sent = model.get("frame");
+    return Math.min(sent / clockWalk().fps, clockWalk().seconds);
   }
   const loopOn = () => isOn(loop);
   function setPlaying(on, save = true) {
@@ -814,7 +819,7 @@ function renderPlayer({ model, el }) {
   const changes = {
     onion: () => press(onion),
     trails: () => press(trails),
-    panels: () => { build(); time = panels.length ? Math.min(time, clockWalk().seconds) : 0; draw(); describe(); go(); },
+    panels: () => { const isFirst = !panels.length; build(); time = !panels.length ? 0 : isFirst ? started() : Math.min(time, clockWalk().seconds); draw(); describe(); go(); },
     arrangement: () => { cards = []; build(); draw(); },
     box: () => { build(); draw(); },
     same_scale: () => { build(); draw(); },
@@ -831,10 +836,7 @@ function renderPlayer({ model, el }) {
   pick();
   build();
   readColors();
-  if (panels.length) {
-    time = Math.min(model.get("frame") / clockWalk().fps, clockWalk().seconds);
-    sent = model.get("frame");
-  }
+  if (panels.length) time = started();
   setPlaying(playing);
   sight.observe(root);
   draw();

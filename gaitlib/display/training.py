@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gaitlib import Interrupted
 from gaitlib.display import figures
-from gaitlib.display.player import ROW, SkeletonPlayer, around, panel
+from gaitlib.display.player import SkeletonPlayer, around, panel
 from gaitlib.evaluation.exchange import torso_error
 from gaitlib.progress import SCORES, Watch, score_column
 
@@ -43,7 +43,8 @@ class TrainingPanel(Watch, widgets.VBox):
         self.player = SkeletonPlayer(label="The example walk as the network gives it back")
         self.player.layout.display = "none"
         self.curves = widgets.HTML()
-        row = widgets.HBox([self.bar, self.text, self.button], layout=ROW)
+        look = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "6px 16px", "overflow": "visible"}
+        row = widgets.HBox([self.bar, self.text, self.button], layout=look)
         super().__init__([row, self.player, self.curves], layout={"overflow": "visible"})
 
     def __enter__(self) -> "TrainingPanel":

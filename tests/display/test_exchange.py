@@ -2,12 +2,13 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from gaitlib import InputError
 from gaitlib.display import ExchangeExplorer
-from gaitlib.display.exchange import STATIC_WALKS
+from gaitlib.display.exchange import STATIC_WALKS, code_maps, first_people
 from gaitlib.model.geometric import GeometricAutoencoder
 
 
@@ -58,63 +59,34 @@ def test_only_channels_of_what_is_taken_change(explorer, people):
 
 def test_the_page_holds_walks_and_codes_and_the_decoder_in_little_room(explorer, people, unpacked):
     page = static(explorer)
-    poses = unpacked(page["poses"]).reshape(-1, 64, 15, 2)
-    np.testing.assert_allclose(poses, people[0], atol=2e-4)
+    for k, row in enumerate(explorer._static):
+        walk = page["walks"][str(k)]
+        np.testing.assert_allclose(unpacked(walk["pose"]).reshape(64, 15, 2), people[0][row], atol=2e-4)
+        np.testing.assert_allclose(unpacked(walk["view"]), explorer._codes(row)["view"], atol=2e-4)
     sizes = {name: sum(len(unpacked(row)) for row in layer["weight"]) for name, layer in page["decoder"]["layers"].items()}
     assert sizes == {"first": 256 * 128 * 7, "still": 256 * 256, "second": 128 * 256 * 7, "third": 30 * 128 * 7}
-    largest = len(explorer.to_html()) + (STATIC_WALKS - 6) * 4 * (64 * 30 + 64 * 128 + 256) * 2 // 3
-    assert largest < 4_000_000
+    one = len(json.dumps(page["walks"]["0"]))
+    assert len(explorer.to_html()) + (STATIC_WALKS - 6) * one < 5_000_000
 
 
-def test_truth_is_known_between_synchronous_views_only(explorer, people):
+def test_synchronous_views_share_a_performance(autoencoder, explorer, people):
     page = static(explorer)
-    assert page["truth"]["0.2"] == 2
-    assert "0.3" not in page["truth"]
-    exchanged = explorer.panels(0, 2, True, False, False)[3]
-    assert "truth" in exchanged
-    assert "% of torso length from the truth" in exchanged["subtitle"]
-    assert "truth" not in explorer.panels(0, 2, True, True, False)[3]
-
-
-def test_a_recording_of_another_subject_is_no_truth(autoencoder, people):
+    assert page["performances"] == [0, 0, 0, 1, 1, 1]
+    assert page["angles"] == [0, 54, 90, 0, 54, 90]
     windows, table = people
-    explorer = ExchangeExplorer(autoencoder, windows, table.assign(recording="nm-01"), truth="recording")
-    assert explorer.truth(0, 2) is not None
-    assert explorer.truth(0, 3) is None
+    table = table.assign(recording="nm-01")  # of other subjects it is another performance
+    assert static(ExchangeExplorer(autoencoder, windows, table, truth="recording"))["performances"] == [0, 0, 0, 1, 1, 1]
+    assert static(ExchangeExplorer(autoencoder, windows, table))["performances"] == list(range(6))
     with pytest.raises(InputError, match="no such column"):
         ExchangeExplorer(autoencoder, windows, table, truth="performance")
 
 
-def test_the_controls_drive_the_panels(explorer):
-    titles = [p["title"] for p in explorer.player.panels]
-    assert titles == ["A, original", "B, original", "A, reconstructed", "Exchange"]
-    before = explorer.player.panels[3]["pose"]
-    explorer.take["motion"].value = True
-    explorer.walk_b.value = 4
-    after = explorer.player.panels
-    assert after[3]["pose"] != before
-    assert after[3]["codes"] == {"view": 1, "body": 0, "motion": 1}
-    assert after[1]["subtitle"] == "002 · nm-01 · 54°"
-
-
-def test_swap_buttons_and_sliders_follow_each_other(explorer):
-    explorer.share["view"].value = 0.6
-    assert explorer.take["view"].value is False
-    assert explorer.player.panels[3]["codes"] == {"view": 0.6, "body": 0, "motion": 0}
-    explorer.take["view"].value = True
-    assert explorer.share["view"].value == 1
-    explorer.take["view"].value = False
-    assert explorer.share["view"].value == 0
-
-
-def test_the_state_comes_back_from_its_code(explorer):
-    explorer.show(1, "002 · nm-01 · 90°", view=0.25, motion=1)
-    before, code = explorer.player.panels, explorer.player.code
-    assert code == "explorer.show('001 · nm-01 · 54°', '002 · nm-01 · 90°', view=0.25, body=0, motion=1)"
-    explorer.surprise()
-    assert max(explorer.player.panels[3]["codes"].values()) == 1
-    eval(code)
-    assert explorer.player.panels == before
+def test_a_state_is_shown_by_row_name_or_key(explorer):
+    shown = {"mode": "exchange", "a": 1, "b": 5, "view": 0.25, "body": 0, "motion": 1, "turn": 0}
+    explorer.show(1, "002-nm-01-090", view=0.25, motion=1)
+    assert explorer.choice == shown
+    explorer.show("Person 1, normal walk 1, camera at 54°", 5, view=0.25, motion=1)
+    assert explorer.choice == shown
 
 
 @pytest.mark.parametrize(
@@ -123,12 +95,27 @@ def test_the_state_comes_back_from_its_code(explorer):
 def test_a_state_that_cannot_be_shown_is_named(explorer, walk, share, message):
     with pytest.raises(InputError, match=message):
         explorer.show(walk, 1, view=share)
+    with pytest.raises(InputError, match="turns by -180 to 180 degrees, not 200"):
+        explorer.show(0, 4, turn=200)
+
+
+def test_the_kernel_sends_what_the_browser_wants(autoencoder, people, monkeypatch, unpacked):
+    explorer, sent = ExchangeExplorer(autoencoder, *people, static=[4, 1]), []
+    monkeypatch.setattr(explorer, "send", sent.append)
+    for wanted in ("content", 2, 6, -1, "2", None):
+        explorer._answer(explorer, {"want": wanted}, [])
+    content, walk = sent  # of what is no walk nothing is sent
+    assert list(content["content"]["walks"]) == [4, 1]
+    assert len(content["content"]["names"]) == 6
+    assert walk["walk"] == 2
+    np.testing.assert_allclose(unpacked(walk["codes"]["pose"]).reshape(64, 15, 2), people[0][2], atol=2e-4)
 
 
 def test_the_bundle_has_the_live_widget_and_the_page(explorer):
     data, _ = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/html"] == explorer.to_html()
+    assert "exchange" not in explorer.get_state()  # what a notebook would keep of the widget is small
 
 
 def test_a_missing_joint_is_named(autoencoder, people):
@@ -145,12 +132,35 @@ def test_sizes_must_fit(autoencoder, people):
 
 def test_the_page_holds_the_walks_that_were_chosen(autoencoder, people):
     explorer = ExchangeExplorer(autoencoder, *people, static=[4, 1])
-    page = static(explorer)
-    assert page["walks"] == ["002 · nm-01 · 54°", "001 · nm-01 · 54°"]
-    assert page["truth"] == {"0.0": 0, "1.1": 1}
-    assert explorer.player.panels[0]["subtitle"] == page["walks"][0]
-    with pytest.raises(InputError, match="1 to 24 walks, not 0"):
+    assert static(explorer)["keys"] == ["002-nm-01-054", "001-nm-01-054"]
+    explorer.show(1, 4, body=1)
+    assert explorer.page()["choice"]["a"] == 1
+    explorer.show(1, 2, body=1)  # the page does not have walk 2
+    assert explorer.page()["choice"] is None
+    with pytest.raises(InputError, match="1 to 99 walks, not 0"):
         ExchangeExplorer(autoencoder, *people, static=[])
+
+
+def test_the_page_holds_whole_people_in_every_condition_and_view():
+    views, takes = [f"{18 * k:03d}" for k in range(11)], [("bg", 1), ("cl", 1), ("nm", 1), ("nm", 2)]
+    rows = [(person, *take, view) for person in "dcba" for take in takes for view in views]
+    table = pd.DataFrame(rows, columns=["subject", "condition", "run", "view"])
+    chosen = table.loc[first_people(table)]
+    assert chosen.groupby("subject").size().to_dict() == dict.fromkeys("abc", 33)
+    assert set(chosen["run"]) == {1}
+    assert chosen["condition"].tolist()[:12] == ["nm"] * 11 + ["bg"]
+    many = pd.DataFrame({"subject": "a", "condition": "nm", "run": 1, "view": [str(k) for k in range(150)]})
+    assert len(first_people(many)) == 99  # of one person with more, some
+
+
+def test_maps_show_what_codes_differ_in(autoencoder, people):
+    maps = code_maps(autoencoder, people[0])
+    view = np.array(maps["view"])
+    assert view.shape == (6, 2)
+    assert np.abs(view).max() == 1
+    means = people[0].mean(axis=1)[..., 0]  # the toy's view code
+    distances, shown = (np.linalg.norm(values[:, None] - values, axis=2) for values in (means - means.mean(0), view))
+    assert np.corrcoef(distances.ravel(), shown.ravel())[0, 1] > 0.99
 
 
 def test_the_camera_moves_around_the_walker(people, autoencoder):
@@ -160,12 +170,6 @@ def test_the_camera_moves_around_the_walker(people, autoencoder):
     plain = explorer.exchange(0, 4, 1)
     np.testing.assert_allclose(explorer.exchange(0, 4, 1, turn=360), plain, atol=1e-4)
     assert np.abs(explorer.exchange(0, 4, 1, turn=90) - plain).mean() > 0.01
-    explorer.show(0, 4, view=1, turn=90)
-    assert explorer.player.panels[3]["subtitle"] == "camera turned by 90°"
-    assert "truth" not in explorer.player.panels[3]
-    assert explorer.player.code.endswith("view=1, body=0, motion=0, turn=90)")
-    assert explorer.turn in explorer.children[1].children[-1].children
-    with pytest.raises(InputError, match="turns by -180 to 180 degrees, not 200"):
-        explorer.show(0, 4, turn=200)
+    assert static(explorer)["start"] == {"mode": "camera", "a": 0, "b": 4, "turn": 54}
     flat = ExchangeExplorer(autoencoder, windows, table)  # its view code is no camera
-    assert flat.turn not in flat.children[1].children[-1].children
+    assert static(flat)["start"] == {"mode": "exchange", "a": 0, "b": 4, "view": 1}
