@@ -69,12 +69,15 @@ function readExchange(content) {
     };
   }
 
-  /** The panel of a state. */
-  function exchangePanel(state, title, subtitle) {
+  /** The panel of a state, without and with what was exchanged. */
+  function statePanel(state, title, subtitle) {
     const { a, b, turn } = state, taken = (name) => [a, b, state[name]];
     const codes = { motion: taken("motion"), body: taken("body"), view: taken("view"), turn };
+    return decodedPanel(codes, title, subtitle, recorded(state));
+  }
+  function exchangePanel(state, title, subtitle) {
     return {
-      ...decodedPanel(codes, title, subtitle, recorded(state)),
+      ...statePanel(state, title, subtitle),
       codes: Object.fromEntries(CODES.map((name) => [name, state[name]])),
       changes: Object.fromEntries(CODES.map((name) => [name, moved(name, state)])),
     };
@@ -82,7 +85,7 @@ function readExchange(content) {
 
   const reconstruction = (i) => errors(track(decode({ motion: [i, i, 0], body: [i, i, 0], view: [i, i, 0] }), frames, fps), loaded.get(i).walk).mean;
   return {
-    ...content, add, has: (i) => loaded.has(i), cameraOf, recorded, viewOf, recordings, reconstruction, walkPanel, decodedPanel, exchangePanel,
+    ...content, add, has: (i) => loaded.has(i), cameraOf, recorded, viewOf, recordings, reconstruction, walkPanel, decodedPanel, statePanel, exchangePanel,
     walkOf: (i) => loaded.get(i).walk,
   };
 }

@@ -22,16 +22,9 @@ from gaitlib.data.views import degrees
 from gaitlib.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 _PARTS = (
-    "decoder.js",
-    "gait.js",
-    "picker.js",
-    "saving.js",
-    "player.js",
-    "details.js",
-    "exchange.js",
-    "explorer.js",
-    "identify.js",
-)
+    "decoder.js", "gait.js", "picker.js", "saving.js", "player.js", "details.js", "exchange.js", "controls.js", "modes.js",
+    "explorer.js", "identify.js",
+)  # fmt: skip
 MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
 #: The same for pages, with mount(), which needs no widget.
 PAGE_MODULE = f"{MODULE}\n{Path(__file__).with_name('mount.js').read_text(encoding='utf-8')}"

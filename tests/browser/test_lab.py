@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
-import numpy as np
 import pytest
 
 from tests.small_run import lay_out
