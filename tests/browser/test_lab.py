@@ -284,11 +284,12 @@ def test_the_explorer_answers_in_jupyterlab_and_outlives_the_kernel(opened, lab,
 
     (kernel,) = lab.api("kernels")
     lab.api(f"kernels/{kernel['id']}/restart", "POST")
-    explorer.get_by_role("status").wait_for()
-    assert "was restarted" in explorer.get_by_role("status").text_content()
+    status = explorer.locator(".kernel")
+    status.wait_for()
+    assert "was restarted" in status.text_content()
     answers(lambda: dial.press("ArrowRight"), [False, False, True], "the decoder of the page goes on")
     walk_b.fill(f"{person} nm-02 180")
     walk_b.press("Enter")
-    assert "not loaded" in explorer.get_by_role("status").text_content()
+    assert "not loaded" in status.text_content()
     assert walk_b.input_value() == label.format(person)  # nothing else is shown
     assert page.evaluate(ERRORS) == []
