@@ -40,7 +40,7 @@ def numbers_of(run: Path) -> dict:
 def block(numbers: Mapping) -> str:
     """The part of README.md that states results."""
     page = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    page.filters["interval"] = lambda values: "{:.1f} [{:.1f}, {:.1f}]".format(*values)
+    page.filters["interval"] = lambda values, unit="": "{:.1f}{}\u00a0[{:.1f},\u00a0{:.1f}]".format(values[0], unit, *values[1:])
     page.filters["slashed"] = lambda values: " / ".join(f"{value:.1f}" for value in values)
     return page.from_string(TEMPLATE.read_text("utf-8")).render(numbers)
 

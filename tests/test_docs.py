@@ -47,7 +47,7 @@ def test_a_number_that_changes_is_another_block():
     script = runpy.run_path(str(ROOT / "docs" / "readme_numbers.py"))
     numbers = json.loads(script["NUMBERS"].read_text("utf-8"))
     numbers["quick"]["rank1"]["BG"] = [12.3, 4.5, 67.8]
-    assert "12.3 [4.5, 67.8]" in script["block"](numbers)
+    assert "12.3\u00a0[4.5,\u00a067.8]" in script["block"](numbers)
 
 
 def test_numbers_come_from_the_metrics_of_a_run(tmp_path):
