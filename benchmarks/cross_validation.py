@@ -2,8 +2,8 @@
 
     python benchmarks/cross_validation.py DATA [--config configs/kgbd.yaml] [--folds 3] [--only 0,1] [--set key=value ...]
 
-DATA is a data set folder made by `gaitlib prepare` or `gaitlib walkers`. In each fold every n-th person is a test person; the others
-train, and some of them validate, as in the protocol. Gallery and probes are the protocol's. Without DATA it does nothing.
+DATA is a data set folder made by `gaitlib prepare` or `gaitlib walkers`. In each fold every n-th person is for testing; the
+others train, and some of them validate, as in the protocol. Gallery and probes are the protocol's. Without DATA it does nothing.
 """
 
 import argparse

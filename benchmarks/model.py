@@ -3,8 +3,8 @@
     python benchmarks/model.py [--gpu | --against CLONE]
 
 Both sides are timed alternately, so that other work on the machine affects both; medians are reported. If there is a GPU, the
-training speed of each arm on it follows, and the share of time in which it is busy; with --gpu only that. Takes four
-minutes and 14 GB. With --against, it instead times the steps of `configs/beyond.yaml` here and in a clone of another commit; three
+training speed of each arm on it follows, and the share of time in which it is busy; with --gpu only that. Takes four minutes
+and 14 GB. With --against, it times the steps of `configs/beyond.yaml` here and in a clone of another commit instead; three
 minutes.
 """
 

@@ -2,7 +2,7 @@
 
     python docs/readme_numbers.py reports/quick      (make readme-numbers)
 
-numbers.json holds aggregates only. Its entry "quick" comes from the run; every other entry names its source and stays as it is.
+numbers.json holds aggregates only. Its entry "quick" comes from the run; every other entry names its source and is kept.
 """
 
 import json
@@ -46,7 +46,7 @@ def block(numbers: Mapping) -> str:
 
 
 def with_block(readme: str, numbers: Mapping) -> str:
-    """README.md with that part made anew."""
+    """README.md with that part replaced."""
     return _BLOCK.sub(lambda _: block(numbers), readme)
 
 

@@ -71,7 +71,7 @@ def other_schema():
         (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: asked, casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
-        (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
+        (["prepare", QUICK, "--out", "o"], "is not in a known format"),
         (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
         (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no whole .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
@@ -344,7 +344,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(checkpoint, monkeypatch, what):
         write()
     sentence = str(error.value)
     assert str(path) in sentence
-    assert "the one before it is kept" in sentence
+    assert "the previous one is kept" in sentence
     assert "\n" not in sentence
     assert path.read_bytes() == before
     assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", path.name}

@@ -101,7 +101,7 @@ class GaitDataset:
     def open(cls, folder: str | Path) -> "GaitDataset":
         """Open a data set folder without reading its frames.
 
-        Raises InputError if the folder is no data set, is incomplete or damaged, or was written by another version.
+        Raises InputError if the folder is not a data set, is incomplete or damaged, or was written by another version.
         """
         folder, info = Path(folder), None
         try:

@@ -27,7 +27,7 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
 
     format: a name in EXPORTS.
         "opengait"   SSS/CC-NN/VVV/SSS-CC-NN-VVV.pkl, a pickled float32 [T, 17, 3] each: x, y, score in the order of COCO
-        "gaitgraph"  walks.csv: image_name, then x, y, score of the 17 keypoints; a row a frame
+        "gaitgraph"  walks.csv: image_name, then x, y, score of the 17 keypoints; one row per frame
         "csv"        walks.csv: every joint and confidence with all digits, as gaitlib.poses.formats.tables describes it
     COCO has no neck and no mid-hip, and the 15 joints include no eyes and ears: these are left out, and a missing keypoint
     has x, y and score 0. If a subject has several recordings with one condition and run, the name of the recording stands

@@ -134,7 +134,7 @@ def read(
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Walk]:
-    """Read walks from `source`, one after the other.
+    """Read walks from `source`, one after another.
 
     format: a name in gaitlib.poses.formats.FORMATS. cameras: "sensor" or "first:last:step" in degrees, see gaitlib.data.cameras.
     left_out: collects {"source", "reason"} for each file that cannot be used.

@@ -211,11 +211,11 @@ def test_a_failed_write_keeps_the_checkpoint_before_it(model, checkpoint, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gaitlib.model.checkpoint.save_file", full)
-    with pytest.raises(OSError, match="the one before it is kept"):
+    with pytest.raises(OSError, match="the previous one is kept"):
         save_weights(checkpoint, model, model.state_dict())
     monkeypatch.undo()
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="the one before it is kept"):
+    with pytest.raises(OSError, match="the previous one is kept"):
         save_weights(checkpoint, model, model.state_dict())
     monkeypatch.undo()
     assert checkpoint.read_bytes() == before

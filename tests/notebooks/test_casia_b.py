@@ -113,10 +113,10 @@ def casia_b(tmp_path_factory):
     whole = next(make_walkers(1, 0, views=[0], faults=False)).pose[:, COCO_FROM_OURS]
     frames = [[np.column_stack([points, np.full(17, 0.9)])] for points in whole]
     for path, content, reason in (
-        ("001-nm-02-090.json", results(frames)[:-700], "is no JSON, or a damaged one"),
+        ("001-nm-02-090.json", results(frames)[:-700], "is not JSON, or is damaged"),
         ("001-nm-03-090.json", b"[]", "nobody was found in any frame"),
         ("001-nm-04-090.json", results(frames[:12]), "only 12 frames; at least 16 are needed"),
-        ("new/take two.json", results(frames), "names no subject in a known spelling"),
+        ("new/take two.json", results(frames), "does not name a subject in a known spelling"),
     ):
         write(tree, path, content)
         tree.left_out[path.removesuffix(".json")] = reason
