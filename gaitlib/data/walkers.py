@@ -19,16 +19,16 @@ Sources. The numbers in this file are rounded from these or modeled on them; no 
 - Stature and biacromial breadth by sex: Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel" (2014).
 - Cadence and stride: Kadaba, Ramakrishnan and Wootten, "Measurement of lower extremity kinematics during level walking"
   (J Orthop Res 8, 1990): about 112 +- 9 steps a minute and 1.41 +- .14 m for men, 115 +- 9 and 1.30 +- .10 m for women.
-  The cadence is drawn from this; the stride is not: it results, and is compared.
+  The cadence is drawn from these numbers; the stride results from the model and is only compared with them.
 - Thigh, knee and ankle: curves drawn by hand, every 5 % of the cycle, through the landmarks (contact, peaks, toe-off)
-  of Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009). Our hip angle is that of the thigh against
-  the vertical, so the tilt of the pelvis is not in it.
+  of Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009). Our hip angle is that of the thigh relative to
+  the vertical, so it excludes the tilt of the pelvis.
 - Pelvis and frontal plane: sinusoids of the size in Kadaba et al. (1990). Thorax: likewise, after Crosbie, Vachalathiti
   and Smith, "Patterns of spinal motion during walking" (Gait & Posture 5, 1997). Arms: Murray, Sepic and Barnard,
   "Patterns of sagittal rotation of the upper limbs in walking" (Phys Ther 47, 1967) as cited by Perry: the shoulder
   from 24 degrees of extension to 8 of flexion.
-- Deviations of curves between persons, repetition, bags, coats, and the pose estimator: our judgment, set so that each
-  person stays within what those sources call normal and recognition is neither trivial nor hopeless. With 40 persons to
+- Deviations of curves between people, repetition, bags, coats, and the pose estimator: our judgment, set so that each
+  person stays within what those sources call normal and recognition is neither trivial nor hopeless. With 40 people to
   train on and 20 to test, nearest neighbor by mean and standard deviation of the joints finds about 47 / 38 / 19 %
   (nm / bg / cl) across views; README.md has the results of configs/quick.yaml.
 
@@ -88,21 +88,21 @@ _NORMAL = np.array([
 ])  # fmt: skip
 _COEFFICIENTS = np.fft.rfft(_NORMAL, axis=1)[:, : HARMONICS + 1] / 20 * np.r_[1, np.full(HARMONICS, 2)]
 
-# Standard deviations between persons, in the order of ANGLES: of the amplitude (fraction), the offset (degrees), the
+# Standard deviations between people, in the order of ANGLES: of the amplitude (fraction), the offset (degrees), the
 # timing (fraction of a cycle), and of each harmonic above the first (fraction of itself).
 _AMPLITUDE = np.array([0.055, 0.05, 0.10, 0.25, 0.28, 0.28, 0.30, 0.30, 0.30, 0.35, 0.35, 0.40])
 _OFFSET = np.array([1.6, 2.0, 1.6, 0.7, 4.0, 7.0, 0.6, 0.5, 1.2, 0.7, 2.4, 5.0])
 _TIMING = np.array([0.007, 0.007, 0.007, 0.02, 0.025, 0.03, 0.025, 0.025, 0.025, 0.03, 0.03, 0.04])
 _SHAPE = np.array([0.07, 0.07, 0.10, 0.2, 0.3, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2])
-#: The part of a person's deviation that the two sides do not share, and the part that a single recording adds.
+#: The part of a person's deviation that differs between the two sides, and the part added by a single recording.
 _ASYMMETRY, _REPETITION = 0.4, 0.25
-#: Slow wandering of each angle during a recording, degrees.
+#: Slow drift of each angle during a recording, degrees.
 _WANDER = np.array([0.8, 1.0, 1.0, 0.3, 2.0, 2.5, 0.6, 0.5, 0.8, 0.5, 0.6, 1.5])
 
-# Posture, the angles that do not move: mean and standard deviation between persons, degrees.
+# Posture, the angles that do not move: mean and standard deviation between people, degrees.
 _POSTURE = {"abduction": (7, 2.5), "arm_rotation": (20, 10), "leg_rotation": (3, 3)}
 
-# Bones as fractions of stature: mean and standard deviation between persons.
+# Bones as fractions of stature: mean and standard deviation between people.
 _BONES = {
     "thigh": (0.245, 0.012), "shank": (0.246, 0.012), "trunk": (0.288, 0.015), "upper_arm": (0.186, 0.010),
     "forearm": (0.146, 0.008), "head_up": (0.092, 0.009), "head_forward": (0.048, 0.009), "hips": (0.103, 0.013),
@@ -276,12 +276,12 @@ def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation 
     angles[..., 1, 6:] = angles[..., 0, 6:]
     wander = _slow(repetition, (runs, frames, 2, len(ANGLES)), 0.4 * fps)
     angles += variation.run * _WANDER * np.where(np.arange(len(ANGLES)) < 6, wander, wander[:, :, :1])
-    angles[..., 1] = _at_least(angles[..., 1], 1.0)  # neither knees nor elbows bend backwards
+    angles[..., 1] = _at_least(angles[..., 1], 1.0)  # neither knees nor elbows bend backward
     angles[..., 5] = _at_least(angles[..., 5], 3.0)
 
     joints, soles = _pose(angles, body, posture, shoulders)
     _stand(joints, soles, phases, path, fps)
-    # what passes by a camera is about 4.6 m of the walk
+    # a camera sees about 4.6 m of the walk
     middle = frames // 2
     speed = (joints[:, -1, MID_HIP, 0] - joints[:, 0, MID_HIP, 0]) * fps / (frames - 1)
     lengths = np.clip(np.round(4.6 / speed * fps), 3 * fps, 4.2 * fps).astype(int)
@@ -295,7 +295,7 @@ def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation 
 def opening_joints(index: pd.DataFrame, seed: int, frames: int) -> np.ndarray:
     """The first frames of the performances shown by walks, in three dimensions: float64 [N, frames, 15, 3], neck at the origin.
 
-    index: subject, condition and run of N walks that `make_walkers` made with this seed; short ones are repeated.
+    index: subject, condition and run of N walks made by `make_walkers` with this seed; short ones are repeated.
     """
     known = {}
     for subject in index["subject"].unique():
@@ -326,7 +326,7 @@ def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def _slow(rng: np.random.Generator, shape: tuple[int, ...], knot: float) -> np.ndarray:
-    """Unit noise, smooth along axis 1: random values every `knot` frames with cubic (Catmull-Rom) curves between."""
+    """Unit noise, smooth along axis 1: random values every `knot` frames, joined by cubic (Catmull-Rom) curves."""
     at = np.arange(shape[1]) / max(knot, 1.0)
     i, u = at.astype(int), at % 1
     u = u.reshape(1, -1, *[1] * (len(shape) - 2)).astype(np.float32)
@@ -351,7 +351,7 @@ def _body(rng: np.random.Generator, man: int, scale: float) -> dict[str, float]:
 
 
 def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *shape: int) -> np.ndarray:
-    """Curves like these [2, 12, K+1] with other amplitudes, offsets, timing and shape: [*shape, 2, 12, K+1]."""
+    """Variations of curves [2, 12, K+1] in amplitude, offset, timing and shape: [*shape, 2, 12, K+1]."""
 
     def both(*tail: int) -> np.ndarray:
         """Draws for both sides, which share most of each."""
@@ -379,15 +379,15 @@ def _manner(rng: np.random.Generator, man: int, scale: float) -> dict:
 
 
 def _dress(coefficients: np.ndarray, posture: dict, cadence: np.ndarray, manner: dict) -> np.ndarray:
-    """Let bag and coat change curves, posture and cadence, in place.
+    """Change curves, posture and cadence for bag and coat, in place.
 
-    Returns how far right and left shoulder go out and down, meters [R, 2, 2].
+    Returns how far the right and left shoulders move out and down, meters [R, 2, 2].
     """
     bag, coat = manner["bag"] * BAG, manner["coat"] * COAT
     carrying = np.eye(2)[manner["bag_side"]] * bag[:, None]  # [R, 2]
     lean = np.array([1, -1])[manner["bag_side"]]
     shoulder, elbow = coefficients[:, :, 4], coefficients[:, :, 5]
-    # the arm that carries hardly swings: it hangs straight from a handle, or holds a strap with a bent elbow
+    # the carrying arm hardly swings: it holds a handle with a straight arm, or a strap with a bent elbow
     shoulder[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
     elbow[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
     shoulder[..., 0] += carrying * (6 if manner["bag_by_strap"] else 2)
@@ -506,7 +506,7 @@ def _estimate(
     """A pose estimator's output for the true images [T, 15, 2] of ten recordings in one view: poses and confidences.
 
     Joints of the far side behind the trunk or behind their twin are hidden: their error grows, their confidence falls,
-    they are lost for a while or taken for their twin. A face seen from behind is guessed. A coat hides hips and knees.
+    they are lost for a while or confused with their twin. A face seen from behind is guessed. A coat hides hips and knees.
     """
     longest = max(len(p) for p in poses)
     true = np.stack([np.concatenate([p, np.repeat(p[-1:], longest - len(p), axis=0)]) for p in poses])
@@ -529,7 +529,7 @@ def _estimate(
     error = 0.014 * rng.standard_normal(shape, dtype=np.float32) + 0.018 * _slow(rng, shape, 0.2 * fps)
     error *= (1 + 2.5 * hidden)[..., None]
     bias = 0.016 * _normal(rng, runs, 1, NUM_JOINTS, 2)
-    cloth = 0.05 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, differently worn
+    cloth = 0.05 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, worn differently
     bias += COAT[:, None, None, None] * coat[:, None] * cloth
     pose = true + scale * size[..., None] * (error + bias)
     missed = np.linalg.norm(error, axis=-1)

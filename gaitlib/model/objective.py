@@ -204,7 +204,7 @@ def _code_terms(codes: Codes, windows: Windows, weights: Losses, wanted: set[str
 def _identity_terms(
     model: GaitModel, embedding: Tensor, logits: Tensor, subject: Tensor, weights: Losses, wanted: set[str]
 ) -> dict[str, Tensor]:
-    """The terms on who walks; embedding [N, E], logits [N, people], subject int64 [N]."""
+    """The identity terms; embedding [N, E], logits [N, people], subject int64 [N]."""
     embedding, logits = (y.to(torch.promote_types(y.dtype, torch.float32)) for y in (embedding, logits))
     result: dict[str, Tensor] = {}
     if "identity" in wanted:

@@ -82,7 +82,7 @@ def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
     if len(d) < 5:
         return []
     as_is, turned, turns, alone = _bends(d)
-    # at the edge before frame s: the second differences about s - 1 and s
+    # at the edge before frame s: the second differences around s - 1 and s
     edge_as_is = np.r_[np.nan, as_is[:-1] + as_is[1:]]
     edge_turned = np.r_[np.nan, turns[:-1] + turned[1:]]
     gain = edge_as_is - edge_turned
@@ -155,7 +155,7 @@ def gaps(pose: np.ndarray, confidence: np.ndarray, frames: float) -> Repaired:
     for joint in np.flatnonzero(~present.all(0) & present.any(0)):
         known = np.flatnonzero(present[:, joint])
         holes = np.flatnonzero(~present[:, joint])
-        length = np.diff(known, prepend=-np.inf, append=np.inf)[np.searchsorted(known, holes)] - 1  # endless at the ends
+        length = np.diff(known, prepend=-np.inf, append=np.inf)[np.searchsorted(known, holes)] - 1  # infinite at the ends
         holes = holes[length <= frames]
         for axis in (0, 1):
             pose[holes, joint, axis] = np.interp(holes, known, pose[known, joint, axis])

@@ -62,7 +62,7 @@ class Format:
     """One way in which files hold walks.
 
     name: for --format. summary: one line. files: the file layout, a few lines.
-    recognize: from a source to why it is this format, or "".
+    recognize: maps a source to the evidence for this format, or "".
     find: lists the walks of a source, reading as little as possible. load: reads one, and raises Unusable if only that
     one is bad. Both are module-level functions, so that a worker process can call them.
     read: (source, angles of virtual cameras, left_out=list) -> walks; replaces the two for three-dimensional formats.

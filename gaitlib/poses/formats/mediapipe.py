@@ -21,7 +21,7 @@ _ASPECT = 16 / 9
 _LARGEST_SHARE = 4.0
 _ASSUMED = "the image size is not given; 16:9 was assumed, so give width and height, or pixels, if that is wrong"
 
-#: The size of the image in pixels, where it is given.
+#: The size of the image in pixels, if given.
 _Size = tuple[float, float] | None
 
 

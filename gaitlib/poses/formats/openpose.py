@@ -48,8 +48,8 @@ def _find(source: Path) -> Iterator[Sequence]:
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), os.path.join(source, *folders, "")
         first, walks = _FRAME.fullmatch(names[0]), {}
-        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: quicker
-            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # as text: quicker than Path
+        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: faster
+            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # text is faster than Path
         else:
             for name in names:
                 frame = _FRAME.fullmatch(name)
@@ -98,7 +98,7 @@ OPENPOSE = Format(
 SOURCE/.../WALK/*.json             one file per frame, ordered by the last number in its name: {"people": [{"person_id": [-1],
                                    "pose_keypoints_2d": [x, y, score, ...]}]}; 0, 0, 0 is a missing keypoint
 SOURCE/.../WALK_*_keypoints.json   several walks in one folder, distinguished by the text before the number
-                                   25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18""",
+                                   25 keypoints are BODY_25 or BODY_25B (told apart by the shape of the body), 18 are COCO18""",
     recognize=_recognize,
     find=_find,
     load=_load,
