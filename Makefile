@@ -1,4 +1,4 @@
-# make report | test | lab | app | video | bench | pretrained | clean
+# make report | test | lab | app | video | bench | pretrained | readme-numbers | api | clean
 #
 # Every target first creates .venv when it is missing, or brings it up to date when pyproject.toml or constraints.txt
 # changed. Nothing else has to be installed before, except Python. To choose:
@@ -21,7 +21,7 @@ INSTALLED_APP := $(VENV)/.installed-app
 INSTALLED_VIDEO := $(VENV)/.installed-video
 POSE_MODEL := $(VENV)/share/gaitlib/pose.task
 
-.PHONY: help report test lab app video bench pretrained clean
+.PHONY: help report test lab app video bench pretrained readme-numbers api clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,8 @@ help:
 	@echo "make video    install what turns clips into walks, and make its model; README.md says what then"
 	@echo "make bench    run the comparisons in benchmarks/"
 	@echo "make pretrained   train the model in gaitlib/pretrained/ again (half an hour)"
+	@echo "make readme-numbers   take the numbers of a finished reports/quick into docs/numbers.json and README.md"
+	@echo "make api      write docs/api.md from the docstrings"
 	@echo "make clean    remove .venv and all caches; reports and data stay"
 
 report: $(INSTALLED)
@@ -61,6 +63,12 @@ pretrained: $(INSTALLED)
 	$(BIN)/gaitlib run configs/pretrained.yaml --name pretrained --resume
 	$(BIN)/python -c "from gaitlib.model.checkpoint import save_small; from pathlib import Path; \
 	  save_small('reports/pretrained', Path('gaitlib/pretrained/model.safetensors'))"
+
+readme-numbers: $(INSTALLED)
+	$(BIN)/python docs/readme_numbers.py reports/quick
+
+api: $(INSTALLED)
+	$(BIN)/python docs/api.py
 
 clean:
 	rm -rf $(VENV) cache build *.egg-info .pytest_cache .ruff_cache .hypothesis

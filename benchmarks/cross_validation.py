@@ -1,9 +1,9 @@
-"""Rank-1 of a configuration by cross-validation over the training people of its protocol: test people are never looked at.
+"""Rank-1 of a configuration by cross-validation over the training people of its protocol: test people are never used.
 
     python benchmarks/cross_validation.py DATA [--config configs/kgbd.yaml] [--folds 3] [--only 0,1] [--set key=value ...]
 
-DATA is a data set folder made by `gaitlib prepare` or `gaitlib walkers`. Every n-th person is a fold's test person; the others
-train, some of them validate as the protocol says. Gallery and probes are the protocol's. Without DATA nothing is done.
+DATA is a data set folder made by `gaitlib prepare` or `gaitlib walkers`. In each fold every n-th person is for testing; the
+others train, and some of them validate, as in the protocol. Gallery and probes are the protocol's. Without DATA it does nothing.
 """
 
 import argparse

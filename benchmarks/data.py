@@ -1,5 +1,5 @@
-"""What data costs, as ratios measured side by side: reading keypoint files against parsing them alone, two workers against one,
-windows and partners by index against loops over samples, gathering a training batch by index against sample by sample.
+"""Cost of data, as ratios measured side by side: reading keypoint files compared with parsing them alone, two workers with one,
+windows and partners by index with loops over samples, gathering a training batch by index with gathering it sample by sample.
 
 python benchmarks/data.py        (with the dev extra, for msgspec)
 """
@@ -31,7 +31,7 @@ PARTNERS = 15
 
 
 def side_by_side(first: Callable, second: Callable, repeats: int) -> tuple[float, float, float]:
-    """Median milliseconds of both, taken in turns, and the median of their ratios."""
+    """Median milliseconds of both, measured alternately, and the median of their ratios."""
     times = []
     for turn in range(repeats + 1):
         marks = [time.perf_counter()]
@@ -48,7 +48,7 @@ def side_by_side(first: Callable, second: Callable, repeats: int) -> tuple[float
 
 
 def keypoints(pose: np.ndarray, layout: Layout, people: int) -> list[np.ndarray]:
-    """A walker as an estimator writes it, [T, K, 3], after a smaller person who stands by."""
+    """A walker in an estimator's output, [T, K, 3], after a smaller person who stands nearby."""
     points = np.repeat(pose[:, :1], layout.size, axis=1)
     for joint, sources in enumerate(layout.sources):
         if len(sources) == 1:
@@ -60,7 +60,7 @@ def keypoints(pose: np.ndarray, layout: Layout, people: int) -> list[np.ndarray]
 
 def write_alphapose(folder: Path, name: str, pose: np.ndarray, people: int) -> None:
     found = keypoints(pose, COCO17, people)
-    found = [np.where(p > 0, p, (320, 120, 0.05)) for p in found]  # every keypoint has a place, however unsure
+    found = [np.where(p > 0, p, (320, 120, 0.05)) for p in found]  # every keypoint has a position, however uncertain
     found = [p.astype(np.float32).reshape(len(p), -1).tolist() for p in found]
     entries = [
         {"image_id": f"{t}.jpg", "category_id": 1, "keypoints": p[t], "score": 2.913, "box": [104.5, 63.0, 77.25, 198.5]}
@@ -95,7 +95,7 @@ def read(source: Path, format: str, workers: int = 1) -> None:
 def files(folder: Path) -> None:
     walks = list(islice(make_walkers(1, 0), 44))
     parsers = {"msgspec": msgspec.json.decode, "orjson": orjson.loads}
-    print(f"\n{len(walks)} walks: opening and parsing alone, reading; ms; ratio, at most 2 to one of the parsers")
+    print(f"\n{len(walks)} walks: opening and parsing only, reading; ms; ratio, at most 2 for one of the parsers")
     for format, write in (("alphapose", write_alphapose), ("openpose", write_openpose)):
         for people, length in ((1, 1), (2, 1), (1, 3), (2, 3)):
             source = folder / f"{format}-{people}-{length}"
@@ -107,8 +107,8 @@ def files(folder: Path) -> None:
             for parser, loads in parsers.items():
                 a, b, ratio = side_by_side(lambda p=paths, w=loads: parse(p, w), lambda s=source, f=format: read(s, f), 9)
                 print(f"{format:10} {frames:4} frames, people: {people}, {parser:8} {a:8.1f} {b:8.1f} {ratio:8.2f}")
-    print(f"\nreading with 1 process, with 2 workers, by 2 programs at once; {os.cpu_count()} cores")
-    print("ms; what 2 workers gain, at least 1.6, and what the machine gives to 2 programs, which no workers can exceed")
+    print(f"\nreading with 1 process, 2 workers, 2 programs at once; {os.cpu_count()} cores")
+    print("ms; speed-up by 2 workers, at least 1.6, and by 2 independent programs, the limit of this machine")
     for format in ("alphapose", "openpose"):
         many = folder / f"{format}-many"
         many.mkdir()
@@ -151,7 +151,7 @@ def training_walks() -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def partners(index: pd.DataFrame, start: np.ndarray, length: np.ndarray, frames: np.ndarray) -> None:
-    """Draw PARTNERS pairs of windows for every walk. Both ways end in numbers of frames; nothing is copied."""
+    """Draw PARTNERS pairs of windows for every walk. Both ways return frame numbers; nothing is copied."""
     sampler = BatchSampler(index, length, window=WINDOW, people=16, walks_per_person=4, seed=0)
     anchors = np.repeat(np.arange(len(index)), PARTNERS)
     subject, view, recording = (pd.factorize(index[c])[0] for c in ("subject", "view", "recording"))
@@ -184,8 +184,8 @@ def partners(index: pd.DataFrame, start: np.ndarray, length: np.ndarray, frames:
         a, b, ratio = side_by_side(by_index, lambda loop=loop: loop(few), 5)
         share = len(anchors) / len(few)
         print(f"{name:20} {a:8.1f} {b * share:8.0f} {ratio * share:8.0f}{goal}")
-    print(f"the loops took {len(few)} samples, and their time is multiplied by {share:.1f}")
-    print(f"by index makes {by_index().nbytes / 2**20:.1f} MiB; the data set has {frames.nbytes / 2**20:.0f} MiB")
+    print(f"the loops ran over {len(few)} samples; their time is multiplied by {share:.1f}")
+    print(f"by index needs {by_index().nbytes / 2**20:.1f} MiB; the data set has {frames.nbytes / 2**20:.0f} MiB")
 
 
 def batches(index: pd.DataFrame, start: np.ndarray, length: np.ndarray, frames: np.ndarray) -> None:

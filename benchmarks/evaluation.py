@@ -1,4 +1,4 @@
-"""Evaluation against the usual way: encoding once against encoding for every table cell.
+"""Evaluation compared with the usual way: encoding once instead of for every table cell.
 
 python benchmarks/evaluation.py
 """
@@ -48,7 +48,7 @@ def table(people: int) -> float:
                 embed_walks(model, some(walks, side))
             cells += 1
     everywhere = (time.perf_counter() - began) / cells * len(views) ** 2 * len(probes)
-    print(f"{len(walks):,} walks, {len(views) ** 2 * len(probes)} cells: {once:.1f} s, encoded for every cell {everywhere:.0f} s")
+    print(f"{len(walks):,} walks, {len(views) ** 2 * len(probes)} cells: {once:.1f} s, encoding every cell {everywhere:.0f} s")
     return everywhere / once
 
 
@@ -60,7 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=50)
     options = parser.parse_args()
-    print(f"encoded for every cell / once    {table(options.people):.1f}")
+    print(f"encoding for every cell / once    {table(options.people):.1f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How long a gallery of many walks takes to load, to be measured against strangers, and to answer.
+"""Time to load a large gallery, to measure how close strangers come, and to answer.
 
-    python benchmarks/gallery.py --walks 100000
+python benchmarks/gallery.py --walks 100000
 """
 
 import argparse
@@ -17,12 +17,12 @@ from gaitlib.data.walkers import make_walkers
 from gaitlib.evaluation.identification import Descriptions, Identifier, describe
 from gaitlib.gallery import Gallery
 
-#: Walks of a person, people of a transaction.
+#: Walks per person, people per transaction.
 WALKS, PEOPLE = 10, 500
 
 
 def fill(gallery: Gallery, known: Descriptions, count: int) -> None:
-    """Put in so many walks: those of `known` with noise, under names of their own."""
+    """Add many walks: those of `known` with noise, under new names."""
     chance = np.random.default_rng(0)
     values, spread = known.statistics.numpy(), known.statistics.numpy().std(0)
     windows = int(np.bincount(known.walk)[0])
@@ -66,7 +66,7 @@ def main() -> None:
         print(f"an answer: {np.median(took):.3f} s")
         began = time.perf_counter()
         gallery.strangers(enrolled)
-        print(f"measured against strangers, once after each change: {time.perf_counter() - began:.1f} s")
+        print(f"measuring strangers, once after each change: {time.perf_counter() - began:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Grids: two workers of one thread against one worker of two, and what a point costs beside its notebooks.
+"""Grids: two workers with one thread each compared with one worker with two, and the overhead of a point beside its notebooks.
 
 python benchmarks/grid.py [--points 200]
 
@@ -22,14 +22,14 @@ LEAST_GAIN, MOST_OVERHEAD = 1.3, 5.0
 
 
 def clone(folder: Path) -> Path:
-    """configs/ and notebooks/, as a place to run in."""
+    """A folder with configs/ and notebooks/ to run in."""
     for name in ("configs", "notebooks"):
         shutil.copytree(ROOT / name, folder / name)
     return folder
 
 
 def grid(folder: Path, file: str, workers: int, threads: int) -> float:
-    """Seconds that a grid takes with so many workers; threads: of all workers together."""
+    """Seconds that a grid takes with `workers` workers; threads: of all workers together."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "gaitlib.cli", "grid", file, "--workers", str(workers)]
     began = time.perf_counter()
@@ -38,7 +38,7 @@ def grid(folder: Path, file: str, workers: int, threads: int) -> float:
 
 
 def gain() -> bool:
-    """The smoke grid, each time from nothing."""
+    """The smoke grid, each time from scratch."""
     seconds = {}
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ def gain() -> bool:
 
 
 def overhead(points: int) -> bool:
-    """So many points of one notebook with one cell, two at a time."""
+    """Many points of one notebook with one cell, two at a time."""
     with tempfile.TemporaryDirectory() as name:
         folder = clone(Path(name))
         path = folder / "notebooks" / "01_data_preparation.ipynb"
@@ -62,7 +62,7 @@ def overhead(points: int) -> bool:
         (folder / "many.yaml").write_text(yaml.safe_dump(content | {"notebooks": [path.stem]}))
         seconds = grid(folder, "many.yaml", 2, 2) / points
         done = len(list((folder / "reports" / "many").glob("*/index.html")))
-    print(f"{done} of {points} points done, {seconds:.2f} s a point, at most {MOST_OVERHEAD:.0f}")
+    print(f"{done} of {points} points done, {seconds:.2f} s per point, at most {MOST_OVERHEAD:.0f}")
     return done == points and seconds <= MOST_OVERHEAD
 
 

@@ -1,10 +1,10 @@
-"""Times of parts and of whole training steps, each against the plain way, as ratios measured side by side.
+"""Times of parts and of whole training steps, each compared with the plain way, as ratios measured side by side.
 
     python benchmarks/model.py [--gpu | --against CLONE]
 
-Both sides are timed in turns, so that what else the machine does meets both; the medians count. Where there is a GPU, the speed
-of each arm's training on it follows, and the share of the time in which it computes; with --gpu that alone. Takes four
-minutes and 14 GB. With --against, instead, the steps of `configs/beyond.yaml` here and in a clone of another commit; three
+Both sides are timed alternately, so that other work on the machine affects both; medians are reported. If there is a GPU, the
+training speed of each arm on it follows, and the share of time in which it is busy; with --gpu only that. Takes four minutes
+and 14 GB. With --against, it times the steps of `configs/beyond.yaml` here and in a clone of another commit instead; three
 minutes.
 """
 
@@ -40,8 +40,8 @@ TURN = 2.0
 TURNS = 15
 ARMS = {"as_released": "configs/as_released.yaml", "as_published": "configs/as_published.yaml", "beyond": "configs/default.yaml"}
 
-#: Runs in a clone, of an older commit too: trains on the embedded walkers, TURN seconds for every line that it reads, and answers
-#: with the median of these steps in ms. The first of a turn does not count, nor does the first turn.
+#: Runs in a clone, possibly of an older commit: trains on the synthetic walkers for TURN seconds per line that it reads, and
+#: answers with the median of these steps in ms. The first step of a turn and the first turn do not count.
 TRAINING = f"""
 import statistics, sys, time
 from gaitlib.experiment import Experiment
@@ -51,7 +51,7 @@ class Turns(Watch):
     times, ends = [], 0
 
     def step(self, *_):
-        self.times.append(time.process_time())  # what else the machine does counts less
+        self.times.append(time.process_time())  # less sensitive to other work on the machine
         if time.perf_counter() > self.ends:
             steps = [1000 * (b - a) for a, b in zip(self.times, self.times[1:])]
             print("median", statistics.median(steps[1:]) if steps[1:] else 0, flush=True)
@@ -63,7 +63,7 @@ Experiment.open("configs/beyond.yaml", sys.argv[2], cache=sys.argv[1]).trained(T
 
 
 def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) -> Tensor:
-    """The codes repeated over time and the module list as published."""
+    """Codes repeated over time, and the module list as published."""
     still = [code[:, :, None].expand(-1, -1, motion.shape[2]) for code in (body, view)]
     y = torch.cat([motion, *still], 1)
     for layer in decoder.model:
@@ -72,7 +72,7 @@ def plain_decoder(decoder: Decoder, motion: Tensor, body: Tensor, view: Tensor) 
 
 
 def plain_aligned_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Sixty shifts one after the other, the gradient through all of them; [B]."""
+    """Sixty shifts one after another, with the gradient through all of them; [B]."""
     return sixty_errors(prediction, target).amin(1)
 
 
@@ -88,7 +88,7 @@ def sixty_errors(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def plain_released_loss(network: PaperAutoencoder, poses: Tensor, w: Losses) -> Tensor:
-    """The loss of the released autoencoder as it is described: each term encodes what it needs and decodes it by itself.
+    """The loss of the released autoencoder as described: each term encodes and decodes what it needs separately.
 
     poses: [3B, 30, T], x, x_v and x_i.
     """
@@ -138,7 +138,7 @@ def plain_released_loss(network: PaperAutoencoder, poses: Tensor, w: Losses) -> 
 
 
 def some_windows(config: Config, anchors: int, of: Callable[..., Tensor]) -> Windows:
-    """As many anchors as told, of 16 people, all with partners; x_i apart where the arm has them apart. of: shape -> poses."""
+    """The given number of anchors, of 16 people, all with partners; separate x_i if the arm has them. of: shape -> poses."""
     apart = config.training.partners == "fixed"
     anchor = torch.arange(anchors)
     subject, other = anchor % 16, anchor + 2 * anchors if apart else anchor.roll(1)
@@ -165,7 +165,7 @@ def whole_step(config: Config, anchors: int):
 
 
 def released_steps(config: Config):
-    """(ours, plain, difference): a step of the released program as here and as described, with the recognizer if it has one.
+    """(ours, plain, difference): a step of the released program here and as described, with the recognizer if it has one.
 
     As described, the recognizer encodes x once more and has a backward pass and an optimizer of its own.
     """
@@ -219,7 +219,7 @@ def released_steps(config: Config):
 
 
 def there_and_back(function, *inputs: Tensor):
-    """Forward and backward to the inputs and to the parameters."""
+    """Forward and backward, to the inputs and the parameters."""
 
     def step() -> None:
         function(*inputs).sum().backward()
@@ -228,7 +228,7 @@ def there_and_back(function, *inputs: Tensor):
 
 
 def medians(*functions, repeats: int) -> list[float]:
-    """Milliseconds of each, timed in turns after a warm-up, in each turn as often as TURN seconds allow, at least once."""
+    """Milliseconds of each, timed alternately after a warm-up, in each turn as often as TURN seconds allow, at least once."""
     times = [[] for _ in functions]
     for turn in range(1 + repeats):
         for function, kept in zip(functions, times, strict=True):
@@ -276,7 +276,7 @@ def parts() -> None:
 
 
 def whole_steps() -> None:
-    """A step of `beyond`, at its own batch and at that of `as_released`, against `as_released` at full width."""
+    """A step of `beyond`, with its own batch and with that of `as_released`, compared with `as_released` at full width."""
     config = load_config(ARMS["beyond"])
     own = config.training.people * config.training.walks_per_person
     ours, plain, off = released_steps(load_config(ARMS["as_released"]))
@@ -290,7 +290,7 @@ def whole_steps() -> None:
 
 
 def against(clone: Path) -> None:
-    """Processor time of a step of the training of `beyond`, own batch, one thread, here and in a clone of another commit."""
+    """CPU time of a training step of `beyond`, own batch, one thread, here and in a clone of another commit."""
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as cache:
         trainings = [Training(here, f"{cache}/here", "walkers.more=0"), Training(clone.resolve(), f"{cache}/there")]
@@ -299,12 +299,12 @@ def against(clone: Path) -> None:
             training.end()
     ours, theirs = (statistics.median(times) for times in zip(*turns, strict=True))
     ratios = sorted(a / b for a, b in turns)
-    print(f"a step of beyond, its own batch, processor time of one thread, medians of {TURNS} turns")
+    print(f"a step of beyond, its own batch, CPU time of one thread, medians of {TURNS} turns")
     print(f"here {ours:.1f} ms, there {theirs:.1f} ms: {statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 class Training:
-    """The program TRAINING in a clone; it stands still between its turns."""
+    """The program TRAINING in a clone; it pauses between its turns."""
 
     def __init__(self, folder: Path, cache: str, settings: str = ""):
         settings += " training.iterations=100000 training.validate_every=100000"
@@ -312,7 +312,7 @@ class Training:
             [sys.executable, "-c", TRAINING, cache, settings], cwd=folder, text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-        self.answer()  # the walkers are made, the first step is done
+        self.answer()  # after the walkers are made and the first step is done
 
     def turn(self) -> float:
         """The median of the steps of a turn, in ms."""
@@ -324,12 +324,12 @@ class Training:
         return next(float(line.split()[1]) for line in self.process.stdout if line.startswith("median"))
 
     def end(self) -> None:
-        self.process.communicate()  # there is nothing more to read for it
+        self.process.communicate()  # end of its input
 
 
 def on_a_gpu() -> None:
-    """Anchors a second of the training loop, batches and windows included, and the share of time in which the GPU computes."""
-    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, training on the embedded walkers")
+    """Anchors a second of the training loop, including batches and windows, and the share of time in which the GPU is busy."""
+    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, training on the synthetic walkers")
     print(f"{'':42}{'a step':>11}{'anchors/s':>11}{'busy':>8}")
     with tempfile.TemporaryDirectory() as folder:
         walks = write_dataset(Path(folder) / "walkers", make_walkers(60, 0), name="walkers")
@@ -353,7 +353,7 @@ def on_a_gpu() -> None:
 
 
 def loop_on_a_gpu(config: Config, split: Split) -> tuple[float, float]:
-    """(seconds a step, busy share) of the last three quarters of a training."""
+    """(seconds per step, busy share) of the last three quarters of a training."""
     profiling = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), profiling as profile:
         train(config, split, folder)

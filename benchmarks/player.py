@@ -1,4 +1,4 @@
-"""Frames a second of twelve walkers at once, playing in Chromium without a GPU, as a report shows them.
+"""Frames a second of twelve walkers playing at once in Chromium without a GPU, as in a report.
 
 python benchmarks/player.py
 
@@ -18,7 +18,7 @@ from gaitlib.data.walkers import make_walkers
 from gaitlib.display.player import panel, player_html
 
 WALKERS, FRAMES, MOST = 12, 600, 17.0
-#: Milliseconds between frames, and how often the picture was another one than a frame before.
+#: Milliseconds between frames, and how often the picture changed from the previous frame.
 MEASURE = """(frames) => new Promise((done) => {
   const times = [], clock = document.querySelector(".gait-player input[type=range]");
   let moved = 0, before = clock.value;
@@ -35,7 +35,7 @@ MEASURE = """(frames) => new Promise((done) => {
 def main() -> int:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not chromium:
-        print("There is no Chromium here: nothing was measured.")
+        print("Chromium is not installed; nothing was measured.")
         return 0
     walks = islice(make_walkers(2, 0), WALKERS)
     html = player_html(*(panel(f"{walk.subject} {walk.view}", walk.pose, walk.fps) for walk in walks))
@@ -52,7 +52,7 @@ def main() -> int:
     times = np.diff(found["times"])
     late = (times > 1.5 * np.median(times)).mean()
     print(f"{WALKERS} walkers, {FRAMES} frames: median {np.median(times):.1f} ms, at most {MOST:.0f}; {late:.1%} late")
-    print(f"the walks moved on {found['moved']} times")
+    print(f"the walks advanced {found['moved']} times")
     return 0 if np.median(times) < MOST and found["moved"] > FRAMES / 4 else 1
 
 

@@ -1,9 +1,9 @@
-"""Memory and time of preparing and opening a large data set: one small OpenGait pickle a walk, laid out as OU-MVLP.
+"""Memory and time of preparing and opening a large data set: one small OpenGait pickle per walk, in the layout of OU-MVLP.
 
 python benchmarks/scale.py [FOLDER] [--sequences 20000] [--workers 2]
 
-FOLDER is where the pickles and the data set are written (about 10 kB a walk); without it, a temporary folder. OU-MVLP has
-288,000 sequences. What was written there before is used again.
+FOLDER is where the pickles and the data set are written (about 10 kB per walk); without it, a temporary folder. OU-MVLP has
+288,000 sequences. Existing files are reused.
 """
 
 import argparse
@@ -27,7 +27,7 @@ MOST_MEMORY, MOST_SECONDS = 1.5 * 2**30, 2.0
 
 
 def write(folder: Path, sequences: int) -> None:
-    """One pickled array a walk; a few contents take turns."""
+    """One pickled array per walk; a few contents are repeated."""
     rng = np.random.default_rng(0)
     body = rng.normal(100, 40, (16, 1, 17, 3)) + rng.normal(0, 2, (16, FRAMES, 17, 3)).cumsum(1)
     contents = [pickle.dumps(np.abs(pose).astype(np.float32)) for pose in body]
@@ -41,7 +41,7 @@ def write(folder: Path, sequences: int) -> None:
 
 
 def peak(who: int) -> float:
-    """Bytes of the largest process."""
+    """Peak bytes of the largest process."""
     return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -55,7 +55,7 @@ def measure(folder: Path, sequences: int, workers: int) -> bool:
     options = ["--format", "opengait", "--workers", str(workers), "--out", str(out)]
     gaitlib(["prepare", str(source), *options], standalone_mode=False)
     marks.append(time.perf_counter())
-    # each worker is taken for as large as the largest, and what they share with the first process is counted again
+    # each worker counts as much as the largest, and memory shared with the first process is counted again
     memory = peak(resource.RUSAGE_SELF) + workers * peak(resource.RUSAGE_CHILDREN)
     marks.append(time.perf_counter())
     dataset = GaitDataset.open(out)
@@ -63,7 +63,7 @@ def measure(folder: Path, sequences: int, workers: int) -> bool:
     writing, preparing, _, opening = np.diff(marks)
     print(f"{len(dataset)} sequences of {FRAMES} frames, {workers} workers, {os.cpu_count()} cores")
     print(f"writing the pickles {writing:8.1f} s")
-    print(f"preparing           {preparing:8.1f} s  {1000 * preparing / sequences:.2f} ms a sequence")
+    print(f"preparing           {preparing:8.1f} s  {1000 * preparing / sequences:.2f} ms per sequence")
     print(f"peak memory         {memory / 2**20:8.0f} MiB  at most {MOST_MEMORY / 2**20:.0f}, all processes together")
     print(f"  the first process {peak(resource.RUSAGE_SELF) / 2**20:8.0f} MiB")
     print(f"opening             {opening:8.2f} s  at most {MOST_SECONDS:.0f}")

@@ -1,4 +1,4 @@
-"""The typed configuration: configs/default.yaml has every key, other files override some, the command line overrides both."""
+"""The typed configuration: configs/default.yaml has every key, other files override some, and the command line overrides both."""
 
 import difflib
 import math
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_text
 
-#: Bytes, values and digits of the largest settings; reading them must end soon.
+#: Limits of bytes, values and digits of a configuration, so that reading it ends soon.
 _MOST_TEXT, _MOST_VALUES, _MOST_DIGITS = 2**20, 100_000, 100
 
 
@@ -24,11 +24,11 @@ class _Section(BaseModel):
 
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
-_Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch takes
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]  # the range that torch accepts
 
 
 class Walkers(_Section):
-    """The synthetic people, where no data set is given."""
+    """The synthetic people, used if no data set is given."""
 
     subjects: int = Field(ge=4, le=9999)
     more: int = Field(ge=0, le=9999)
@@ -102,7 +102,7 @@ class Augmentation(_Section):
 
 
 class Training(_Section):
-    """How long, in which batches and with which optimizer."""
+    """Length, batches and optimizer."""
 
     start: str
     iterations: int = Field(ge=1)
@@ -127,7 +127,7 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """How walks are embedded and what is measured."""
+    """How walks are embedded and evaluated."""
 
     stride: int = Field(ge=1)
     mirrored: bool
@@ -153,19 +153,19 @@ class Config(_Section):
         if self.model.recognizer == "paper" and self.model.window % 2:
             raise ValueError("model.window must be even for the paper recognizer")
         if len(set(self.model.features)) < len(self.model.features):
-            raise ValueError(f"model.features must name each once, not {', '.join(self.model.features)}")
+            raise ValueError(f"model.features must name each feature once, not {', '.join(self.model.features)}")
         if self.model.encoder_kernel % 2 == 0:
             raise ValueError("model.encoder_kernel must be odd")
         used = {name for name in TERMS if getattr(self.losses, name)} | set(self.losses.logged)
         if self.model.autoencoder == "geometric":
             if self.model.layout == "scrambled" or self.model.static_rows < 30:
-                raise ValueError("model.layout and model.static_rows are of the paper autoencoder; the geometric one sees joints")
+                raise ValueError("model.layout and model.static_rows belong to the paper autoencoder, not the geometric one")
             if self.model.recognizer == "paper":
-                raise ValueError("model.recognizer must be lean where model.autoencoder is geometric: its body code stands still")
+                raise ValueError("model.recognizer must be lean: the body code of a geometric autoencoder is constant over time")
             if wrong := sorted(used & {"body_over_time", "triplet"}):
-                raise ValueError(f"losses.{wrong[0]} is of the paper autoencoder; the codes of the geometric one differ in size")
+                raise ValueError(f"losses.{wrong[0]} belongs to the paper autoencoder; geometric codes differ in size")
         elif self.model.body_discriminants:
-            raise ValueError("model.body_discriminants is of the geometric autoencoder")
+            raise ValueError("model.body_discriminants belongs to the geometric autoencoder")
         elif "camera" in used:
             raise ValueError("losses.camera needs the cameras of the geometric autoencoder")
         if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
@@ -176,21 +176,21 @@ class Config(_Section):
 
 
 def _clone() -> Path | None:
-    """The clone of the repository that the working folder lies in."""
+    """The clone of the repository that contains the working folder."""
     places = (Path.cwd(), *Path.cwd().parents)
     return next((p for p in places if (p / "configs" / "default.yaml").is_file() and (p / "notebooks").is_dir()), None)
 
 
 def root() -> Path:
-    """The folder with notebooks/ and configs/: the clone that the working folder lies in, or else that of this package."""
+    """The folder with notebooks/ and configs/: the clone that contains the working folder, or else that of this package."""
     folder = _clone() or Path(__file__).parents[1]
     if not (folder / "configs" / "default.yaml").is_file():
-        raise InputError("There are no configs/ and notebooks/ here; work in a clone of the repository.")
+        raise InputError("No configs/ and notebooks/ were found here; work in a clone of the repository.")
     return folder
 
 
 def workspace() -> Path:
-    """The folder that reports/ and cache/ belong into: the clone that the working folder lies in, or else the working folder."""
+    """The folder for reports/ and cache/: the clone that contains the working folder, or else the working folder."""
     return _clone() or Path.cwd()
 
 
@@ -202,8 +202,8 @@ def config_folder() -> Path:
 def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterable[tuple[str, dict]] = ()) -> Config:
     """default.yaml, then the overrides in `path`, then `layers`, then `overrides` like "training.iterations=200".
 
-    layers: what to call it in an error, and its keys and values, nested or dotted.
-    Raises InputError for a file that is missing or not YAML, a key that does not exist and a value that does not fit.
+    layers: each a name for errors, and keys and values, nested or dotted.
+    Raises InputError for a file that is missing or not YAML, an unknown key, and a value that does not fit.
     """
     content = read_yaml(config_folder() / "default.yaml")
     try:
@@ -217,11 +217,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterabl
 
 
 def resolve(content: dict, where: str, overrides: Sequence[str] = ()) -> Config:
-    """Change a complete configuration as --set does, in place, and check it; InputError as `load_config` raises it.
+    """Change a complete configuration like --set, in place, and check it; InputError as in `load_config`.
 
-    where: what to call it in the error, which names the first key whose value does not fit.
+    where: its name in the error, which names the first key whose value does not fit.
     """
-    sources: dict[str, str] = {}  # of the keys that are changed
+    sources: dict[str, str] = {}  # of the changed keys
     for text in overrides:
         key, equals, value = text.partition("=")
         said = f"--set {_short(text)}"
@@ -247,7 +247,7 @@ def resolve(content: dict, where: str, overrides: Sequence[str] = ()) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key is given twice, of which the first would be lost, and in which dates stay text."""
+    """YAML in which a repeated key is an error, because the first would be lost, and in which dates stay text."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -265,12 +265,12 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str):
-    """What a YAML text says; yaml.YAMLError where it is none, repeats a key, contains itself, or holds more than settings do."""
+    """The content of a YAML text; yaml.YAMLError if it is not YAML, repeats a key, contains itself, or is too large."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node and _values(node, {}) > _MOST_VALUES:
-            raise yaml.YAMLError(f"its anchors stand within themselves, or for more than {_MOST_VALUES:,} values")
+            raise yaml.YAMLError(f"its anchors contain themselves, or expand to more than {_MOST_VALUES:,} values")
         return loader.construct_document(node) if node else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # of tags like !!int, !!bool
         raise yaml.YAMLError(str(error)) from None
@@ -279,9 +279,9 @@ def parse_yaml(text: str):
 
 
 def _values(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values there are when each anchor is written out where it is named; `known` has those of nodes counted before."""
+    """The number of values with all anchors expanded; `known` has the counts of nodes visited before."""
     if id(node) not in known:
-        known[id(node)] = math.inf  # where it holds itself
+        known[id(node)] = math.inf  # if it contains itself
         below = node.value if isinstance(node, yaml.CollectionNode) else ()
         if isinstance(node, yaml.MappingNode):
             below = [each for pair in below for each in pair]
@@ -292,7 +292,7 @@ def _values(node: yaml.Node, known: dict[int, float]) -> float:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """The keys and values of a YAML file; Unreadable where it cannot be read, InputError where it is something else."""
+    """The keys and values of a YAML file; Unreadable if it cannot be read, InputError if it holds something else."""
     try:
         content = parse_yaml(read_text(path, _MOST_TEXT))
     except yaml.YAMLError as error:
@@ -317,7 +317,7 @@ def _flat(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _merge(base: dict, changes: dict, where: str) -> None:
-    """Change values of a complete configuration; InputError for a key that it lacks."""
+    """Change values of a complete configuration; InputError for an unknown key."""
     known = dict(_flat(base))
     for key, value in _flat(changes):
         if key not in known:

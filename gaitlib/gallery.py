@@ -1,8 +1,8 @@
-"""A gallery: the walks of enrolled people in one SQLite file, as numbers that describe how they walk, and no poses unless asked.
+"""A gallery: the walks of enrolled people in one SQLite file, as numbers that describe how they walk, without poses by default.
 
-These numbers are biometric data: they recognize people. The file is made readable for its owner alone, and what is deleted is
-overwritten. Each person's walks come in one transaction, so that they are there or not, whoever is killed, and however many
-processes enroll at once.
+These numbers are biometric data: they identify people. Only the owner can read the file, and deleted content is
+overwritten. Each person's walks are added in one transaction, so that they are there or not even if a process is killed, and
+however many processes enroll at once.
 """
 
 import json
@@ -38,13 +38,13 @@ from gaitlib.model.checkpoint import PRETRAINED, find_weights, load_model
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NUM_JOINTS
 
-#: Marks the file as a gallery ("gait"), and says how it is laid out.
+#: Marks the file as a gallery ("gait"), and the version of its layout.
 APPLICATION, SCHEMA = 0x67616974, 1
-#: Seconds that a process waits for another one that writes.
+#: Seconds to wait for another process that writes.
 PATIENCE = 60
 #: Bytes of the largest gallery that is opened.
 MOST_GALLERY = 2**38
-#: So many people who come into question are named for each walk.
+#: Candidates named for each walk.
 SHOWN = 3
 _TABLES = (
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -52,16 +52,16 @@ _TABLES = (
     "fps REAL NOT NULL, windows INTEGER NOT NULL, statistics BLOB NOT NULL, pose BLOB)",
     "CREATE INDEX of_subject ON walks (subject)",
 )
-#: The columns of `walks` that say whose each is.
+#: The columns of `walks` that describe a walk.
 _FACTS = ["subject", "view", "sequence", "fps"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Who a walk is of.
+    """Whose walk it is.
 
-    subject: an enrolled person, "" for nobody. strangers: the share of people who are not enrolled that would come as near to
-    somebody; NaN where too few are enrolled to tell. candidates: the likeliest, best first, with their scores, see `Identifier`.
+    subject: an enrolled person, "" for nobody. strangers: the share of people who are not enrolled that would come this close to
+    somebody; NaN if too few people are enrolled. candidates: the most likely people, best first, with scores, see `Identifier`.
     """
 
     sequence: str
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """An answer for each walk, and what they rest on. far: the share of strangers that may be taken for somebody."""
+    """An answer for each walk, and its basis. far: the share of strangers that may be taken for somebody."""
 
     answers: list[Answer]
     far: float
@@ -81,10 +81,10 @@ class Found:
 
 
 class Gallery:
-    """An open gallery; use as a context. Raises InputError for a file that is none, is damaged, or of another version.
+    """An open gallery; a context manager. Raises InputError for a file that is not a gallery, is damaged, or of another version.
 
-    create: make the file where it is missing, for `checkpoint`. checkpoint: what describes the walks, a run or a file; "": the
-    package's. Raises InputError where the gallery was made with another one.
+    create: create the file if it is missing. checkpoint: the model that describes walks, a run or a file; "": the one in the
+    package. Raises InputError if the gallery was made with another one.
     """
 
     def __init__(self, path: str | Path, checkpoint: str = "", *, create: bool = False):
@@ -110,7 +110,7 @@ class Gallery:
             raise
 
     def _lay_out(self) -> None:
-        """Make the tables of an empty file, unless another process is quicker."""
+        """Create the tables of an empty file, unless another process was faster."""
         with self._transaction() as new:
             if self._one("SELECT count(*) FROM sqlite_master"):
                 return
@@ -126,15 +126,15 @@ class Gallery:
         return file_fingerprint(find_weights(self._checkpoint))
 
     def _check(self) -> None:
-        said = f"{self.path} is no gallery"
+        said = f"{self.path} is not a gallery"
         if self._one("PRAGMA application_id") != APPLICATION:
-            raise InputError(f"{said} of gaitlib; give another name, or the right one.")
+            raise InputError(f"{said} of gaitlib; give another file name.")
         if self._one("PRAGMA user_version") != SCHEMA:
-            raise InputError(f"{said} of this version of gaitlib; enroll its people anew.")
+            raise InputError(f"{said} of this version of gaitlib; enroll its people again.")
         if self._about("fingerprint") != self._fingerprint:
             raise InputError(
                 f"{self.path} was made with another checkpoint than {self._checkpoint}, then called "
-                f"{self._about('checkpoint')!r:.100}; name that one with --checkpoint, or begin another gallery."
+                f"{self._about('checkpoint')!r:.100}; name that one with --checkpoint, or start another gallery."
             )
 
     def __enter__(self) -> "Gallery":
@@ -145,13 +145,13 @@ class Gallery:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """What SQLite says of a damaged or a locked file, in one sentence."""
+        """Turn SQLite's errors about a damaged or locked file into one sentence."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise OSError(f"The gallery {self.path} cannot be used just now: {error}; nothing has changed in it.") from None
+            raise OSError(f"The gallery {self.path} cannot be used at the moment: {error}; it is unchanged.") from None
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self.path} is no gallery, or is damaged ({error}); take a copy from before.") from None
+            raise InputError(f"{self.path} is not a gallery, or is damaged ({error}); restore an earlier copy.") from None
 
     def _one(self, query: str, *values):
         return (self._connection.execute(query, values).fetchone() or [None])[0]
@@ -161,7 +161,7 @@ class Gallery:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it happens or nothing; other processes wait."""
+        """A block in which all changes happen or none; other processes wait."""
         with self._readable():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -169,12 +169,12 @@ class Gallery:
                 self._connection.execute("UPDATE about SET value = value + 1 WHERE key = 'changes'")
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # of a full disk SQLite has taken it back itself
+                if self._connection.in_transaction:  # on a full disk SQLite has already rolled back
                     self._connection.execute("ROLLBACK")
                 raise
 
     def people(self) -> pd.DataFrame:
-        """Who is enrolled: subject, and how many walks from how many views."""
+        """The enrolled people: subject, and their numbers of walks and views."""
         with self._readable():
             rows = self._connection.execute(
                 "SELECT subject, count(*), count(DISTINCT view) FROM walks GROUP BY subject"
@@ -182,10 +182,10 @@ class Gallery:
         return pd.DataFrame(rows, columns=["subject", "walks", "views"])
 
     def enroll(self, walks: NormalizedWalks, device="cpu", *, keep_poses: bool = False) -> Iterator[str]:
-        """Add walks, person by person, each of whom is yielded once they are in the file; walks that are there stay as they are.
+        """Add walks, person by person; yields each person once they are in the file. Existing walks stay as they are.
 
-        keep_poses: the normalized poses too, to be shown. Raises InputError before anything is added where a name is spelled as
-        that of somebody else, or a walk is there under another name.
+        keep_poses: keep the normalized poses, too, for display. Raises InputError before anything is added if a name is nearly
+        that of somebody else, or a walk is enrolled under another name.
         """
         people = walks.index["subject"].unique()
         self._check_names(people)
@@ -193,16 +193,16 @@ class Gallery:
             some = walks.chosen((walks.index["subject"] == subject).to_numpy())
             rows = list(self._rows(some, device, keep_poses))
             with self._transaction() as connection:
-                self._check_names([subject])  # another process may have been quicker
+                self._check_names([subject])  # another process may have been faster
                 for digest, *_ in rows:
                     other = self._one("SELECT subject FROM walks WHERE digest = ?", digest)
                     if other not in (None, subject):
-                        raise InputError(f"A walk of {subject} is enrolled as {other} already; forget one of them first.")
+                        raise InputError(f"A walk of {subject} is already enrolled as {other}; forget one of them first.")
                 connection.executemany("INSERT OR IGNORE INTO walks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             yield subject
 
     def _rows(self, walks: NormalizedWalks, device, keep_poses: bool) -> Iterator[tuple]:
-        """What `walks` holds of each walk."""
+        """The rows of the table `walks`."""
         described = describe(self.model, walks, device)
         bounds = np.searchsorted(described.walk, np.arange(len(walks) + 1))
         moments = as_poses(opening_windows(walks, np.arange(len(walks)), self.model.window))
@@ -219,10 +219,10 @@ class Gallery:
         for name in people:
             other = spelled.setdefault(_plain(name), name)
             if other != name:
-                raise InputError(f"{name!r} and {other!r} are spelled nearly alike; spell one person one way, as with --as.")
+                raise InputError(f"{name!r} and {other!r} are nearly the same name; spell each person one way, as with --as.")
 
     def forget(self, subject: str) -> int:
-        """Delete a person; returns how many walks that were. Raises InputError where nobody has the name."""
+        """Delete a person; returns the number of walks deleted. Raises InputError if nobody has the name."""
         with self._transaction() as connection:
             count = connection.execute("DELETE FROM walks WHERE subject = ?", [subject]).rowcount
             if not count:
@@ -239,49 +239,49 @@ class Gallery:
         return load_model(self._checkpoint)[0]
 
     def descriptions(self) -> Descriptions:
-        """What is known of all walks. Raises InputError where nobody is enrolled, or the file is damaged."""
+        """The descriptions of all walks. Raises InputError if nobody is enrolled, or the file is damaged."""
         with self._readable():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_FACTS)}, windows, statistics FROM walks ORDER BY subject, digest"
             ).fetchall()
             if not rows:
-                raise InputError(f"{self.path} has nobody in it; enroll somebody with `gaitlib enroll`.")
+                raise InputError(f"{self.path} is empty; enroll somebody with `gaitlib enroll`.")
             windows = np.array([row[-2] for row in rows])
             values = np.frombuffer(b"".join(row[-1] for row in rows), np.float16).reshape(windows.sum(), -1)
             if not np.isfinite(values).all():
-                raise ValueError("some numbers are none")
+                raise ValueError("some values are not numbers")
         index = pd.DataFrame([row[:-2] for row in rows], columns=_FACTS)
         return Descriptions(torch.from_numpy(values.copy()), np.repeat(np.arange(len(rows)), windows), index)
 
     def pose(self, subject: str, view: str) -> np.ndarray | None:
-        """A moment of a walk of a person, from this view if there is one, float32 [T, 15, 2], normalized; None: none was kept."""
+        """A moment of a person's walk, from this view if possible, float32 [T, 15, 2], normalized; None if no poses were kept."""
         with self._readable():
             query = "SELECT pose FROM walks WHERE subject = ? AND pose IS NOT NULL ORDER BY view != ?, sequence"
             kept = self._one(query, subject, view)
             return kept and np.frombuffer(kept, np.float16).astype(np.float32).reshape(self.model.window, NUM_JOINTS, 2)
 
     def strangers(self, enrolled: Descriptions) -> Strangers:
-        """How near strangers come to those who are enrolled; measured anew only where the file has changed."""
+        """How close strangers come to the enrolled people; measured again only if the file has changed."""
         with self._readable():
             changes, known = self._about("changes"), json.loads(self._about("strangers"))
             if known.pop("changes", None) == changes:
                 return Strangers(**known)
             found = strangers(self.model.discriminants, enrolled)
             value = json.dumps({**asdict(found), "changes": changes})
-            with suppress(sqlite3.OperationalError):  # of a gallery that may only be read it is measured each time
+            with suppress(sqlite3.OperationalError):  # for a read-only gallery it is measured each time
                 self._connection.execute("UPDATE about SET value = ? WHERE key = 'strangers'", [value])
             return found
 
     def identify(self, walks: NormalizedWalks, far: float = 0.01, device="cpu") -> Found:
-        """Who each walk is of, where at most a share `far` of strangers would be taken for somebody.
+        """Whose each walk is, at a threshold that accepts at most the share `far` of strangers.
 
-        Raises InputError where only one person is enrolled: what all who are enrolled have in common tells nobody from others.
+        Raises InputError if only one person is enrolled, because a person can only be told from others.
         """
         enrolled = self.descriptions()
         if len(people := enrolled.index["subject"].unique()) < 2:
             raise InputError(
-                f"{self.path} has only {people[0]} in it, and who somebody is can be told from others only; enroll one more "
-                f"person, better {FEWEST_PEOPLE} in all."
+                f"{self.path} has only {people[0]} in it, and a person can only be told from others; enroll at least one more "
+                f"person, better {FEWEST_PEOPLE} people in all."
             )
         near, identifier = self.strangers(enrolled), Identifier(self.model.discriminants, enrolled)
         scores = identifier.scores(identifier.vectors(describe(self.model, walks, device)))
@@ -295,5 +295,5 @@ class Gallery:
 
 
 def _plain(name: str) -> str:
-    """A name as one hears it: without case, spaces and punctuation."""
+    """A name without case, spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name.casefold())

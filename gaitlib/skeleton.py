@@ -1,4 +1,4 @@
-"""The 15 joints and 14 bones every walk is reduced to, and how other joint layouts map onto them."""
+"""The 15 joints and 14 bones of every walk, and how other joint layouts map to them."""
 
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,7 @@ RIGHT_JOINTS = (2, 3, 4, 9, 10, 11)
 class Layout:
     """A joint layout of another program with `size` keypoints.
 
-    sources: for each of our joints the keypoints whose mean it is, one or two. names: of the keypoints, where files hold them.
+    sources: for each of our joints, the one or two keypoints whose mean it is. names: of the keypoints, if files contain them.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Layout:
     def to_joints(self, keypoints: np.ndarray) -> np.ndarray:
         """Map foreign keypoints to the 15 joints.
 
-        keypoints: float [..., size, C]; a missing keypoint is NaN, and so is a midpoint of which one end is missing.
+        keypoints: float [..., size, C]; a missing keypoint is NaN, and so is a midpoint with a missing end.
         Returns float [..., 15, C].
         """
         first, last = np.array([(s[0], s[-1]) for s in self.sources]).T
         return (keypoints[..., first, :] + keypoints[..., last, :]) / 2
 
 
-#: The keypoint that is each of our joints, counted from 0; a+b is the midpoint of two. The head is the nose, that of KINECT the
-#: middle of the head. BODY_25 and BODY_25B, OpenPose's default and its experimental model, have equally many keypoints, and
-#: nothing in the files says which. The neck of BODY_25 and COCO18 is by definition the middle of the shoulders, so the "upper
+#: The keypoint for each of our joints, counted from 0; a+b is the midpoint of two. The head is the nose; in KINECT it is the
+#: middle of the head. BODY_25 and BODY_25B, OpenPose's default and its experimental model, have the same number of keypoints, and
+#: files do not say which they use. The neck of BODY_25 and COCO18 is by definition the middle of the shoulders, so the "upper
 #: neck" of BODY_25B, which lies at the base of the skull, is not used for it.
 _TABLE = """
 layout          COCO17  COCO18  BODY_25  BODY_25B  HALPE26  MEDIAPIPE33  KINECT
@@ -84,7 +84,7 @@ _NAMES = {
         "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
         "left_hip right_hip left_knee right_knee left_ankle right_ankle"
     ),
-    # in the order of the Kinect Gait Biometry Dataset; its spelling "Hip-centro" is its own
+    # in the order of the Kinect Gait Biometry Dataset, with its spelling "Hip-centro"
     "KINECT": (
         "Head Shoulder-Center Shoulder-Right Shoulder-Left Elbow-Right Elbow-Left Wrist-Right Wrist-Left Hand-Right Hand-Left "
         "Spine Hip-centro Hip-Right Hip-Left Knee-Right Knee-Left Ankle-Right Ankle-Left Foot-Right Foot-Left"
@@ -95,9 +95,9 @@ COCO17, COCO18, BODY_25, BODY_25B, HALPE26, MEDIAPIPE33, KINECT = (
     Layout(name, int(size), tuple(tuple(map(int, s.split("+"))) for s in sources), tuple(_NAMES.get(name, "").split()))
     for name, size, *sources in list(zip(*map(str.split, _TABLE.strip().splitlines()), strict=True))[1:]
 )
-#: Our own joints, as arrays and tables made for this program have them.
+#: Our own joints, for arrays and tables made for this program.
 JOINTS15 = Layout("JOINTS15", NUM_JOINTS, tuple((j,) for j in range(NUM_JOINTS)), JOINTS)
-#: Of the whole body: after the keypoints of the smaller ones come face and hands, which are not used.
+#: Whole-body layouts: the smaller layouts followed by face and hands, which are not used.
 HALPE136, COCO133 = replace(HALPE26, name="HALPE136", size=136), replace(COCO17, name="COCO133", size=133, names=())
 
 #: The two-dimensional layouts by name.

@@ -1,4 +1,4 @@
-"""The training loop: batches by index, losses by configuration, the checkpoint chosen on held-out training people."""
+"""The training loop: batches by index, losses by configuration, and the checkpoint chosen on held-out training people."""
 
 import copy
 import ctypes
@@ -47,23 +47,23 @@ from gaitlib.model.recognizer import GaitModel
 from gaitlib.progress import SCORES, Watch, score_column
 from gaitlib.skeleton import NUM_JOINTS
 
-#: Pictures are drawn every so many looks, which take longer than the look itself.
+#: Validations between pictures, which take longer than a validation.
 PICTURES_EVERY = 5
-#: The codes of so many validation walks are counted in a histogram.
+#: Validation walks whose codes go into histograms.
 HISTOGRAM_WALKS = 64
-#: What is fitted in closed form is fitted on fewer windows at a look.
+#: Windows for closed-form fits during a validation, fewer than in the end.
 LOOK_WINDOWS = 2_000
 
 
 def keep_freed_memory() -> None:
     """Let glibc keep large freed buffers instead of returning them to the system after each use.
 
-    Otherwise every training step pays again for the page faults of all its buffers, which can more than double its time on a
+    Otherwise every training step causes page faults for all its buffers again, which can more than double its time on a
     CPU. Does nothing on systems without glibc.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no buffer is mapped by itself
+        mallopt(-4, 0)  # M_MMAP_MAX: no buffer gets its own mapping
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
         mallopt(-2, 2**28)  # M_TOP_PAD
 
@@ -71,9 +71,9 @@ def keep_freed_memory() -> None:
 def disturb(
     x: Tensor, truth: Tensor, settings: Augmentation, generator: torch.Generator, rank: int = 0, processes: int = 1
 ) -> Tensor:
-    """Some windows as they truly were, missing joints and noise, for every window [B, 30, T] by itself.
+    """Augment each window [B, 30, T] independently: the true window in place of the seen one, joint dropout, and noise.
 
-    generator: on the device of x. Of several processes each draws for all and takes its own rows.
+    generator: on the device of x. Each of several processes draws for all and takes its own rows.
     """
 
     def mine(draw: Callable, *shape: int) -> Tensor:
@@ -90,9 +90,9 @@ def disturb(
 
 @torch.no_grad()
 def settle(model: GaitModel, *parts: NormalizedWalks, most: int, missing: float = 0, start: GaitModel | None = None) -> None:
-    """Fit in closed form what the weights decide, if any: the leveling of the codes, the discriminants of the level codes.
+    """Make the closed-form fits that depend on the weights, if any: the leveling of the codes, discriminants of leveled codes.
 
-    missing: as for `some_windows`. start: the model that training began with, which knows of more people.
+    missing: as for `some_windows`. start: the model that training started from, which knows more people.
     """
     model.eval()
     if not model.fitted:
@@ -105,16 +105,16 @@ def settle(model: GaitModel, *parts: NormalizedWalks, most: int, missing: float 
 
 
 def begin_with(model: GaitModel, start: GaitModel) -> None:
-    """Take over all weights but those that belong to the people of the other training.
+    """Copy all weights except those specific to the people of the other training.
 
-    Raises InputError where the networks differ.
+    Raises InputError if the networks differ.
     """
     own, given = model.state_dict(), start.state_dict()
     for name, weight in own.items():
         if name == "recognizer.fc_cls.weight" or name.startswith("discriminants."):
             given[name] = weight
         elif name not in given or given[name].shape != weight.shape:
-            said = f"its network has another {name}; set model.* as that training had it."
+            said = f"its network has a different {name}; set model.* as in that training."
             raise InputError(f"training.start cannot be used: {said}")
     model.load_state_dict({name: given[name] for name in own})
 
@@ -122,7 +122,7 @@ def begin_with(model: GaitModel, start: GaitModel) -> None:
 def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: torch.device) -> dict[str, float]:
     """One of SCORES: rank-1 of the held-out training people, a share, the mean over the probe sets that have it.
 
-    The whole embedding ranks, as it does afterwards, but of one pass of each walk without its mirror image.
+    Uses the whole embedding, as in the evaluation, but with one pass over each walk and without mirror images.
     """
     found = embed_walks(model, walks, stride=model.window, mirrored=False, device=device)
     matrices = [rank_matrix(found, roles.gallery, rows, name) for name, rows in roles.probes.items()]
@@ -132,7 +132,7 @@ def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: tor
 
 
 def learning_rate(iteration: int, t: Training) -> float:
-    """That of an iteration (from 0)."""
+    """The learning rate of an iteration (from 0)."""
     if iteration < t.warmup:
         factor = (iteration + 1) / t.warmup
     elif t.schedule == "step":
@@ -143,14 +143,14 @@ def learning_rate(iteration: int, t: Training) -> float:
 
 
 def set_up_fabric(precision: str) -> Fabric:
-    """The device, or with torchrun (which `fabric run` calls) the devices of all processes.
+    """Set up the device or, with torchrun (which `fabric run` calls), the devices of all processes.
 
     precision: auto, 32-true, 64-true or bf16-mixed.
     """
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    # of processes that share a batch: a code that no loss uses, centers that have no weight
+    # if processes share a batch: some codes are used by no loss, and centers may have no weight
     strategy = "ddp_find_unused_parameters_true" if world > 1 else "auto"
     fabric = Fabric(strategy=strategy, devices=local, num_nodes=world // local, precision=precision)
     if world > 1:
@@ -160,9 +160,9 @@ def set_up_fabric(precision: str) -> Fabric:
 
 @torch.no_grad()
 def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Draw an exponential moving average of weights and buffers toward the model's by 1 - decay; counters are copied.
+    """Move an exponential moving average of weights and buffers toward the model's by 1 - decay; counters are copied.
 
-    torch's AveragedModel does the same and waits for the GPU in each step.
+    torch's AveragedModel does the same but waits for the GPU in each step.
     """
     pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
     counters = [pair for pair in pairs if not pair[0].is_floating_point()]
@@ -175,9 +175,9 @@ def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: floa
 class GraphedStep:
     """A step on a GPU recorded as a CUDA graph and replayed, so that launching a thousand small kernels costs no time.
 
-    On an H200 a sixth to a ninth of the time for `beyond` as it was before the geometric autoencoder, see benchmarks/RESULTS.md.
-    step: a function of tensors, whose shapes stay as they are at the first call; what it leaves behind (weights, sums) it writes
-    in place. It must not wait for the GPU. The first calls are ordinary ones.
+    On an H200 this took a sixth to a ninth of the time for `beyond` before the geometric autoencoder, see benchmarks/RESULTS.md.
+    step: a function of tensors whose shapes never change; it updates its results (weights, sums) in place and must not wait for
+    the GPU. The first calls run normally.
     """
 
     WARM_UP = 3
@@ -197,7 +197,7 @@ class GraphedStep:
         if self.graph is None:
             self.windows = Windows(*(values.clone() for values in windows))
             self.graph = torch.cuda.CUDAGraph()
-            torch.cuda.empty_cache()  # the recorded step has memory of its own and uses none of the first calls'
+            torch.cuda.empty_cache()  # the recorded step has its own memory and cannot reuse that of the first calls
             with torch.cuda.graph(self.graph):
                 self.step(self.windows)
         for recorded, values in zip(self.windows, windows, strict=True):
@@ -207,7 +207,7 @@ class GraphedStep:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or the stop button of JupyterLab sets; a second Ctrl-C stops at once."""
+    """An event set by Ctrl-C or JupyterLab's stop button; a second Ctrl-C stops at once."""
     asked = threading.Event()
 
     def ask(*_) -> None:
@@ -226,18 +226,18 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def looks_since_best(history: list[dict]) -> int:
-    """How many looks at the validation people came after the best one; of equals, the first is the best."""
+    """The number of validations after the best one; of equal ones, the first is the best."""
     scores = [row[score_column(row)] for row in history]
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 @dataclass
 class TrainingState:
-    """What a training has come to, which is all that resuming needs: what is random depends on (seed, iteration, process) alone.
+    """The state of a training, sufficient for resuming because random numbers depend only on (seed, iteration, process).
 
-    model: what each step changes; kept: its moving average, which is looked at and saved, or the model itself.
-    sums: of the losses since the last look, [losses]; history: a row each look; began: seconds of time.monotonic, as if nothing
-    had interrupted it.
+    model: changed by each step; kept: its moving average, which is validated and saved, or the model itself.
+    sums: of the losses since the last validation, [losses]; history: one row per validation; began: seconds of time.monotonic,
+    not counting interruptions.
     """
 
     model: GaitModel
@@ -249,17 +249,17 @@ class TrainingState:
     began: float = field(default_factory=time.monotonic)
 
     def left(self, iterations: int) -> float:
-        """Seconds until so many iterations are done, from the mean so far."""
+        """Seconds left until `iterations` are done, from the mean so far."""
         return (time.monotonic() - self.began) / self.iteration * (iterations - self.iteration)
 
     def save(self, path: Path) -> None:
-        """Write all of it; whole or not at all."""
+        """Write the state, whole or not at all."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "kept", "optimizer")}
         seconds = time.monotonic() - self.began
         save_state(path, {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": seconds})
 
     def restore(self, path: Path) -> None:
-        """Go on where a training stopped, on whatever device it ran."""
+        """Continue where a training stopped, on whatever device it ran."""
         saved = load_state(path)
         own = [{name: group[name] for name in ("lr", "capturable")} for group in self.optimizer.param_groups]
         for name in ("model", "kept", "optimizer"):
@@ -271,9 +271,9 @@ class TrainingState:
 
 
 class Trainer:
-    """The batches, the network and the state of one training; a training is steps and, after some of them, looks.
+    """The batches, the network and the state of one training; a training consists of steps and validations.
 
-    folder: where it leaves model.safetensors and history.csv, and goes on from state.pt where there is one.
+    folder: gets model.safetensors and history.csv; training continues from its state.pt if there is one.
     facts: plain values that are saved with the weights.
     """
 
@@ -314,7 +314,7 @@ class Trainer:
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         objective = Objective(model, config.losses).to(device)
         graphed = t.cuda_graph and device.type == "cuda" and processes == 1
-        rate = torch.tensor(t.learning_rate, device=device) if graphed else t.learning_rate  # where a graph finds it
+        rate = torch.tensor(t.learning_rate, device=device) if graphed else t.learning_rate  # graphs see tensors
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[t.optimizer](
             objective.parameters(), lr=rate, betas=t.betas, weight_decay=t.weight_decay, fused=True, capturable=graphed
         )
@@ -328,11 +328,11 @@ class Trainer:
             self.state.restore(folder / STATE)
 
     def _on_the_device(self, walks: NormalizedWalks) -> tuple[Tensor, Tensor]:
-        """The frames, and where each walk begins in them."""
+        """The frames and the start of each walk in them."""
         return torch.from_numpy(walks.frames).to(self.fabric.device), torch.tensor(walks.start, device=self.fabric.device)
 
     def windows(self, iteration: int) -> Windows:
-        """This process's part of an iteration's batch, on the device, cut out of the walks, mirrored and disturbed."""
+        """This process's part of an iteration's batch, on the device: cut from the walks, mirrored and augmented."""
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         batch = Batch(*(_on(self.length.device, rows) for rows in self.sampler.batch(iteration).shard(rank, processes)))
         walk, offset = batch.walk, batch.offset
@@ -351,7 +351,7 @@ class Trainer:
         return Windows(x, target, batch.other_person, batch.synchronous, batch.subject, angle)
 
     def step(self) -> None:
-        """One batch, one change of the weights."""
+        """Train on one batch."""
         t, iteration = self.config.training, self.state.iteration
         torch.manual_seed(_seed(self.config.seed, iteration, 1 + self.fabric.global_rank))  # of dropout; 0 is noise
         windows = self.windows(iteration)
@@ -379,9 +379,9 @@ class Trainer:
         state.sums.add_(losses.detach())
 
     def look(self) -> dict:
-        """The next row of the history: the losses since the last look, and how well validation people are recognized.
+        """Validate, and return the next row of the history: the losses since the last validation, and validation rank-1.
 
-        The first process saves the weights where none before were better, and the history. Raises InputError where the loss is
+        The first process saves the history, and the weights if none before were better. Raises InputError if the loss is
         not finite.
         """
         state, first = self.state, self.fabric.is_global_zero
@@ -398,11 +398,11 @@ class Trainer:
         if first:
             self._settle(state.kept, self.walks, most=LOOK_WINDOWS)
         score = validate(state.kept, self.held, self.roles, self.fabric.device) if first else {}
-        row |= {name: round(share, 9) for name, share in self.fabric.broadcast(score).items()}  # whose last bits are chance
+        row |= {name: round(share, 9) for name, share in self.fabric.broadcast(score).items()}  # the last bits are random
         state.history.append(row)
         if first:
             name = score_column(row)
-            if row[name] == max(earlier[name] for earlier in state.history):  # of equals, what has seen more
+            if row[name] == max(earlier[name] for earlier in state.history):  # of equal ones, the latest
                 kept, facts = state.kept.state_dict(), {**self.facts, "iteration": state.iteration}
                 save_weights(self.folder / WEIGHTS, state.model, kept, **facts)
             with replacing(self.folder / "history.csv") as part:
@@ -413,9 +413,9 @@ class Trainer:
         settle(model, *parts, most=most, missing=self.config.augmentation.missing, start=self.begins)
 
     def finish(self) -> str:
-        """Settle the kept weights on more windows and on validation people too; returns a sentence that says so, if any.
+        """Repeat the closed-form fits of the kept weights on more windows, and on validation people; returns a remark, or "".
 
-        Done again after an interruption, it gives the same weights.
+        Repeating it after an interruption gives the same weights.
         """
         if not self.state.model.fitted:
             return ""
@@ -423,8 +423,8 @@ class Trainer:
         model, facts = load_model(path)
         self._settle(model, self.walks, self.held, most=MOST_WINDOWS)
         save_weights(path, model, model.state_dict(), **facts)
-        what = "discriminants of the kept checkpoint are" if model.discriminants else "leveling of the kept checkpoint is"
-        return f"the {what} fitted anew, on all {people} training and validation people"
+        what = "discriminants of the kept checkpoint were" if model.discriminants else "leveling of the kept checkpoint was"
+        return f"the {what} refitted on all {people} training and validation people"
 
 
 def train(
@@ -432,21 +432,21 @@ def train(
     pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
     normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
+    """Train, and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
 
-    The best is that whose whole embedding, of which the discriminants are fitted without the validation people, recognizes them
-    best; in the end the discriminants of it are fitted anew, on training and validation people together.
-    A state.pt that is already there is continued; the result is then the same as without the interruption. Processes that
-    torchrun started share each batch; the first of them validates and writes. Batch normalization is over all of them on GPUs,
-    over each part by itself on CPUs.
-    watch: is told of each iteration and of each look at the validation people.
-    pictures: name -> matplotlib figure of the model so far, for TensorBoard, every PICTURES_EVERY looks.
+    The best checkpoint is the one with the highest validation rank-1, with discriminants fitted without the validation people; in
+    the end its discriminants are refitted on training and validation people together.
+    Training continues from an existing state.pt; the result is then the same as without the interruption. Processes
+    started by torchrun share each batch; the first of them validates and writes. Batch normalization covers all of them on GPUs,
+    and each part separately on CPUs.
+    watch: is notified of each iteration and of each validation.
+    pictures: name -> matplotlib figure of the current model, for TensorBoard, every PICTURES_EVERY validations.
     facts: plain values that are saved with the weights.
-    truth: the training walks, row by row, as they truly were: what is decoded is compared with; None: with what was seen.
-    normalized: how walks are normalized: as by `normalize`, or memory-mapped.
+    truth: the training walks without noise, row by row, as the decoder's target; None: the seen walks are the target.
+    normalized: how walks are normalized: by `normalize`, or memory-mapped.
     Returns the history: iteration, learning_rate, each loss term, loss, and one of SCORES.
-    Raises InputError where training became unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
-    done and the state is saved (with several processes: at the next look).
+    Raises InputError if training becomes unstable (a loss is not finite); Interrupted after Ctrl-C, when the iteration is
+    done and the state is saved (with several processes: at the next validation).
     """
     keep_freed_memory()
     folder, t = Path(folder), config.training
@@ -470,7 +470,7 @@ def train(
                 if first:
                     drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or state.iteration == t.iterations)
                     log.look(row, state.kept, pictures(state.kept) if drawn else {})
-                    state.save(folder / STATE)  # last: what it counts is on the disk
+                    state.save(folder / STATE)  # last, when everything it refers to is on disk
                     score = f"{SCORES[name := score_column(row)]} {row[name]:.1%}"
                     said = f"{done}/{t.iterations}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
                     bar.write(said, file=sys.stdout)
@@ -480,10 +480,10 @@ def train(
             if stop and state.iteration < t.iterations:
                 if first:
                     state.save(folder / STATE)
-                raise Interrupted(f"Training stopped after {done} of {t.iterations}; it is saved, and goes on from there.")
+                raise Interrupted(f"Training stopped after {done} of {t.iterations}; it is saved and can be resumed.")
         if first and (said := trainer.finish()):
             bar.write(said, file=sys.stdout)
-    fabric.barrier()  # nobody leaves before the first process has written
+    fabric.barrier()  # no process leaves before the first one has written
     return pd.DataFrame(state.history)
 
 
@@ -493,13 +493,13 @@ def _seed(*numbers: int) -> int:
 
 
 def _on(device: torch.device, rows: np.ndarray) -> Tensor:
-    """To the device, without waiting for it."""
+    """Copy rows to the device without waiting for it."""
     tensor = torch.from_numpy(np.ascontiguousarray(rows))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class _Log(Watch):
-    """TensorBoard: the numbers of each look, how the codes of some of the walks are distributed, and pictures."""
+    """TensorBoard: the numbers of each validation, histograms of the codes of some walks, and pictures."""
 
     def __init__(self, folder: Path, walks: NormalizedWalks, iteration: int):
         from torch.utils.tensorboard import SummaryWriter
@@ -511,7 +511,7 @@ class _Log(Watch):
 
     @torch.no_grad()
     def look(self, row: dict, model: GaitModel, pictures: dict) -> None:
-        """row: of the history; pictures: name -> matplotlib figure."""
+        """row: a row of the history; pictures: name -> matplotlib figure."""
         some = np.unique(np.linspace(0, len(self.walks) - 1, HISTOGRAM_WALKS).astype(int))
         x = opening_windows(self.walks, some, model.window).to(next(model.parameters()))
         codes = model.eval().autoencoder.encode(x)._asdict()

@@ -66,12 +66,12 @@ def other_schema():
         (["run", "none.yaml"], "configuration none.yaml cannot be read"),
         (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
         (["run", QUICK, "--set", "training.iterations=few"], "--set training.iterations=few: training.iterations = 'few'"),
-        (["run", QUICK, "--set", "walkers.subjects=10"], "protocol walkers, train: the data set of 10 people has no 011"),
+        (["run", QUICK, "--set", "walkers.subjects=10"], "protocol walkers, train: the data set's 10 people do not include 011"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
         (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: asked, casia-b-lt"),
         (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
-        (["prepare", QUICK, "--out", "o"], "in no format that is recognized"),
+        (["prepare", QUICK, "--out", "o"], "is not in a known format"),
         (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
         (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no whole .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
@@ -79,7 +79,7 @@ def other_schema():
         (["inspect", "nothing"], "nothing is not a data set folder"),
         (["inspect", QUICK], "quick.yaml is not a data set folder"),
         (["embed", "nothing", "nowhere", "--out", "o.npz"], "nothing holds no checkpoint"),
-        (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a checkpoint"),
+        (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a gaitlib checkpoint"),
         (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
         (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "nothing holds no checkpoint"),
         (["evaluate", "--checkpoint", "autoencoder.pt,recognizer.pt"], "autoencoder.pt cannot be read: there is no such file"),
@@ -103,12 +103,12 @@ def test_a_run_cannot_be_named_out_of_reports(refused, tmp_path, command, name):
 def test_another_schema_is_one_sentence(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     other_schema()
-    assert "schema 99, this version reads 1" in refused("run", QUICK, "--data", "d")
+    assert "schema 99, but this version reads 1" in refused("run", QUICK, "--data", "d")
 
 
 def test_people_that_the_data_lacks_are_named_before_anything_is_written(refused, tmp_path):
     write_dataset(tmp_path / "d", people("001", "002"), name="few")
-    assert "protocol walkers, train: the data set of 2 people has no 003, 004, 005" in refused("run", QUICK, "--data", "d")
+    assert "protocol walkers, train: the data set's 2 people do not include 003, 004, 005" in refused("run", QUICK, "--data", "d")
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 
@@ -290,7 +290,7 @@ def test_a_data_set_is_inspected(call, refused, tmp_path):
 
     code, out, _ = call("inspect", "d", "--protocol", "walkers", "--window", 20)
     assert code == 0
-    assert "What does not fit the protocol, 1: walkers (protocol walkers, train: the data set of 2 people has no 003" in out
+    assert "Mismatches with the protocol, 1: walkers (protocol walkers, train: the data set's 2 people do not include 003" in out
     assert "shorter than" not in out
     assert "no protocol" in refused("inspect", "d", "--protocol", "walker")
 
@@ -344,7 +344,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(checkpoint, monkeypatch, what):
         write()
     sentence = str(error.value)
     assert str(path) in sentence
-    assert "the one before it is kept" in sentence
+    assert "the previous one is kept" in sentence
     assert "\n" not in sentence
     assert path.read_bytes() == before
     assert {p.name for p in path.parent.iterdir()} == {"model.safetensors", path.name}
@@ -399,4 +399,4 @@ def test_where_nothing_can_be_written_is_said_before_the_work(refused, tmp_path,
     for out, said in (("no/x", "no/x cannot be written; make the folder no"), ("d", "d is a folder")):
         assert said in refused("embed", "any", "d", "--out", out)
         assert said in refused("inspect", "d", "--findings", out)
-    assert "file/x cannot be made, because file is no folder" in refused("walkers", "--subjects", "4", "--out", "file/x")
+    assert "file/x cannot be created because file is not a folder" in refused("walkers", "--subjects", "4", "--out", "file/x")

@@ -176,16 +176,16 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("training.optimizer=sgd", "training.optimizer = 'sgd'"),
         ("model.features=[pose, color]", "--set model.features=[pose, color]: model.features.1 = 'color'"),
         ("model.features=[]", "model.features = []"),
-        ("model.features=[motion, body, motion]", "model.features must name each once, not motion, body, motion"),
+        ("model.features=[motion, body, motion]", "model.features must name each feature once, not motion, body, motion"),
         ("losses.reconstruction=.inf", "losses.reconstruction = inf"),
         ("seed=9223372036854775808", "seed = 9223372036854775808"),
         ("walkers.seed=9223372036854775808", "walkers.seed = 9223372036854775808"),
         ("model.end_to_end=perhaps", "model.end_to_end = 'perhaps'"),
         ("model.window=15", "model.window = 15"),
         ("model.encoder_kernel=4", "model.encoder_kernel must be odd"),
-        ("model.recognizer=paper", "model.recognizer must be lean where model.autoencoder is geometric"),
-        ("losses.triplet=1", "losses.triplet is of the paper autoencoder"),
-        ("losses.logged=[body_over_time]", "losses.body_over_time is of the paper autoencoder"),
+        ("model.recognizer=paper", "model.recognizer must be lean"),
+        ("losses.triplet=1", "losses.triplet belongs to the paper autoencoder"),
+        ("losses.logged=[body_over_time]", "losses.body_over_time belongs to the paper autoencoder"),
         ("model.autoencoder=paper", "losses.camera needs the cameras of the geometric autoencoder"),
         ("evaluation.stride=0", "evaluation.stride = 0"),
         ("augmentation.mirror=1.1", "augmentation.mirror = 1.1"),
@@ -193,8 +193,8 @@ def test_keys_that_are_no_names_are_unknown_keys(file, text):
         ("losses.logged=[cycles]", "losses.logged.0 = 'cycles'"),
         ("losses.center=1", "losses.center needs the centers of the paper recognizer"),
         ("losses.logged=[center]", "losses.center needs the centers of the paper recognizer"),
-        ("model.layout=scrambled", "model.layout and model.static_rows are of the paper autoencoder"),
-        ("model.static_rows=28", "model.layout and model.static_rows are of the paper autoencoder"),
+        ("model.layout=scrambled", "model.layout and model.static_rows belong to the paper autoencoder"),
+        ("model.static_rows=28", "model.layout and model.static_rows belong to the paper autoencoder"),
         ("seed=-1", "seed = -1"),
         ("protocol=[walkers]", "protocol = ['walkers']"),
         ("walkers.subjects=3", "walkers.subjects = 3"),
@@ -209,7 +209,7 @@ def test_a_value_that_does_not_fit_is_named(change, key):
 
 
 def test_what_is_of_the_other_autoencoder_is_refused():
-    with pytest.raises(InputError, match="body_discriminants is of the geometric autoencoder"):
+    with pytest.raises(InputError, match="body_discriminants belongs to the geometric autoencoder"):
         load_config(DEFAULT.with_name("as_published.yaml"), ["model.body_discriminants=4"])
 
 
@@ -218,7 +218,7 @@ def test_what_is_of_the_other_autoencoder_is_refused():
     [
         ("training: {iterations: 7}\ntraining: {people: 3}\n", "'training' is given twice"),
         ("training: {people: 3, iterations: 7, people: 4}", "'people' is given twice"),
-        ("training: &a {iterations: *a}", "anchors stand within themselves"),
+        ("training: &a {iterations: *a}", "anchors contain themselves"),
         ("training: {iterations: !!int many}", "invalid literal"),
     ],
 )

@@ -184,7 +184,7 @@ def test_the_view_from_the_side_is_told_from_its_degrees(make, monkeypatch):
         ({"gallery": {"condition": "nm"}}, "walks are both gallery and LATER"),
         ({"probes": {"LATER": {"condition": "nm", "run": 9}}}, "fits LATER"),
         ({"gallery": {"run": 1, "view": "090"}, "probes": {"LATER": {"run": 2, "view": "090"}}}, "all seen from view 090"),
-        ({"test": "6"}, "Protocol mine, test people: The pictures need two views that show two people each"),
+        ({"test": "6"}, "Protocol mine, test people: The pictures need two views with two people each"),
         ({"test": "90-99"}, "has no 090"),
     ],
 )

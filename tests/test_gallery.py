@@ -103,9 +103,9 @@ def test_a_name_that_is_spelled_twice_changes_nothing(opened, known):
         list(gallery.enroll(replace(known, index=renamed("001", "Anna"))))
         before = enrolled(gallery)
         for wrong, said in {
-            "anna": "spelled nearly alike",
-            "Anna_": "spelled nearly alike",
-            "Ben": "enrolled as Anna already",
+            "anna": "nearly the same name",
+            "Anna_": "nearly the same name",
+            "Ben": "already enrolled as Anna",
         }.items():
             with pytest.raises(InputError, match=said):
                 list(gallery.enroll(replace(known, index=renamed("001", wrong))))
@@ -146,13 +146,13 @@ def test_what_is_no_gallery_or_another_one_is_said(opened, known, places, tmp_pa
     text.write_text("hello" * 100)
     cut.write_bytes(whole[: len(whole) // 2])
     for path, said in {
-        other: "is no gallery of gaitlib",
-        text: "is no gallery, or is damaged",
+        other: "is not a gallery of gaitlib",
+        text: "is not a gallery, or is damaged",
         tmp_path / "none": "no such file",
     }.items():
         with pytest.raises(InputError, match=said):
             Gallery(path, model)
-    with pytest.raises(InputError, match="is no gallery, or is damaged"), Gallery(cut, model) as gallery:
+    with pytest.raises(InputError, match="is not a gallery, or is damaged"), Gallery(cut, model) as gallery:
         gallery.descriptions()
     with pytest.raises(InputError, match="made with another checkpoint than"):
         Gallery(tmp_path / "people.gallery", str(places / "other.safetensors"))
@@ -163,7 +163,7 @@ def test_what_is_no_gallery_or_another_one_is_said(opened, known, places, tmp_pa
     with sqlite3.connect(damaged) as connection:
         connection.execute("UPDATE walks SET statistics = substr(statistics, 1, 7) WHERE subject = '002'")
     connection.close()
-    with pytest.raises(InputError, match="is no gallery, or is damaged"), Gallery(damaged, model) as gallery:
+    with pytest.raises(InputError, match="is not a gallery, or is damaged"), Gallery(damaged, model) as gallery:
         gallery.identify(known)
     with opened() as gallery:
         assert len(enrolled(gallery)) == 8
@@ -266,14 +266,14 @@ def test_a_gallery_that_may_only_be_read_answers(opened, known, tmp_path, monkey
     with opened() as gallery:
         gallery._connection.execute("PRAGMA query_only = ON")
         assert gallery.identify(known).answers == expected
-        with pytest.raises(OSError, match="nothing has changed in it"):
+        with pytest.raises(OSError, match="it is unchanged"):
             gallery.forget("001")
         assert len(enrolled(gallery)) == 8
 
 
 def test_an_empty_file_that_a_killed_process_left_becomes_the_gallery(opened, places, tmp_path):
     (tmp_path / "people.gallery").touch()
-    with pytest.raises(InputError, match="is no gallery of gaitlib"):
+    with pytest.raises(InputError, match="is not a gallery of gaitlib"):
         Gallery(tmp_path / "people.gallery", str(places / "model.safetensors"))
     with opened() as gallery:
         assert enrolled(gallery) == {}
@@ -290,7 +290,7 @@ def test_no_gallery_is_left_where_none_can_be_written(opened, tmp_path, monkeypa
 def test_a_full_disk_is_named_and_leaves_whole_people(opened, known):
     with opened() as gallery:
         gallery._connection.execute(f"PRAGMA max_page_count = {gallery._one('PRAGMA page_count') + 6}")
-        with pytest.raises(OSError, match="disk is full; nothing has changed in it"):
+        with pytest.raises(OSError, match="disk is full; it is unchanged"):
             list(gallery.enroll(known, keep_poses=True))
     with opened() as gallery:
         assert gallery._one("PRAGMA integrity_check") == "ok"
@@ -300,6 +300,6 @@ def test_a_full_disk_is_named_and_leaves_whole_people(opened, known):
 def test_no_gallery_is_left_of_a_checkpoint_that_describes_nobody(tmp_path):
     model = GaitModel(people=9, window=32, encoder_width=8, recognizer_width=8, embedding=8)
     save_weights(tmp_path / "model.safetensors", model, model.state_dict(), config={"evaluation": {"stride": 16}})
-    with pytest.raises(InputError, match="has no discriminants"):
+    with pytest.raises(InputError, match="discriminants of the codes, which this checkpoint does not have"):
         Gallery(tmp_path / "people.gallery", str(tmp_path / "model.safetensors"), create=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]

@@ -445,7 +445,7 @@ def test_a_training_begins_with_the_weights_of_another(split, tmp_path):
     wanted.fit(model.code_statistics(x), groups(index, "subject"), first.discriminants)
     torch.testing.assert_close(found.projection.abs(), wanted.projection.abs(), rtol=1e-3, atol=1e-4)
     assert (found.ratio > 1e-3).sum() >= split.train.index["subject"].nunique()
-    with pytest.raises(InputError, match=r"training.start cannot be used: its network has another .*set model"):
+    with pytest.raises(InputError, match=r"training.start cannot be used: its network has a different .*set model"):
         training.Trainer(config(*start, "model.encoder_width=13"), split, tmp_path / "third", {})
 
 
@@ -655,7 +655,7 @@ def test_discriminants_see_the_validation_people_only_when_these_have_chosen(spl
         x = torch.randn(4, 30, 24, generator=torch.Generator().manual_seed(0)).cumsum(2) / 5
         statistics = code_statistics(model.autoencoder.encode(x))
         torch.testing.assert_close(model.discriminants(statistics), wanted(statistics), rtol=1e-3, atol=1e-3)
-    said = "the discriminants of the kept checkpoint are fitted anew, on all 6 training and validation people"
+    said = "the discriminants of the kept checkpoint were refitted on all 6 training and validation people"
     assert capsys.readouterr().out.splitlines()[-1] == said
 
 

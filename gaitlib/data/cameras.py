@@ -1,18 +1,18 @@
 """From walks in three dimensions to the images that cameras around the walker would see.
 
-Axes of a three-dimensional walk, as a Kinect v1 gives them: right-handed, x to the sensor's left, y up, z away from
-the sensor, millimeters. Because x grows to the *left*, the image (x, -y) of the sensor itself is a mirror image, as the
-Kinect shows it to its player: who walks toward -x walks to the left of that image with the right side toward the
+Axes of a three-dimensional walk, as given by a Kinect v1: right-handed, x to the sensor's left, y up, z away from
+the sensor, millimeters. Because x points to the *left*, the image (x, -y) of the sensor itself is a mirror image, as the
+Kinect shows it to its player: a person walking toward -x walks to the left of that image with the right side toward the
 sensor. Virtual cameras are not mirrored.
 
 A virtual camera at angle a sees the person walk toward a degrees: at 0 straight toward the camera, at 90 to the left of the
 image, at 180 away. So all cameras from 0 to 180 stand around the person's left side, as those of CASIA-B do (Yu, Tan and Tan, "A
 framework for evaluating the effect of view angle, clothing and carrying condition on gait recognition", ICPR 2006).
 
-Read virtual views of a Kinect as half synthetic. It sees the near side of a person only and turns shoulders and hips
+Treat virtual views of a Kinect as semi-synthetic. The sensor sees only the near side of a person and turns shoulders and hips
 toward itself: in the Kinect Gait Biometry Dataset by 45 degrees on average, while the legs swing along the true path.
 The walking direction is estimated from shoulders and hips, so the upper body is right in each virtual view and the legs
-swing 45 degrees aside, to one side on the way to -x and to the other on the way back.
+swing at 45 degrees to it, to one side on the way to -x and to the other on the way back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,16 +24,16 @@ from gaitlib.data.dataset import Walk
 from gaitlib.data.views import view_name
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, RIGHT_HIP, RIGHT_SHOULDER
 
-#: The walking direction is averaged with a Hann window this long: one second at half its height, and blind to the
-#: one-a-second swing of hips and shoulders.
+#: The walking direction is averaged with a Hann window of this length: one second at half its height, and insensitive to the
+#: swing of hips and shoulders, which has a period of one second.
 DIRECTION_SECONDS = 2.0
 
-#: A frame that faces farther than this from the known heading has left and right exchanged by the tracker.
+#: In a frame that faces farther than this from the known heading, the tracker swapped left and right.
 FARTHEST_DEGREES = 120.0
 
 
 def parse_cameras(cameras: str) -> tuple[int, ...]:
-    """The angles of "first:last:step" in whole degrees, `last` included where a step lands on it; () for "sensor".
+    """The angles of "first:last:step" in whole degrees, including `last` if a step lands on it; () for "sensor".
 
     Raises InputError for anything else, and for angles outside 0..359.
     """
@@ -54,11 +54,11 @@ def parse_cameras(cameras: str) -> tuple[int, ...]:
 def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndarray:
     """The horizontal direction to the walker's left in each frame; the walking direction is at right angles to it.
 
-    It is the way from the right shoulder and hip to the left ones, without its vertical part, smoothed over about a
-    second. Frames count by the length of that vector, so those in which depth noise has collapsed it hardly count.
+    It is the vector from the right shoulder and hip to the left ones, without its vertical part, smoothed over about a
+    second. Frames are weighted by the length of that vector, so those in which depth noise has collapsed it hardly count.
 
-    joints: [T, 15, 3], missing joints NaN. heading: +1 where the person walks toward -x, -1 toward +x, 0 if unknown; it
-    turns frames round that face the other way. fps: frames a second.
+    joints: [T, 15, 3], missing joints NaN. heading: +1 if the person walks toward -x, -1 toward +x, 0 if unknown; frames
+    that face the other way are turned around. fps: frames a second.
     Returns float64 [T, 2], unit vectors (x, z).
     """
     joints = np.asarray(joints, dtype=np.float64)[..., [0, 2]]
@@ -71,7 +71,7 @@ def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndar
     window = np.hanning(2 * half + 1)
     smooth = np.stack([np.convolve(a, window)[half : half + len(a)] for a in across.T], axis=-1)
     length = np.hypot(*smooth.T)
-    # where the window holds nothing to go by: the direction of the whole walk, the known heading, or toward the sensor
+    # if the window holds no information: the direction of the whole walk, the known heading, or toward the sensor
     whole = across.sum(axis=0)
     if not whole.any():
         whole = np.array([0.0, heading] if heading else [-1.0, 0.0])
@@ -80,7 +80,7 @@ def leftward(joints: np.ndarray, heading: int = 0, fps: float = 30.0) -> np.ndar
 
 
 def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fps: float = 30.0) -> np.ndarray:
-    """What virtual cameras see that turn with the person: orthographic, about the vertical axis through the mid-hip.
+    """The images of virtual cameras that turn with the person: orthographic, about the vertical axis through the mid-hip.
 
     joints: [T, 15, 3], right-handed with y up (see the top of this file), missing joints NaN.
     angles: degrees the person walks toward in the image: 0 toward the camera, 90 to the left of the image, 180 away.
@@ -107,11 +107,11 @@ def project(joints: np.ndarray, angles: Sequence[float], *, heading: int = 0, fp
 def pass_to_walks(
     joints: np.ndarray, angles: Sequence[int], *, heading: int, subject: int, run: int, start_frame: int, fps: float, source: str
 ) -> Iterator[Walk]:
-    """One pass of a person by a sensor as walks, one a camera.
+    """One pass of a person by a sensor as walks, one per camera.
 
     joints: [T, 15, 3] millimeters. angles: of virtual cameras, or () for the image of the sensor itself.
     heading: +1 walks toward -x, -1 toward +x. start_frame: where the pass begins in its recording; it names the pass.
-    The condition is "nm". A Kinect gives no confidence, so it is 1 for each joint that has a position, 0 else.
+    The condition is "nm". A Kinect gives no confidence, so it is 1 for each joint with a position, else 0.
     """
     joints, person = np.asarray(joints, dtype=np.float64), f"{subject:03d}"
     if angles:

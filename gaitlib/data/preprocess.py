@@ -13,11 +13,11 @@ from gaitlib.data.dataset import GaitDataset
 from gaitlib.files import forget_pages, naming
 from gaitlib.skeleton import LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_HIP, RIGHT_SHOULDER
 
-#: What is fitted in closed form is fitted on about so many windows, drawn from all.
+#: Closed-form fits use about this many windows, drawn from all.
 MOST_WINDOWS = 12_000
-#: About so many frames are held in memory where all walks are gone through.
+#: Frames held in memory at once, roughly, when all walks are processed.
 BLOCK = 2**16
-#: Joints that lie between two others: where an estimator gives none, the middle of the two is taken.
+#: Joints that lie between two others: if an estimator misses one, the midpoint of the two is used.
 MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP))
 
 
@@ -25,10 +25,10 @@ MIDDLES = ((NECK, RIGHT_SHOULDER, LEFT_SHOULDER), (MID_HIP, RIGHT_HIP, LEFT_HIP)
 class NormalizedWalks:
     """The walks of a data set, ready to be cut into windows.
 
-    frames: float32 [F, 15, 2], of these walks and perhaps of others; neck at the origin, neck to mid-hip about 1, x right, y
+    frames: float32 [F, 15, 2], of these walks and possibly others; neck at the origin, neck to mid-hip about 1, x right, y
         down, no NaN.
-    start, length: int64 [N], where the frames of walk i lie.
-    index: the data set's table, row i = walk i (its own `start` column is that of the files, not of `frames`).
+    start, length: int64 [N], the position of the frames of walk i.
+    index: the data set's table, row i = walk i (its `start` column refers to the files, not to `frames`).
     """
 
     frames: np.ndarray
@@ -47,9 +47,9 @@ class NormalizedWalks:
 def normalize(dataset: GaitDataset) -> NormalizedWalks:
     """Fill gaps, center every frame on the neck and divide by a robust neck-to-mid-hip length.
 
-    The length is that of the walk, not of the frame: its inverse is fitted by a straight line over time, because a person who
-    walks toward a camera at constant speed has an inverse image size that is linear in time (pinhole model). Values beyond half
-    or twice the walk's median do not count in full.
+    The length is a property of the walk, not of the frame: its inverse is fitted by a straight line over time, because a person
+    who walks toward a camera at constant speed has an inverse image size that is linear in time (pinhole model). Values beyond
+    half or twice the walk's median are clipped.
     """
     length = dataset.index["frames"].to_numpy()
     frames = np.concatenate(list(_normalized(dataset)))
@@ -57,7 +57,7 @@ def normalize(dataset: GaitDataset) -> NormalizedWalks:
 
 
 def write_normalized(dataset: GaitDataset, path: Path) -> None:
-    """Write all frames of a data set as `normalize` gives them, each where it lies in poses.npy, to an .npy file."""
+    """Write all normalized frames of a data set to an .npy file, in the order of poses.npy."""
     with naming(path), path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": dataset.poses.shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -66,8 +66,8 @@ def write_normalized(dataset: GaitDataset, path: Path) -> None:
 
 
 def mapped(walks: GaitDataset, path: Path) -> NormalizedWalks:
-    """`normalize` of some walks of the data set that `write_normalized` wrote there; the frames are memory-mapped."""
-    frames = np.load(path, mmap_mode="c")  # nothing is written, but torch asks for arrays that can be
+    """Some walks of the data set that `write_normalized` wrote there, as from `normalize`; the frames are memory-mapped."""
+    frames = np.load(path, mmap_mode="c")  # nothing is written, but torch wants writable arrays
     return NormalizedWalks(frames, walks.index["start"].to_numpy(), walks.index["frames"].to_numpy(), walks.index)
 
 
@@ -80,20 +80,20 @@ def _normalized(dataset: GaitDataset) -> Iterator[np.ndarray]:
 
 
 def normalize_frames(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
-    """What `normalize` does to the frames of walks, in place; pose: float32 [F, 15, 2]; start, length: int64 [N]."""
+    """Normalize the frames of walks in place, see `normalize`; pose: float32 [F, 15, 2]; start, length: int64 [N]."""
     for middle, a, b in MIDDLES:
         gap = ~np.isfinite(pose[:, middle]).all(-1)
         pose[gap, middle] = (pose[gap, a] + pose[gap, b]) / 2
     fill_gaps(pose, start, length)
     pose -= pose[:, NECK : NECK + 1].copy()
     pose /= torso_length(pose, start, length)[:, None, None]
-    np.nan_to_num(pose, copy=False)  # a joint that no frame of the walk has stays at the neck
+    np.nan_to_num(pose, copy=False)  # a joint missing in all frames of the walk is put at the neck
 
 
 def in_blocks(frames: np.ndarray, start: np.ndarray, length: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Copies of walks in turn, about BLOCK frames at once: these end to end, and where in them each of their walks lies.
+    """Copies of walks in blocks of about BLOCK frames: the frames end to end, and the start and length of each walk in them.
 
-    frames: float32 [F, ...], also memory-mapped; start, length: int64 [N]. Gives float32 [_, ...], int64 [_] and int64 [_].
+    frames: float32 [F, ...], possibly memory-mapped; start, length: int64 [N]. Yields float32 [_, ...], int64 [_] and int64 [_].
     """
     block = np.cumsum(length) // BLOCK
     for walks in np.split(np.arange(len(length)), np.flatnonzero(np.diff(block)) + 1):
@@ -129,9 +129,9 @@ def fill_gaps(pose: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
 
 
 def lose_joints(x: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
-    """Windows as `normalize` would give them had an estimator missed some joints: [B, 30, T], bool [B, 15, T] -> [B, 30, T].
+    """Joint dropout: windows as normalized if an estimator had missed some joints: [B, 30, T], bool [B, 15, T] -> [B, 30, T].
 
-    The scale stays as it is, and so does a joint that is lost in all frames.
+    The scale is unchanged, and so is a joint that is lost in all frames.
     """
     pose, lost = list(x.unflatten(1, (NUM_JOINTS, 2)).unbind(1)), list(lost.unbind(1))
     for middle, a, b in MIDDLES:
@@ -172,9 +172,9 @@ def torso_length(centered: np.ndarray, start: np.ndarray, length: np.ndarray) ->
 
 @cache
 def constant(numbers: tuple, device: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-    """A small tensor that is kept: a copy to the GPU in every step would make the program wait for it.
+    """A small cached tensor: copying it to the GPU in every step would make the program wait.
 
-    numbers: of any nesting. Where it is first asked for makes no difference: it can be used in training after inference.
+    numbers: of any nesting. It can be used in training even if it was created during inference.
     """
     with torch.inference_mode(False):
         return torch.tensor(numbers, device=device, dtype=dtype)
@@ -192,7 +192,7 @@ def cut_windows(frames: torch.Tensor, start, length, offset, window: int) -> tor
 
 
 def window_grid(length: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The windows that cover every walk: one each `stride` frames and one flush with the end.
+    """The windows that cover every walk: one every `stride` frames and one flush with the end.
 
     length: int64 [N]. Returns (walk, offset), int64 [W] each, in the order of the walks.
     """
@@ -204,13 +204,13 @@ def window_grid(length: np.ndarray, window: int, stride: int) -> tuple[np.ndarra
 
 
 def some_windows(window: int, *parts: NormalizedWalks, most: int, missing: float = 0) -> tuple[torch.Tensor, pd.DataFrame]:
-    """Windows of all these walks, about `most`, and their mirror images: [N, 30, T], and the N rows of the tables they are of.
+    """About `most` windows of all these walks, and their mirror images: [N, 30, T], and the N table rows of their walks.
 
-    missing: each is there once more, without up to this share of its joints.
+    missing: each window is added a second time, with up to this share of its joints dropped.
     """
     grids = [window_grid(walks.length, window, window // 4) for walks in parts]
     share = most / sum(len(walk) for walk, _ in grids)
-    chance = np.random.default_rng(0)  # every so many would meet some views more often than others, or never
+    chance = np.random.default_rng(0)  # a regular choice would hit some views more often than others, or never
     windows, rows = [], []
     for walks, (walk, offset) in zip(parts, grids, strict=True):
         chosen = chance.random(len(walk)) < share
@@ -227,7 +227,7 @@ def some_windows(window: int, *parts: NormalizedWalks, most: int, missing: float
 
 
 def groups(index: pd.DataFrame, *columns: str) -> np.ndarray:
-    """The same number for rows of a table that agree in these columns: int64 [N], 0..groups-1, in the order of the values."""
+    """Group numbers of table rows that agree in these columns: int64 [N], 0..groups-1, in the order of the values."""
     return index.groupby(list(columns)).ngroup().to_numpy()
 
 
@@ -244,6 +244,6 @@ def as_poses(x: torch.Tensor) -> np.ndarray:
 
 
 def mirror(x: torch.Tensor) -> torch.Tensor:
-    """The walk in a mirror: x negated, left and right joints exchanged. [B, 30, T] -> [B, 30, T]."""
+    """The mirror image of a walk: x negated, left and right joints swapped. [B, 30, T] -> [B, 30, T]."""
     pose = x.unflatten(1, (NUM_JOINTS, 2)).index_select(1, constant(tuple(MIRROR.tolist()), x.device))
     return torch.stack([-pose[:, :, 0], pose[:, :, 1]], 2).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Who trains, who is gallery and who is probe, read from a YAML file in configs/protocols/."""
+"""Who trains, and which walks are gallery and probe, read from a YAML file in configs/protocols/."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,19 +13,19 @@ from gaitlib.config import config_folder, read_yaml
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.files import Unreadable, check_name
 
-#: Digits of the largest number of a person or run.
+#: Digits of the largest person or run number.
 _MOST_DIGITS = 18
 _KEYS = {"name", "summary", "train", "test", "validation", "gallery", "probes"}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """train, test: which people, as "1-74", "75-", "2-10306:2, 10307" (:2 is every second number), a list of names, or "all"; the
-    two must not share anybody. Where train is empty, a checkpoint from elsewhere is asked, and nobody validates.
+    """train, test: the people, as "1-74", "75-", "2-10306:2, 10307" (:2 is every second number), a list of names, or "all"; the
+    two must not share anybody. If train is empty, a checkpoint from elsewhere is evaluated, and nobody validates.
 
     validation: how many of the training people are held out to choose the checkpoint, spread evenly over their list.
     gallery: the walks that people are enrolled with, as {"condition": [...], "run": "1-4"}.
-    probes: name of the probe set -> the same kind of selection.
+    probes: name of the probe set -> a selection of the same kind.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Protocol:
 
     @classmethod
     def named(cls, name: str) -> "Protocol":
-        """The protocol NAME of configs/protocols/NAME.yaml; InputError as `load` raises it, or where it can be no file's name."""
+        """The protocol in configs/protocols/NAME.yaml; InputError as in `load`, or if NAME cannot be a file name."""
         return cls.load(config_folder() / "protocols" / f"{check_name(name, 'protocol')}.yaml")
 
     @classmethod
     def load(cls, path: str | Path) -> "Protocol":
-        """The protocol in a YAML file. Raises InputError where there is none, or it lacks something or says it in another way."""
+        """The protocol in a YAML file. Raises InputError if there is none, or if it is incomplete or malformed."""
         path = Path(path)
         try:
             content = read_yaml(path)
@@ -62,31 +62,31 @@ class Protocol:
         for name in content["probes"]:
             check_name(name, f"{path}, probe set")
         if "mean" in content["probes"]:
-            raise InputError(f"{path}: a probe set cannot be called mean, which is what the mean of all is called.")
+            raise InputError(f"{path}: a probe set cannot be called mean; the mean of all sets has that name.")
         if content["name"] != path.stem:
-            raise InputError(f"{path}: its name is {content['name']!r}; write that of the file, {path.stem!r}.")
+            raise InputError(f"{path}: its name is {content['name']!r}; it must be the file's, {path.stem!r}.")
         if type(content["validation"]) is not int:
             raise InputError(f"{path}: validation is a number of people, not {content['validation']!r}.")
         return cls(**content)
 
     @property
     def content(self) -> dict:
-        """All that decides who trains and what is measured: without name and summary."""
+        """Everything that decides who trains and what is measured: all but name and summary."""
         return {key: value for key, value in vars(self).items() if key not in ("name", "summary")}
 
     def split(self, dataset: GaitDataset) -> "Split":
-        """Apply to a data set.
+        """Apply the protocol to a data set.
 
-        Raises InputError as `people` does, where a gallery or probe selection is empty, or where a walk would be both.
+        Raises InputError as `people` does, if a gallery or probe selection is empty, or if a walk would be both.
         """
         train, validation, test = self.people(sorted(dataset.index["subject"].unique()))
         held = self._roles(dataset, validation) if validation else Roles(dataset.select(subject=[]), np.zeros(0, bool), {})
         return Split(train=dataset.select(subject=train), validation=held, test=self._roles(dataset, test))
 
     def people(self, people: list[str]) -> tuple[list[str], list[str], list[str]]:
-        """Who of these people trains, validates and tests.
+        """Which of these people are for training, validation and test.
 
-        Raises InputError where a named person is not among them or has two spellings, where train and test share people, or where
+        Raises InputError if a named person is not among them or has two spellings, if train and test share people, or if
         too few are left to train on.
         """
         train = _people(self.train, people, f"protocol {self.name}, train") if self.train else []
@@ -97,15 +97,15 @@ class Protocol:
             if one != other and {one, other} & used:
                 raise InputError(
                     f"Protocol {self.name}: the data set has people {one!r} and {other!r}, who may be the same; give each "
-                    "person one spelling, or names that differ by more than case and blanks."
+                    "person one spelling, or names that differ by more than case and spaces."
                 )
         if both := sorted(set(train) & set(test)):
-            raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} stand in both train and test; people must be in one.")
+            raise InputError(f"Protocol {self.name}: {', '.join(both[:5])} are in both train and test; choose one for each.")
         if not train and not self.validation:
             return [], [], test
         if len(train) < 4:
             raise InputError(
-                f"Protocol {self.name}: {len(train)} training people are too few; at least 4 are needed, of whom 2 validate."
+                f"Protocol {self.name}: {len(train)} training people are too few; at least 4 are needed, 2 to validate."
             )
         if not 2 <= self.validation <= len(train) - 2:
             raise InputError(
@@ -135,7 +135,7 @@ class Protocol:
             if (both := rows & gallery).any():
                 raise InputError(
                     f"Protocol {self.name}: {int(both.sum())} walks are both gallery and {name}, such as "
-                    f"{walks.index['sequence'][both].iloc[0]}, and would find themselves; choose other runs for one of the two."
+                    f"{walks.index['sequence'][both].iloc[0]}, and would match themselves; choose other runs for one of the two."
                 )
         used = gallery | np.any(list(probes.values()), axis=0)
         chosen = replace(walks, index=walks.index[used].reset_index(drop=True))
@@ -153,7 +153,7 @@ class Roles:
 
 @dataclass(frozen=True)
 class Split:
-    """What a protocol makes of a data set; the three share no person."""
+    """A data set split by a protocol; the three parts share no person."""
 
     train: GaitDataset
     validation: Roles
@@ -161,7 +161,7 @@ class Split:
 
 
 def spelled_alike(name: str) -> str:
-    """What names that differ in case and blanks only have in common."""
+    """A name without case and spaces, equal for names that differ in these only."""
     return "".join(name.split()).casefold()
 
 
@@ -185,7 +185,7 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
             span, _, step = part.strip().partition(":")
             first, last = _range(span, where)
             if step and not (step.isdecimal() and len(step) <= _MOST_DIGITS and int(step)):
-                raise InputError(f"{where}: {part.strip()!r} is no range; write 1-99:2 for every second number.")
+                raise InputError(f"{where}: {part.strip()!r} is not a range; write 1-99:2 for every second number.")
             named = range(first, (max(numbers, default=0) if last is None else last) + 1, int(step or 1))
             found.update(n for n in numbers if n in named)
             if last is not None:
@@ -193,7 +193,7 @@ def _people(wanted: str | list, people: list[str], where: str) -> list[str]:
         chosen = [numbers[n] for n in sorted(found)]
     if unknown or not chosen:
         lacking = f"{', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''}" if unknown else str(wanted)
-        raise InputError(f"{where}: the data set of {len(people)} people has no {lacking}; correct the protocol or the data.")
+        raise InputError(f"{where}: the data set's {len(people)} people do not include {lacking}; correct one of the two.")
     return chosen
 
 
@@ -201,7 +201,7 @@ def _range(text: object, where: str) -> tuple[int, int | None]:
     """The first and the last number of "1-74" or "7"; the last of "75-" is None."""
     match = re.fullmatch(rf"(\d{{1,{_MOST_DIGITS}}})(?:(-)(\d{{0,{_MOST_DIGITS}}}))?", str(text))
     if not match:
-        raise InputError(f"{where}: {text!r} is no range; write 1-74, 75- or a list.")
+        raise InputError(f"{where}: {text!r} is not a range; write 1-74, 75- or a list.")
     first = int(match[1])
     return first, int(match[3]) if match[3] else None if match[2] else first
 
@@ -219,7 +219,7 @@ def _matching(index: pd.DataFrame, wanted: dict) -> np.ndarray:
             values = values if isinstance(values, list) else [values]
             if other := [v for v in values if type(v) is not (int if column == "run" else str)]:
                 # YAML reads 000 and 036 as the numbers 0 and 30, which would silently match nothing
-                advice = "a whole number is wanted" if column == "run" else "a text is wanted; write it in quotes"
+                advice = "write a whole number" if column == "run" else "write text, in quotes"
                 raise InputError(f"A protocol's {column} cannot be {other[0]!r}: {advice}.")
             keep &= index[column].isin(values).to_numpy()
     return keep

@@ -1,4 +1,4 @@
-"""Training batches as index arrays: people-balanced anchors, their other view, and another person in the same view."""
+"""Training batches as index arrays: people-balanced anchors, partners in another view, and other people in the same view."""
 
 from itertools import permutations
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from gaitlib.data.views import sorted_views
 
 
 class Batch(NamedTuple):
-    """B anchors x and their partners, as numbers of walks and offsets of windows in them.
+    """B anchors x and their partners, as walk numbers and offsets of windows in them.
 
-    walk: int64 [2B], the anchors x, then their partners x_v (same person, another view); where partners are fixed [3B], also x_i
-        (another person, same view). -1: there is none, the window is all zeros.
-    offset: int64, as many, the first frame of each window, counted from the walk's start.
+    walk: int64 [2B], the anchors x, then their partners x_v (same person, another view); with fixed partners [3B], also x_i
+        (another person, same view). -1: there is none, and the window is all zeros.
+    offset: int64, of the same length, the first frame of each window, counted from the walk's start.
     mirrored: bool [B], whether x, x_v and x_i are to be mirrored; a view and its mirror image are two views.
-    other_person: int64 [B], the row of the batch that serves as x_i: an anchor, another person in this anchor's view, mirrored
-        or not as it is; the row itself where the batch has none. Where partners are fixed, one of the last B rows.
-    synchronous: bool [B], x and x_v show the same moment, frame by frame.
-    subject: int64, the numbers of the people of the first rows, whom the recognizer learns: [2B], where partners are fixed [B].
+    other_person: int64 [B], the row of the batch that serves as x_i: an anchor of another person in this anchor's view, mirrored
+        alike; the row itself if the batch has none. With fixed partners, one of the last B rows.
+    synchronous: bool [B], whether x and x_v show the same moment, frame by frame.
+    subject: int64, the person numbers of the first rows, which the recognizer learns: [2B], with fixed partners [B].
     """
 
     walk: np.ndarray
@@ -31,13 +31,13 @@ class Batch(NamedTuple):
     subject: np.ndarray
 
     def shard(self, rank: int, shards: int) -> "Batch":
-        """The part of one of several processes: every `shards`-th row from `rank` on, of a batch drawn for so many shards."""
+        """One process's part of a batch that was drawn for `shards` processes: every `shards`-th row from `rank` on."""
         mine = Batch(*(rows[rank::shards] for rows in self))
         return mine._replace(other_person=mine.other_person // shards)
 
 
 class _Groups:
-    """Members of numbered groups in one array, to draw from many groups at once."""
+    """The members of numbered groups in one array, to draw from many groups at once."""
 
     def __init__(self, group: np.ndarray, groups: int):
         self.members = np.argsort(group, kind="stable")
@@ -52,7 +52,7 @@ class _Groups:
         return self.members[np.minimum(self.first[groups] + pick, len(self.members) - 1)]
 
     def draw_other(self, groups: np.ndarray, member: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        """One member of each group other than the given one, where there is another; else the given one."""
+        """One member of each group other than the given one, if there is another; else the given one."""
         others = self.count[groups] - 1
         pick = (chance * others).astype(np.int64)
         pick += pick >= self.rank[member]
@@ -60,16 +60,16 @@ class _Groups:
 
 
 class BatchSampler:
-    """Draws batches of `people` x `walks_per_person` anchors, each with a partner in another view.
+    """Draw batches of `people` x `walks_per_person` anchors, each with a partner in another view.
 
-    Cells (view and condition) are drawn evenly, so that rare conditions are not drowned.
+    Cells (view and condition) are drawn evenly, so that rare conditions are well represented.
 
-    index: the table of the training walks; length: int64 [N] frames of each; window: frames of a window; mirror: the chance that
-    an anchor and its partner are mirrored; partners: "synchronous" where they can be, or "fixed" (as released): x_v and x_i of
-    each walk are drawn once from any recording, and are zeros where there is none. alike: all people of a batch are seen in the
-    same cells, so that each anchor finds another person in its view within the batch; else each in cells of their own.
-    shards: how many processes share a batch, each with every shards-th row; x_i is then drawn within the anchor's shard.
-    `batch(i)` depends on (seed, i) alone, x_i on the shards too. Raises InputError where a batch cannot be shared evenly.
+    index: the table of the training walks; length: int64 [N], frames of each; window: frames of a window; mirror: the chance that
+    an anchor and its partner are mirrored; partners: "synchronous" if possible, or "fixed" (as released): x_v and x_i of
+    each walk are drawn once from any recording, and are zeros if there is none. alike: all people of a batch are seen in the
+    same cells, so that each anchor finds another person in its view within the batch; otherwise each person has their own cells.
+    shards: how many processes share a batch, each taking every shards-th row; x_i is then drawn within the anchor's shard.
+    `batch(i)` depends only on (seed, i), x_i also on the shards. Raises InputError if a batch cannot be shared evenly.
     """
 
     def __init__(self, index: pd.DataFrame, length: np.ndarray, *, window: int, people: int, walks_per_person: int, seed: int,
@@ -105,7 +105,7 @@ class BatchSampler:
             for _ in range(1 if self.alike else self.people)
         ]
         subject = np.repeat(people, self.walks_per_person)
-        group = subject * self.cells + np.resize(cells, len(subject))  # the cells of one are those of all
+        group = subject * self.cells + np.resize(cells, len(subject))  # if alike, everybody has the same cells
         anchor = self.in_cell.draw(group, rng.random(len(group)))
         missing = self.in_cell.count[group] == 0
         anchor = np.where(missing, self.of_subject.draw(subject, rng.random(len(subject))), anchor)
@@ -133,7 +133,7 @@ class BatchSampler:
         """A partner for each anchor, the offsets of the windows of both, and whether they are synchronous; int64 [B] each."""
         partner = self.of_recording.draw_other(self.recording[anchor], anchor, rng.random(len(anchor)))
         synchronous = self.view[partner] != self.view[anchor]
-        # walks that are looped to fill a window stay together only where they are equally long
+        # walks that are looped to fill a window stay synchronous only if they are equally long
         a, b = self.length[anchor], self.length[partner]
         synchronous &= (np.minimum(a, b) >= self.window) | (a == b)
         chances = rng.random((len(anchor), self.views_of_subject.shape[1])), rng.random(len(anchor)), rng.random(len(anchor))
@@ -147,12 +147,12 @@ class BatchSampler:
         return partner, offset, np.where(synchronous, offset, own), synchronous
 
     def _fixed_partners(self) -> np.ndarray:
-        """x_v and x_i of every walk, int64 [2, N]; -1 where the person has no other view, the view no other person."""
+        """x_v and x_i of every walk, int64 [2, N]; -1 if the person has no other view, or the view no other person."""
         rng = np.random.default_rng(self.seed)  # the same in every batch
         walks, views = np.arange(len(self.view)), self.views_of_subject.shape[1]
         x_v = self._other_view(walks, rng.random((len(walks), views)), rng.random(len(walks)), rng.random(len(walks)))
         x_v = np.where(self.view[x_v] != self.view, x_v, -1)
-        # walks by view, and within a view by person: who is drawn beyond the person's own block moves on by its size
+        # walks by view, and within a view by person: a draw beyond the person's own block skips that block
         own = self.view * len(self.names) + self.subject
         cells = _Groups(own, views * len(self.names))
         first = cells.first[self.view * len(self.names)]
@@ -163,7 +163,7 @@ class BatchSampler:
         return np.stack([x_v, x_i])
 
     def _with_fixed_partners(self, anchor: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of these anchors where partners are fixed; every window has an offset of its own."""
+        """The batch of these anchors with fixed partners; every window has its own offset."""
         count = len(anchor)
         walk = np.concatenate([anchor, *self.fixed[:, anchor]])
         room = np.maximum(self.length[walk] - self.window, 0)
@@ -177,7 +177,7 @@ class BatchSampler:
         )
 
     def _other_view(self, anchor: np.ndarray, for_view: np.ndarray, for_walk: np.ndarray, for_any: np.ndarray) -> np.ndarray:
-        """A walk of the same person in another view, drawn evenly over views; any other walk where there is one view only.
+        """A walk of the same person in another view, drawn evenly over views; any other walk if there is only one view.
 
         Random numbers 0..1: for_view [B, views], for_walk and for_any [B].
         """
@@ -190,11 +190,11 @@ class BatchSampler:
 
 
 def example_walks(index: pd.DataFrame, view: str, other_view: str) -> tuple[int, int, int, int]:
-    """Four walks to look at: x, x_v (the same recording, or else the same person, in other_view), x_i (another person, view), and
+    """Four example walks: x, x_v (the same recording, or else the same person, in other_view), x_i (another person, view), and
     another person in other_view, whose view code x can be given.
 
-    index: a data set's table. Where there are no such walks in these views, those of the first two views that have them. Returns
-    their row numbers; the first that fit. Raises InputError where no two views have them.
+    index: a data set's table. If these views have no such walks, those of the first two views that do. Returns the row numbers
+    of the first that fit. Raises InputError if no two views have them.
     """
     people = {name: set(walks) for name, walks in index.groupby("view")["subject"]}
     for here, there in [(view, other_view), *permutations(sorted_views(people), 2)]:
@@ -203,7 +203,7 @@ def example_walks(index: pd.DataFrame, view: str, other_view: str) -> tuple[int,
             break
     else:
         raise InputError(
-            "The pictures need two views that show two people each, and one of them in both; no two views of "
+            "The pictures need two views with two people each, at least one of them in both; no two views of "
             f"{', '.join(sorted_views(people))} do."
         )
     here, there = index[index["view"] == here], index[index["view"] == there]

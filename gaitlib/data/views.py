@@ -1,11 +1,11 @@
-"""The names of views: which are numbers of degrees, how they are written, and how they sort."""
+"""The names of views: which of them are degrees, how these are written, and how views sort."""
 
 import math
 from collections.abc import Iterable
 
 
 def degrees(view: str) -> float | None:
-    """The direction that a view is named after, in degrees ("054", "54", "-18", "22.5"); None for any other name."""
+    """The direction in a view's name, in degrees ("054", "54", "-18", "22.5"); None for any other name."""
     try:
         number = float(view)
     except ValueError:
@@ -14,7 +14,7 @@ def degrees(view: str) -> float | None:
 
 
 def view_name(angle: int) -> str:
-    """A whole number of degrees as CASIA-B spells it: 054."""
+    """A whole number of degrees in CASIA-B's spelling: 054."""
     return f"{angle:03d}"
 
 

@@ -1,17 +1,17 @@
-"""People who walk, with no download and no license: a kinematic model of many persons, seen by eleven cameras.
+"""Synthetic walkers, without download or license: a kinematic model of many people, seen by eleven cameras.
 
-A person is a skeleton (bone lengths) and a manner (posture, cadence, and for each of twelve angles a Fourier series over the gait
-cycle, both sides of their own). A recording is one performance of that manner; it holds a little that is its own, and what a bag
-or a coat changes. The feet decide the rest: the lowest point of the soles is on the ground and what stands does not slide, so the
-speed, the bob and the sway of the pelvis follow from the angles. Cameras see the performance, and a pose estimator reports it
-with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in 11 synchronous views.
+A person is a skeleton (bone lengths) and a manner (posture, cadence, and a Fourier series for each of twelve angles over
+the gait cycle, separate for both sides). A recording is one performance of that manner, with small deviations of its own and the
+changes due to a bag or a coat. The feet determine the rest: the lowest point of the soles is on the ground and the standing foot
+does not slide, so the speed, the bob and the sway of the pelvis follow from the angles. Cameras see the performance, and a pose
+estimator reports it with its faults. The layout is that of CASIA-B: nm 1-6, bg 1-2, cl 1-2, in 11 synchronous views.
 
 Axes and units. World: right-handed, meters, x the way the person walks, y to the person's left, z up, ground at z = 0,
 origin in the middle of the path. Angles: degrees. Gait cycle: 0..1, from initial contact to the next of the same
 foot. Image: pixels, x right, y down. A person seen at view a walks toward a degrees: at 0 toward the camera, at 90 to
 the left of the image with the left side nearest, at 180 away.
 
-Sources. The numbers in this file are rounded from, or drawn after, these; no table is copied.
+Sources. The numbers in this file are rounded from these or modeled on them; no table is copied.
 - Bones as fractions of stature: Drillis and Contini, "Body segment parameters" (1966), as given in Winter,
   "Biomechanics and Motor Control of Human Movement" (4th ed., 2009): hip at .530, shoulder at .818, thigh .245, shank
   .246, ankle at .039, foot .152, upper arm .186, forearm .146. The width of the hips is that of the joint centers, and
@@ -19,23 +19,23 @@ Sources. The numbers in this file are rounded from, or drawn after, these; no ta
 - Stature and biacromial breadth by sex: Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel" (2014).
 - Cadence and stride: Kadaba, Ramakrishnan and Wootten, "Measurement of lower extremity kinematics during level walking"
   (J Orthop Res 8, 1990): about 112 +- 9 steps a minute and 1.41 +- .14 m for men, 115 +- 9 and 1.30 +- .10 m for women.
-  The cadence is drawn from this; the stride is not: it results, and is compared.
+  The cadence is drawn from these numbers; the stride results from the model and is only compared with them.
 - Thigh, knee and ankle: curves drawn by hand, every 5 % of the cycle, through the landmarks (contact, peaks, toe-off)
-  of Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009). Our hip angle is that of the thigh against
-  the vertical, so the tilt of the pelvis is not in it.
+  of Perry and Burnfield, "Gait Analysis" (2nd ed., 2010) and Winter (2009). Our hip angle is that of the thigh relative to
+  the vertical, so it excludes the tilt of the pelvis.
 - Pelvis and frontal plane: sinusoids of the size in Kadaba et al. (1990). Thorax: likewise, after Crosbie, Vachalathiti
   and Smith, "Patterns of spinal motion during walking" (Gait & Posture 5, 1997). Arms: Murray, Sepic and Barnard,
   "Patterns of sagittal rotation of the upper limbs in walking" (Phys Ther 47, 1967) as cited by Perry: the shoulder
   from 24 degrees of extension to 8 of flexion.
-- Deviations of curves between persons, repetition, bags, coats, and the pose estimator: our judgment, set so that each
-  person stays within what those sources call normal and recognition is neither trivial nor hopeless. With 40 persons to
+- Deviations of curves between people, repetition, bags, coats, and the pose estimator: our judgment, set so that each
+  person stays within what those sources call normal and recognition is neither trivial nor hopeless. With 40 people to
   train on and 20 to test, nearest neighbor by mean and standard deviation of the joints finds about 47 / 38 / 19 %
-  (nm / bg / cl) across views; what configs/quick.yaml reaches stands in the README.
+  (nm / bg / cl) across views; README.md has the results of configs/quick.yaml.
 
-What they can show: that code is right, that an idea works at all, and what a part of it is worth where body, motion,
-repetition and faults are each known and can be turned off (`Variation`). What they cannot: how well anyone is
-recognized by a real camera. Their differences are independent draws, where people's go with age, sex and weight; nobody
-limps, turns, hurries or changes shoes; and a network has to undo only those faults that we thought of.
+What they can show: that code is right, that an idea works at all, and what each part of it is worth when body, motion,
+repetition and faults are known and can be turned off one by one (`Variation`). What they cannot show: how well anyone is
+recognized by a real camera. Their differences are independent draws, whereas real ones depend on age, sex and weight; nobody
+limps, turns, hurries or changes shoes; and a network has to undo only the faults that we thought of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,21 +88,21 @@ _NORMAL = np.array([
 ])  # fmt: skip
 _COEFFICIENTS = np.fft.rfft(_NORMAL, axis=1)[:, : HARMONICS + 1] / 20 * np.r_[1, np.full(HARMONICS, 2)]
 
-# Standard deviations between persons, in the order of ANGLES: of the amplitude (fraction), the offset (degrees), the
+# Standard deviations between people, in the order of ANGLES: of the amplitude (fraction), the offset (degrees), the
 # timing (fraction of a cycle), and of each harmonic above the first (fraction of itself).
 _AMPLITUDE = np.array([0.055, 0.05, 0.10, 0.25, 0.28, 0.28, 0.30, 0.30, 0.30, 0.35, 0.35, 0.40])
 _OFFSET = np.array([1.6, 2.0, 1.6, 0.7, 4.0, 7.0, 0.6, 0.5, 1.2, 0.7, 2.4, 5.0])
 _TIMING = np.array([0.007, 0.007, 0.007, 0.02, 0.025, 0.03, 0.025, 0.025, 0.025, 0.03, 0.03, 0.04])
 _SHAPE = np.array([0.07, 0.07, 0.10, 0.2, 0.3, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2])
-#: The part of a person's deviation that the two sides do not share, and the part that a single recording adds.
+#: The part of a person's deviation that differs between the two sides, and the part added by a single recording.
 _ASYMMETRY, _REPETITION = 0.4, 0.25
-#: Slow wandering of each angle during a recording, degrees.
+#: Slow drift of each angle during a recording, degrees.
 _WANDER = np.array([0.8, 1.0, 1.0, 0.3, 2.0, 2.5, 0.6, 0.5, 0.8, 0.5, 0.6, 1.5])
 
-# Posture, the angles that do not move: mean and standard deviation between persons, degrees.
+# Posture, the angles that do not move: mean and standard deviation between people, degrees.
 _POSTURE = {"abduction": (7, 2.5), "arm_rotation": (20, 10), "leg_rotation": (3, 3)}
 
-# Bones as fractions of stature: mean and standard deviation between persons.
+# Bones as fractions of stature: mean and standard deviation between people.
 _BONES = {
     "thigh": (0.245, 0.012), "shank": (0.246, 0.012), "trunk": (0.288, 0.015), "upper_arm": (0.186, 0.010),
     "forearm": (0.146, 0.008), "head_up": (0.092, 0.009), "head_forward": (0.048, 0.009), "hips": (0.103, 0.013),
@@ -116,16 +116,16 @@ _SOLE = np.array([[-0.040, 0, -0.039], [0.085, 0, -0.039]])
 
 #: The middle of the image, pixels.
 CENTER = (200.0, 110.0)
-#: So many people, of consecutive numbers, are seen by one estimator and at one frame rate where these vary.
+#: People with consecutive numbers who share one estimator and one frame rate, if these vary.
 SHARED = 20
-#: How far an estimator puts a joint from where it is, standard deviation in meters: the top of the head or the nose, the middle
-#: of the hip or its surface; and how far that of a person is from that of others.
+#: How far an estimator misplaces a joint, standard deviation in meters: the top of the head or the nose, the middle
+#: of the hip or its surface; and how far this differs from person to person.
 _LAYOUT, _LAYOUT_OF_HEAD, _OWN_LAYOUT = 0.025, 0.06, 0.008
 
 
 @dataclass(frozen=True)
 class Camera:
-    """distance to the middle of the path and height of the lens: meters; tilt: degrees that it looks down; focal: pixels."""
+    """distance to the middle of the path and height of the lens in meters; tilt downward in degrees; focal length in pixels."""
 
     distance: float = 7.0
     height: float = 1.3
@@ -138,12 +138,12 @@ CAMERA = Camera()
 
 @dataclass(frozen=True)
 class Variation:
-    """How much of each kind of difference there is, as a multiple of the normal amount: 0 turns it off.
+    """The amount of each kind of variation, as a multiple of the normal amount; 0 turns it off.
 
-    body: bone lengths between persons. motion: posture, cadence and curves between persons. run: between recordings and
+    body: bone lengths between people. motion: posture, cadence and curves between people. run: between recordings and
     strides of one person. faults: of the pose estimator.
-    What CASIA-B's layout does without: cameras: where they stand around a person, how far away, how high, and where they look.
-    estimators: where they put a joint, and how many faults they have. rates: the frame rate.
+    Not in CASIA-B's layout: cameras: their direction, distance, height and aim. estimators: where they place a joint, and how
+    many faults they have. rates: the frame rate.
     """
 
     body: float = 1.0
@@ -156,13 +156,13 @@ class Variation:
 
     @classmethod
     def world(cls, amount: float) -> "Variation":
-        """People, cameras and estimators as the world has them, for 1; as CASIA-B's layout has them, for 0."""
+        """People, cameras and estimators as varied as in the world for 1, and as in CASIA-B's layout for 0."""
         return cls(body=1 + amount / 2, motion=1 + amount / 4, cameras=amount, estimators=amount, rates=amount)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What truly happened in one performance.
+    """The ground truth of one performance.
 
     joints: float64 [T, 15, 3], meters. soles: float64 [T, 4, 3]: right heel, right ball, left heel, left ball.
     angles: float64 [T, 2, 12], degrees, right and left, in the order of ANGLES. cadence: steps a minute. stature: meters.
@@ -178,7 +178,7 @@ class Recording:
 
 
 def walkers_index(subjects: int) -> pd.DataFrame:
-    """Who `make_walkers` makes, without making them: columns subject, condition, run, view, recording, sequence."""
+    """The index of `make_walkers` without making them: columns subject, condition, run, view, recording, sequence."""
     people, views = (f"{subject:03d}" for subject in range(1, subjects + 1)), map(view_name, VIEWS)
     rows = [(subject, *recording, view) for subject, recording, view in product(people, RECORDINGS, views)]
     index = pd.DataFrame(rows, columns=["subject", "condition", "run", "view"])
@@ -190,13 +190,13 @@ def make_walkers(
     subjects: int, seed: int, *, views: Sequence[int] = VIEWS, fps: float = 25.0, faults: bool = True, first_subject: int = 1,
     variation: Variation = Variation(),
 ) -> Iterator[Walk]:  # fmt: skip
-    """Walks of `subjects` persons, numbered from `first_subject`: 10 recordings, each in all `views`.
+    """Walks of `subjects` people, numbered from `first_subject`: 10 recordings, each in all `views`.
 
-    A person depends on seed and number alone: number 17 is the same among 20 and among 124, and in any choice of views.
-    views: whole degrees, see the top of this file; where cameras vary, all of a person are turned around that person by the same
-    angle. fps: frames a second, at least 10; where rates vary, the middle one.
+    A person depends only on seed and number: number 17 is the same among 20 and among 124, and for any choice of views.
+    views: whole degrees, see the top of this file; if cameras vary, all cameras of a person are turned around that person by the
+    same angle. fps: frames a second, at least 10; if rates vary, the middle one.
     faults: False gives the noise-free poses of the same performances, all joints present, confidence 1.
-    Raises InputError where there is nobody to make or the settings make no sense.
+    Raises InputError if there is nobody to make or the settings make no sense.
     """
     views = list(views)
     odd_views = not views or len(set(views)) < len(views) or not set(views) <= set(range(360))
@@ -226,7 +226,7 @@ def make_walkers(
 
 
 def _estimator(subject: int, seed: int, variation: Variation) -> tuple[float, float, np.ndarray]:
-    """Who sees a person: factors of the frame rate and of the faults, and how far each joint is put elsewhere, meters [15, 3]."""
+    """A person's estimator: factors of the frame rate and of the faults, and the displacement of each joint, meters [15, 3]."""
     shared, own = _stream(seed, subject // SHARED, 3), _stream(seed, subject, 4)
     rate = np.exp(variation.rates * shared.uniform(-0.5, 0.5))
     faulty = np.exp(variation.estimators * 0.5 * shared.standard_normal())
@@ -237,7 +237,7 @@ def _estimator(subject: int, seed: int, variation: Variation) -> tuple[float, fl
 
 
 def _cameras(subject: int, seed: int, views: Sequence[int], amount: float) -> list[tuple[int, Camera]]:
-    """The cameras of a person, and what view each of them has."""
+    """The cameras of a person, and the view of each."""
     if not amount:
         return [(view, CAMERA) for view in views]
     chance = _stream(seed, subject, 5)
@@ -276,12 +276,12 @@ def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation 
     angles[..., 1, 6:] = angles[..., 0, 6:]
     wander = _slow(repetition, (runs, frames, 2, len(ANGLES)), 0.4 * fps)
     angles += variation.run * _WANDER * np.where(np.arange(len(ANGLES)) < 6, wander, wander[:, :, :1])
-    angles[..., 1] = _at_least(angles[..., 1], 1.0)  # neither knees nor elbows bend backwards
+    angles[..., 1] = _at_least(angles[..., 1], 1.0)  # neither knees nor elbows bend backward
     angles[..., 5] = _at_least(angles[..., 5], 3.0)
 
     joints, soles = _pose(angles, body, posture, shoulders)
     _stand(joints, soles, phases, path, fps)
-    # what passes by a camera is about 4.6 m of the walk
+    # a camera sees about 4.6 m of the walk
     middle = frames // 2
     speed = (joints[:, -1, MID_HIP, 0] - joints[:, 0, MID_HIP, 0]) * fps / (frames - 1)
     lengths = np.clip(np.round(4.6 / speed * fps), 3 * fps, 4.2 * fps).astype(int)
@@ -293,9 +293,9 @@ def perform(subject: int, seed: int, *, fps: float = 25.0, variation: Variation 
 
 
 def opening_joints(index: pd.DataFrame, seed: int, frames: int) -> np.ndarray:
-    """The first frames of the performances that walks show, in three dimensions: float64 [N, frames, 15, 3], neck at the origin.
+    """The first frames of the performances shown by walks, in three dimensions: float64 [N, frames, 15, 3], neck at the origin.
 
-    index: subject, condition and run of N walks that `make_walkers` made with this seed; short ones are repeated.
+    index: subject, condition and run of N walks made by `make_walkers` with this seed; short ones are repeated.
     """
     known = {}
     for subject in index["subject"].unique():
@@ -321,12 +321,12 @@ def _stream(seed: int, subject: int, *purpose: int) -> np.random.Generator:
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Normal draws without the outermost 3 %, so that everybody is plausible."""
+    """Normal draws without the outer 3 %, so that everybody is plausible."""
     return np.clip(rng.standard_normal(shape), -2.2, 2.2)
 
 
 def _slow(rng: np.random.Generator, shape: tuple[int, ...], knot: float) -> np.ndarray:
-    """Unit noise, smooth along axis 1: random values every `knot` frames with cubic (Catmull-Rom) curves between."""
+    """Unit noise, smooth along axis 1: random values every `knot` frames, joined by cubic (Catmull-Rom) curves."""
     at = np.arange(shape[1]) / max(knot, 1.0)
     i, u = at.astype(int), at % 1
     u = u.reshape(1, -1, *[1] * (len(shape) - 2)).astype(np.float32)
@@ -351,10 +351,10 @@ def _body(rng: np.random.Generator, man: int, scale: float) -> dict[str, float]:
 
 
 def _deviate(coefficients: np.ndarray, rng: np.random.Generator, scale: float, *shape: int) -> np.ndarray:
-    """Curves like these [2, 12, K+1] with other amplitudes, offsets, timing and shape: [*shape, 2, 12, K+1]."""
+    """Variations of curves [2, 12, K+1] in amplitude, offset, timing and shape: [*shape, 2, 12, K+1]."""
 
     def both(*tail: int) -> np.ndarray:
-        """Draws for both sides, which share most of it."""
+        """Draws for both sides, which share most of each."""
         shared, own = _normal(rng, *shape, 1, len(ANGLES), *tail), _normal(rng, *shape, 2, len(ANGLES), *tail)
         return scale * (np.sqrt(1 - _ASYMMETRY**2) * shared + _ASYMMETRY * own)
 
@@ -372,22 +372,22 @@ def _manner(rng: np.random.Generator, man: int, scale: float) -> dict:
     for name, (mean, sd) in _POSTURE.items():
         manner[name] = mean + sd * scale * (0.9 * _normal(rng, 1) + 0.4 * _normal(rng, 2))
     manner["cadence"] = _CADENCE[0] + man * (_CADENCE[1] - _CADENCE[0]) + _CADENCE_SD * z[0]
-    manner["curves"][:, 0, 1:] *= 1 + 0.03 * z[0]  # who steps faster also steps longer
+    manner["curves"][:, 0, 1:] *= 1 + 0.03 * z[0]  # people with faster steps also take longer steps
     manner["bag"], manner["coat"] = 1 + 0.25 * z[1:]
     manner["bag_side"], manner["bag_by_strap"] = rng.integers(2, size=2) * (scale > 0)
     return manner
 
 
 def _dress(coefficients: np.ndarray, posture: dict, cadence: np.ndarray, manner: dict) -> np.ndarray:
-    """Let bag and coat change curves, posture and cadence, in place.
+    """Change curves, posture and cadence for bag and coat, in place.
 
-    Returns how far right and left shoulder go out and down, meters [R, 2, 2].
+    Returns how far the right and left shoulders move out and down, meters [R, 2, 2].
     """
     bag, coat = manner["bag"] * BAG, manner["coat"] * COAT
     carrying = np.eye(2)[manner["bag_side"]] * bag[:, None]  # [R, 2]
     lean = np.array([1, -1])[manner["bag_side"]]
     shoulder, elbow = coefficients[:, :, 4], coefficients[:, :, 5]
-    # the arm that carries hardly swings: it hangs straight from a handle, or holds a strap with a bent elbow
+    # the carrying arm hardly swings: it holds a handle with a straight arm, or a strap with a bent elbow
     shoulder[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
     elbow[..., 1:] *= np.clip(1 - 0.5 * carrying, 0.1, 1)[..., None]
     shoulder[..., 0] += carrying * (6 if manner["bag_by_strap"] else 2)
@@ -457,7 +457,7 @@ def _pose(angles: np.ndarray, body: dict, posture: dict, shoulders: np.ndarray) 
 
 
 def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.ndarray, fps: float) -> None:
-    """Move the body, in place, so that its lowest sole point is on the ground and what stands does not slide.
+    """Move the body, in place, so that its lowest sole point is on the ground and the standing foot does not slide.
 
     Knees, heel pads and inertia smooth both: the height over a fifth of a second, so that a sole sinks by up to a
     centimeter when the weight passes over, the speed over two fifths, so that soles slide a little. A swinging foot
@@ -465,7 +465,7 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     """
 
     def smooth(a: np.ndarray, seconds: float) -> np.ndarray:
-        """The mean over so much time, with a Hann window."""
+        """The mean over a duration, with a Hann window."""
         half = max(1, round(seconds / 2 * fps))
         window = np.hanning(2 * half + 3)[1:-1] / (half + 1)
         a = np.concatenate([a[:, :1]] * half + [a] + [a[:, -1:]] * half, axis=1)
@@ -479,7 +479,7 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
     ground = np.concatenate([np.zeros((len(step), 1, 2)), step.cumsum(axis=1)], axis=1)
     frames = ground.shape[1]
     ground -= ground[:, [frames // 2]]
-    # asymmetric steps would lead round a curve; people look where they go
+    # asymmetric steps would lead around a curve; people look where they go
     line = np.linspace(-1, 1, frames)
     curve = np.polynomial.polynomial.polyfit(line, ground[..., 1].T, 2)
     ground[..., 1] -= np.polynomial.polynomial.polyval(line, curve)
@@ -491,7 +491,7 @@ def _stand(joints: np.ndarray, soles: np.ndarray, phases: np.ndarray, path: np.n
 
 
 def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.ndarray:
-    """Where episodes of 2..longest frames run, along axis 1, that begin with the given chance in a frame."""
+    """Where episodes of 2..longest frames are active, along axis 1, which begin with the given chance in a frame."""
     begins = rng.random(chance.shape, dtype=np.float32) < chance
     length = np.where(begins, rng.integers(2, longest + 1, chance.shape), 0)
     running = length > 0
@@ -503,10 +503,10 @@ def _episodes(rng: np.random.Generator, chance: np.ndarray, longest: int) -> np.
 def _estimate(
     poses: list[np.ndarray], view: int, rng: np.random.Generator, fps: float, scale: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """What a pose estimator makes of the true images [T, 15, 2] of ten recordings in one view: poses and confidences.
+    """A pose estimator's output for the true images [T, 15, 2] of ten recordings in one view: poses and confidences.
 
     Joints of the far side behind the trunk or behind their twin are hidden: their error grows, their confidence falls,
-    they are lost for a while or taken for their twin. A face seen from behind is guessed. A coat hides hips and knees.
+    they are lost for a while or confused with their twin. A face seen from behind is guessed. A coat hides hips and knees.
     """
     longest = max(len(p) for p in poses)
     true = np.stack([np.concatenate([p, np.repeat(p[-1:], longest - len(p), axis=0)]) for p in poses])
@@ -529,12 +529,12 @@ def _estimate(
     error = 0.014 * rng.standard_normal(shape, dtype=np.float32) + 0.018 * _slow(rng, shape, 0.2 * fps)
     error *= (1 + 2.5 * hidden)[..., None]
     bias = 0.016 * _normal(rng, runs, 1, NUM_JOINTS, 2)
-    cloth = 0.05 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, differently worn
+    cloth = 0.05 * (_normal(rng, NUM_JOINTS, 2) + _normal(rng, runs, 1, 1, 2))  # one coat, worn differently
     bias += COAT[:, None, None, None] * coat[:, None] * cloth
     pose = true + scale * size[..., None] * (error + bias)
     missed = np.linalg.norm(error, axis=-1)
 
-    # legs or arms that pass each other are taken for each other
+    # legs or arms that pass each other are confused
     for limb in ([ELBOWS, WRISTS], [KNEES, ANKLES]):
         joints = np.ravel(limb)
         close = abs(from_side) * np.exp(-((twin[..., limb[1][0]] / (0.4 * size[..., 0])) ** 2))

@@ -1,4 +1,4 @@
-"""What is measured. Here stands what tables need to know without torch."""
+"""Evaluation. This file holds what tables need without importing torch."""
 
-#: Shares of false acceptances at which true ones are stated: of pairs, and of probes of people who are not enrolled.
+#: False acceptance rates at which results are stated: for pairs of walks, and for probes of people who are not enrolled.
 FAR, OPEN_FAR = (0.01, 0.001), (0.1, 0.01)

@@ -1,8 +1,8 @@
-"""What recognition rests on: the trained model on walks that lack something, and light heads on single codes.
+"""What recognition rests on: the trained model on impoverished walks, and linear discriminants of single codes.
 
-Skeleton gait recognizers are said to lean on height and static shape rather than on movement (arXiv 2402.08320). These are the
-experiments that tell. Inputs are changed at test time only, for gallery and probes alike; nothing is trained again. Where codes
-are left out, the discriminants of what is left are fitted on the training people in closed form, the encoders as they are.
+Skeleton gait recognizers are said to rely on height and static shape rather than on movement (arXiv 2402.08320). These
+experiments test that. Inputs are changed only at test time, for gallery and probes alike; nothing is trained again. When codes
+are left out, discriminants of the remaining ones are fitted on the training people in closed form; the encoders stay as they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from gaitlib.model.discriminants import LARGEST, fisher
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
 
-#: Light heads see these codes.
+#: The codes whose discriminants are evaluated.
 CODE_SETS = {
     "pose only": ("pose",),
     "motion only": ("motion",),
@@ -31,13 +31,13 @@ CODE_SETS = {
     "combined (pose, motion, body)": ("pose", "motion", "body"),
     "combined, all (and view)": ("pose", "motion", "body", "view"),
 }
-#: How many rows the table has.
+#: The number of rows in the table.
 ABLATIONS = 15 + len(CODE_SETS)
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One row. kind: "input", "codes" or "halves"; matrices: probe set -> RankMatrix."""
+    """One row of the table. kind: "input", "codes" or "halves"; matrices: probe set -> RankMatrix."""
 
     kind: str
     name: str
@@ -57,12 +57,12 @@ def one_frame(walks: NormalizedWalks) -> NormalizedWalks:
 
 
 def opening_frames(walks: NormalizedWalks, most: int) -> NormalizedWalks:
-    """The first frames of each walk, `most` at most; windows loop them, as they do all short walks."""
+    """The first frames of each walk, at most `most`; windows loop them, like all short walks."""
     return replace(walks, length=np.minimum(walks.length, most))
 
 
 def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, np.ndarray]:
-    """The first halves of all walks, then the second; bool [2N], which are second."""
+    """The first halves of all walks, then the second; and which are second, bool [2N]."""
     half = walks.length // 2
     start, length = np.concatenate([walks.start, walks.start + half]), np.concatenate([half, walks.length - half])
     both = replace(walks, start=start, length=length, index=pd.concat([walks.index] * 2, ignore_index=True))
@@ -70,15 +70,15 @@ def halves(walks: NormalizedWalks) -> tuple[NormalizedWalks, np.ndarray]:
 
 
 def joint_noise(walks: NormalizedWalks, share: float, seed: int = 0) -> NormalizedWalks:
-    """Noise on every coordinate, normal, its standard deviation a share of the torso length."""
+    """Normal noise on every coordinate; its standard deviation is a share of the torso length."""
     noise = np.random.default_rng(seed).standard_normal(walks.frames.shape, dtype=np.float32)
     return replace(walks, frames=walks.frames + np.float32(share) * noise)
 
 
 def without_body_shape(walks: NormalizedWalks, reference: NormalizedWalks) -> NormalizedWalks:
-    """Every bone as long as it is on average in that view in the reference; directions and their course over time stay.
+    """Give every bone its mean length in that view in the reference; directions over time stay.
 
-    Sizes are gone already, by normalization; this takes the proportions. Views that the reference lacks take the mean of all.
+    Normalization has already removed size; this removes proportions. Views missing from the reference get the mean of all views.
     """
     known = _bone_lengths(reference).groupby(reference.index["view"].to_numpy()).mean()
     wanted = known.reindex(walks.index["view"].to_numpy()).fillna(known.mean()).to_numpy()
@@ -96,7 +96,7 @@ def without_body_shape(walks: NormalizedWalks, reference: NormalizedWalks) -> No
 
 
 def missing_joints(dataset: GaitDataset, share: float, seed: int = 0) -> NormalizedWalks:
-    """A share of all joints lost in random frames, then filled in as those that an estimator misses are."""
+    """Joint dropout: a share of all joints removed at random and filled in like joints that an estimator misses."""
     length = dataset.index["frames"].to_numpy()
     start = np.cumsum(length) - length
     rows = np.arange(length.sum()) + np.repeat(dataset.index["start"].to_numpy() - start, length)
@@ -106,14 +106,14 @@ def missing_joints(dataset: GaitDataset, share: float, seed: int = 0) -> Normali
 
 
 def _bone_lengths(walks: NormalizedWalks) -> pd.DataFrame:
-    """The mean length of each bone over each walk, torso lengths: a row a walk, a column a bone."""
+    """The mean length of each bone over each walk in torso lengths: one row per walk, one column per bone."""
     ends = np.array(BONES)
     lengths = np.linalg.norm(walks.frames[:, ends[:, 1]] - walks.frames[:, ends[:, 0]], axis=-1)
     return pd.DataFrame(np.add.reduceat(lengths, walks.start) / walks.length[:, None])
 
 
 def light_head(train: np.ndarray, subject: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Linear discriminants fitted on the training people and applied to others: [N, D], int64 [N], [M, D] -> float32 [M, E].
+    """Fit linear discriminants on the training people and apply them to others: [N, D], int64 [N], [M, D] -> float32 [M, E].
 
     Features are standardized on the training people; the result has length one.
     """
@@ -129,10 +129,10 @@ def ablations(
     codes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], *, stride: int = 32, mirrored: bool = True, adapt: bool = False,
     seed: int = 0, device="cpu",
 ) -> Iterator[Ablation]:  # fmt: skip
-    """Every row of the table, one after the other, the model as it is first.
+    """The rows of the table, one after another, starting with the unchanged model.
 
     train: walks of training people. test, gallery, probes: the walks of the test people and their roles, bool [N].
-    codes: what `code_features` gives of the walks of train and of test. adapt: to those who are enrolled, see `embed_walks`.
+    codes: `code_features` of the walks of train and of test. adapt: to the enrolled people, see `embed_walks`.
     """
     whole = normalize(test)
 
@@ -170,9 +170,9 @@ def ablations(
 
 
 def ablation_table(rows: list[Ablation], *, repeats: int = 2000, seed: int = 0) -> list[dict]:
-    """What metrics.json keeps of each row: rank-1 of each probe set across views and in the same view, the interval of the mean.
+    """The rows for metrics.json: rank-1 of each probe set across views and in the same view, and the interval of the mean.
 
-    "difference": what the change costs against the first row, for the same people, [difference, low, high].
+    "difference": from the first row, for the same people, [difference, low, high].
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""How well the codes are taken apart: what can be read from each, how much it changes with what it should not see."""
+"""How well the codes are separated: what can be read from each, and how much it changes with what it should not depend on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from gaitlib.data.preprocess import NormalizedWalks, opening_windows
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.model.recognizer import GaitModel
 
-#: What a classifier should find in each code, where there is anything to say.
+#: Whether a classifier's accuracy on a code should be high or low; the others are open.
 WANTED = {
     "motion": {"view": "low", "identity": "high"},
     "body": {"view": "low", "identity": "high"},
@@ -23,7 +23,7 @@ WANTED = {
 }
 #: Neighbors that vote in the nearest-neighbor classifier.
 NEIGHBORS = 5
-#: Walks that are decoded and encoded again at most.
+#: At most this many walks are decoded and encoded again.
 CYCLES = 600
 
 
@@ -31,8 +31,8 @@ CYCLES = 600
 class Measure:
     """One line of the scorecard.
 
-    code: motion, body or view. name: what is measured. value, low, high: with its 95 % interval over people. chance: what
-    knowing nothing gives. wanted: "high", "low" or "" where nothing is.
+    code: motion, body or view. name: what is measured. value, low, high: with the 95 % interval over people. chance: the value
+    of guessing. wanted: "high", "low", or "" for neither.
     """
 
     code: str
@@ -48,7 +48,7 @@ def scorecard(
     model: GaitModel, train: NormalizedWalks, test: NormalizedWalks, gallery: np.ndarray, probes: np.ndarray,
     codes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]], *, repeats: int = 2000, seed: int = 0,
 ) -> list[Measure]:  # fmt: skip
-    """What classifiers read from each code, how invariant it is, and what it loses in a cycle.
+    """What classifiers read from each code, how invariant each code is, and what it loses in a cycle.
 
     train, test: walks of training and of test people; gallery, probes: bool [N] over test. codes: `code_features` of both.
     """
@@ -65,10 +65,10 @@ def readouts(
     train: dict[str, np.ndarray], train_index: pd.DataFrame, test: dict[str, np.ndarray], test_index: pd.DataFrame,
     gallery: np.ndarray, probes: np.ndarray, *, repeats: int = 2000, seed: int = 0,
 ) -> Iterator[Measure]:  # fmt: skip
-    """Accuracy of a linear and of a nearest-neighbor classifier for view, condition and identity on each code.
+    """Balanced accuracy of a linear and of a nearest-neighbor probe for view, condition and identity on each code.
 
-    train, test: from `code_features`. View and condition are learned on the training people and asked of all walks of the test
-    people; identity is learned on their gallery walks and asked of their probes (bool [N] each). Every class counts alike.
+    train, test: from `code_features`. View and condition are learned on the training people and tested on all walks of the test
+    people; identity is learned on the test people's gallery walks and tested on their probes (bool [N] each).
     """
     person = pd.factorize(test_index["subject"], sort=True)[0]
     everyone = np.ones(len(test_index), bool)
@@ -85,7 +85,7 @@ def readouts(
             learned = len(np.unique(labels))
             if learned < 2 or not len(classes):
                 continue
-            # every class has the same weight, however many walks it has
+            # every class has the same weight, whatever its number of walks
             weight = (1 / counts)[np.searchsorted(classes, answers[rows])]
             linear = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=np.full(learned, 1 / learned))
             neighbors = KNeighborsClassifier(min(NEIGHBORS, len(labels)))
@@ -100,8 +100,8 @@ def readouts(
 def invariance(test: dict[str, np.ndarray], index: pd.DataFrame, *, repeats: int = 2000, seed: int = 0) -> Iterator[Measure]:
     """Distance within divided by distance between, for each code; 0 is perfectly invariant, 1 not at all.
 
-    motion, body: of walks of one person in two views (of one recording where there is one), over that of two people in one view.
-    view: of two people in one view, over that of one person in two views. Conditions are the same throughout.
+    motion, body: distance of walks of one person in two views (of one recording if possible) over that of two people in one view.
+    view: distance of two people in one view over that of one person in two views. Conditions are the same throughout.
     """
     person = pd.factorize(index["subject"], sort=True)[0]
     rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def invariance(test: dict[str, np.ndarray], index: pd.DataFrame, *, repeats: int
     other = _partners(index, ["view", "condition"], "subject", rng)
 
     def spread(values: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        """The mean distance to the partners, a person; 0 where there is none."""
+        """The mean distance to the partners, per person; 0 if there are none."""
         rows = np.flatnonzero(partner >= 0)
         distance = np.linalg.norm(values[rows] - values[partner[rows]], axis=1)
         count = np.bincount(person[rows], minlength=person.max() + 1)
@@ -125,9 +125,9 @@ def invariance(test: dict[str, np.ndarray], index: pd.DataFrame, *, repeats: int
 
 
 def _partners(index: pd.DataFrame, same: list[str], other: str, rng: np.random.Generator, prefer: str = "") -> np.ndarray:
-    """For each walk a random one that shares the columns `same` and differs in `other`; -1 where there is none.
+    """For each walk a random one that shares the columns `same` and differs in `other`; -1 if there is none.
 
-    prefer: a column that is shared too wherever that is possible.
+    prefer: a column that is also shared if possible.
     """
     partner = np.full(len(index), -1)
     different, preferred = index[other].to_numpy(), index[prefer].to_numpy() if prefer else None
@@ -143,10 +143,10 @@ def _partners(index: pd.DataFrame, same: list[str], other: str, rng: np.random.G
 
 @torch.no_grad()
 def cycle_consistency(model: GaitModel, walks: NormalizedWalks, *, repeats: int = 2000, seed: int = 0) -> Iterator[Measure]:
-    """How far each code is from itself after its walk was decoded with another view code and encoded again.
+    """How much each code changes when its walk is decoded with another view code and encoded again.
 
-    The motion and body codes of a walk are decoded with the view code of another walk; the error of each code is the mean
-    distance from what went in over that of two walks taken at random (1: no more alike than strangers). CYCLES walks at most.
+    The motion and body codes of a walk are decoded with the view code of another walk; the error of each code is its mean
+    distance from the original over that of two random walks (1: no more alike than strangers). Uses at most CYCLES walks.
     """
     index = walks.index.reset_index(drop=True)
     rng = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def cycle_consistency(model: GaitModel, walks: NormalizedWalks, *, repeats: int 
 def _measure(
     code: str, name: str, above: np.ndarray, below: np.ndarray, chance: float, wanted: str, *, repeats: int, seed: int
 ) -> Measure:
-    """A ratio of sums over people with its interval; above, below: float [people], what each adds to the two sums."""
+    """A ratio of sums over people with its interval; above, below: float [people], each person's part of the two sums."""
     draws = draw_people(len(above), repeats, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         value, drawn = above.sum() / below.sum(), (draws @ above) / (draws @ below)

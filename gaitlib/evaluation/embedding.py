@@ -1,4 +1,4 @@
-"""Each walk encoded once: the mean of its windows, of the embedding or of each code; and the hand-made baseline."""
+"""Encode each walk once: the mean over its windows of the embedding or of each code; and the hand-made baseline."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -16,19 +16,19 @@ from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.discriminants import window_statistics
 from gaitlib.model.recognizer import GaitModel
 
-#: The columns that others read of a file of embeddings, and the kinds of numpy types that they may have.
+#: The columns that are read from a file of embeddings, and the kinds of numpy types they may have.
 _LABELS = {"sequence": "Uiu", "run": "iu"} | dict.fromkeys(("subject", "condition", "view"), "U")
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """values: float32 [N, D], a row a walk; index: the rows of the data set's table they belong to."""
+    """values: float32 [N, D], one row per walk; index: the rows of the data set's table they belong to."""
 
     values: np.ndarray
     index: pd.DataFrame
 
     def save(self, path: str | Path) -> None:
-        """Write values and the text columns of the index to one .npz without pickles, whole or not at all."""
+        """Write the values and the columns of the index to one .npz without pickles, whole or not at all."""
         path = Path(path)
         columns = {c: self.index[c].to_numpy() for c in self.index}
         columns = {c: v if v.dtype.kind in "iuf" else v.astype(str) for c, v in columns.items()}
@@ -37,7 +37,7 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
-        """Read what `save` wrote; InputError where the file is something else, damaged or incomplete."""
+        """Read what `save` wrote; InputError if the file is something else, damaged or incomplete."""
         columns = read_arrays(path)
         if lacking := [name for name in ("values", *_LABELS) if name not in columns]:
             raise InputError(f"{path} holds no array named {lacking[0]}; write it with `gaitlib embed`.")
@@ -55,8 +55,8 @@ def embed_walks(
 ) -> Embeddings:  # fmt: skip
     """The embedding of every walk: the mean over its windows (and their mirror images), scaled to length one: float32 [N, E].
 
-    stride: frames between windows. enrolled: bool [N], whose people are known; discriminants are then adapted to them, and the
-    mean of those of each view is taken off.
+    stride: frames between windows. enrolled: bool [N], walks whose people are known; discriminants are then adapted to them, and
+    the mean of the enrolled walks of each view is subtracted.
     """
     model = model.to(device).eval()
     if enrolled is not None:
@@ -67,7 +67,7 @@ def embed_walks(
 
 
 def adapted(model: GaitModel, enrolled: NormalizedWalks) -> GaitModel:
-    """A copy of the model, its discriminants adapted to enrolled walks, see `Discriminants.adapt`; without any, the model."""
+    """A copy of the model with discriminants adapted to enrolled walks, see `Discriminants.adapt`; the model if it has none."""
     if not model.discriminants:
         return model
     model = copy.deepcopy(model)
@@ -78,9 +78,9 @@ def adapted(model: GaitModel, enrolled: NormalizedWalks) -> GaitModel:
 
 
 def without_view_means(found: Embeddings, enrolled: np.ndarray) -> Embeddings:
-    """Embeddings without the mean of those that are enrolled (bool [N]) from the same view, scaled to length one.
+    """Embeddings minus the mean of the enrolled ones (bool [N]) of the same view, scaled to length one.
 
-    Those of views from which nobody is enrolled are without the mean over the other views.
+    For views without enrolled walks, the mean over the other views is subtracted.
     """
     view = found.index["view"].to_numpy()
     means = pd.DataFrame(found.values[enrolled]).groupby(view[enrolled]).mean()
@@ -89,14 +89,14 @@ def without_view_means(found: Embeddings, enrolled: np.ndarray) -> Embeddings:
 
 
 def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:
-    """What each code says of each walk, the mean over its windows: float32 [N, D] each.
+    """Features of each code for each walk, averaged over its windows: float32 [N, D] each.
 
-    pose: the statistics of the window itself; motion, which changes over time: mean and standard deviation; body and view as they
-    are. stride: frames between windows.
+    pose: the statistics of the window itself; motion, which changes over time: mean and standard deviation; body and view: the
+    codes themselves. stride: frames between windows.
     """
 
     def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the codes of each window say."""
+        """The features of each window."""
         codes = model.autoencoder.encode(x)
         return {"pose": window_statistics(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
 
@@ -113,9 +113,9 @@ def _course(x: torch.Tensor) -> torch.Tensor:
 def _sums_over_windows(
     describe: Callable[[torch.Tensor], dict[str, torch.Tensor]], model: GaitModel, walks: NormalizedWalks, stride: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """What describes the windows of each walk, added up, and how many windows it has: name -> [N, D], and int64 [N, 1].
+    """Sums of descriptions over the windows of each walk, and its number of windows: name -> [N, D], and int64 [N, 1].
 
-    describe: gets windows, [B, 30, T] on the model's device and of its precision, and returns name -> [B, D].
+    describe: maps windows, [B, 30, T] on the model's device and in its precision, to name -> [B, D].
     """
     total: dict[str, torch.Tensor] = {}
     count = torch.zeros(len(walks), dtype=torch.int64)
@@ -127,9 +127,9 @@ def _sums_over_windows(
 
 
 def windows_of(model: GaitModel, walks: NormalizedWalks, stride: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """All windows of walks, walk after walk, in batches: the row that each is of, int64 [B] on the CPU, and the windows.
+    """All windows of walks, walk after walk, in batches: the row of each window's walk, int64 [B] on the CPU, and the windows.
 
-    stride: frames between windows, which are [B, 30, T] on the model's device and of its precision.
+    stride: frames between windows, which are [B, 30, T] on the model's device and in its precision.
     """
     weight = next(model.parameters())
     frames, start, length = torch.from_numpy(walks.frames), torch.tensor(walks.start), torch.tensor(walks.length)

@@ -1,4 +1,4 @@
-"""What a walk becomes when its view is exchanged, against what that camera really saw and against the mean walk of that view."""
+"""Compare a walk whose view is exchanged with what that camera really saw, and with the mean walk of that view."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,25 @@ from gaitlib.model.geometric import GeometricAutoencoder
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, NUM_JOINTS, RIGHT_ANKLE
 
-#: Pairs of views that are decoded at once.
+#: Pairs of views decoded at once.
 PAIRS = 512
-#: The mean walk is a Fourier series of the gait phase with so many harmonics; SERIES numbers for each coordinate.
+#: The number of harmonics of the mean walk, a Fourier series of the gait phase; it has SERIES numbers for each coordinate.
 MEAN_WALK_HARMONICS = 4
 SERIES = 1 + 2 * MEAN_WALK_HARMONICS
-#: The phases and strides (in frames) that the mean walk is tried with.
+#: The phases and strides (in frames) tried for the mean walk.
 PHASES, STRIDES = 48, np.geomspace(16, 64, 60)
 
 
 def torso_error(pose: np.ndarray, truth: np.ndarray) -> float:
     """Mean distance between the joints of two poses in % of the true torso length (neck to mid-hip, mean over frames).
 
-    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are left out. NaN where that leaves none.
+    pose, truth: float [T, 15, 2], same unit; joints that are missing (NaN) in either are ignored. NaN if none is left.
     """
     return float(torso_errors(pose[None], truth[None])[0])
 
 
 def torso_errors(pose: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`torso_error` of each of B pairs: float [B, T, 15, 2] each (or what broadcasts to it) -> float [B]."""
+    """`torso_error` of each of B pairs: float [B, T, 15, 2] each (or broadcast to it) -> float [B]."""
     distance = np.linalg.norm(pose - truth, axis=-1)
     torso = np.linalg.norm(truth[..., NECK, :] - truth[..., MID_HIP, :], axis=-1)
     return 100 * finite_mean(distance, True, (-2, -1)) / finite_mean(torso, True, -1)
@@ -42,7 +42,7 @@ def torso_errors(pose: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def walker_errors(walker: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Mean distance between the joints of two walkers in three dimensions, in % of the true torso length: [B].
 
-    walker, truth: float [B, T, 15, 3], neck at the origin. The walker is turned and scaled as a whole so that it fits best
+    walker, truth: float [B, T, 15, 3], neck at the origin. The walker is rotated and scaled as a whole for the best fit
     (Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991).
     """
     u, size, v = np.linalg.svd(np.einsum("btji,btjk->bik", walker, truth))
@@ -65,13 +65,13 @@ def exchange_view(model: GaitModel, x: torch.Tensor, donor: torch.Tensor) -> tup
 
 @dataclass(frozen=True)
 class ExchangeErrors:
-    """Errors of three guesses at what the camera of another view saw, in % of torso length.
+    """Errors of three predictions of what the camera of another view saw, in % of the torso length.
 
-    exchange: the walk decoded with the view code of another person in the target view; copy: the walk as it is; mean_walk: the
+    exchange: the walk decoded with the view code of another person in the target view; copy: the unchanged walk; mean_walk: the
     training people's mean walk of the target view, at the phase and stride that fit the truth best.
     float [P, V, V] each: person, source view, target view; NaN on the diagonal and where nothing was recorded.
-    walker: float [P], of the walkers that are decoded against the true ones, in three dimensions (see `walker_errors`); None
-    where these are not known or the decoder makes none.
+    walker: float [P], errors of the decoded walkers in three dimensions (see `walker_errors`); None if the true ones are unknown
+    or the decoder makes none.
     """
 
     people: list[str]
@@ -82,19 +82,19 @@ class ExchangeErrors:
     walker: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """The mean of `exchange` over people: a row a source view, a column a target view."""
+        """The mean of `exchange` over people: one row per source view, one column per target view."""
         names = {"index": pd.Index(self.views, name="source"), "columns": pd.Index(self.views, name="target")}
         return pd.DataFrame(finite_mean(self.exchange, True, 0), **names)
 
     def per_person(self) -> pd.DataFrame:
-        """The mean over view pairs: a row a person, columns exchange, copy, mean_walk and, where there is one, walker."""
+        """The mean over view pairs: one row per person, columns exchange, copy, mean_walk and, if known, walker."""
         guesses = {name: finite_mean(getattr(self, name), True, (1, 2)) for name in ("exchange", "copy", "mean_walk")}
         if self.walker is not None:
             guesses["walker"] = self.walker
         return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
 
     def summary(self, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
-        """The mean of each guess with its 95 % interval over people: guess -> [value, low, high], % of torso length."""
+        """The mean of each prediction with its 95 % interval over people: name -> [value, low, high], % of torso length."""
         errors = self.per_person()
         return {n: [float(e.mean()), *mean_interval(e.to_numpy(), repeats=repeats, seed=seed)] for n, e in errors.items()}
 
@@ -103,24 +103,24 @@ def exchange_errors(
     model: GaitModel, walks: NormalizedWalks, truth: NormalizedWalks, mean_walks: dict[str, np.ndarray],
     walkers: np.ndarray | None = None,
 ) -> ExchangeErrors:  # fmt: skip
-    """Exchange the view of each walk for every other one that was recorded synchronously, and compare.
+    """Exchange the view of each walk for every other view that was recorded synchronously, and compare.
 
-    walks: people to test on; the opening window of each is used. truth: the same walks in the same order without noise, or
-    `walks` again where nothing better is known. mean_walks: from `mean_walks(...)` on the training people. walkers: the opening
-    windows of these walks in three dimensions, float [N, T, 15, 3], neck at the origin, where they are known.
-    The view code comes from another person in the target view under the same condition, so nothing of the truth leaks through it;
-    a view that shows one person only is not asked for.
-    Raises InputError where no two walks show the same moment from two views, or every view shows one person only.
+    walks: of test people; the opening window of each is used. truth: the same walks in the same order without noise, or
+    `walks` again if nothing better is known. mean_walks: from `mean_walks(...)` on the training people. walkers: the opening
+    windows of these walks in three dimensions, float [N, T, 15, 3], neck at the origin, if known.
+    The view code comes from another person in the target view in the same condition, so that it leaks nothing of the truth;
+    views with only one person are skipped.
+    Raises InputError if no two walks show the same moment from two views, or every view has only one person.
     """
     index = walks.index.reset_index(drop=True)
     views = sorted_views(index["view"])
     source, target = _synchronous_pairs(index)
     if not len(source):
-        raise InputError("No two walks show the same moment from two views, so exchanged views cannot be compared with a truth.")
+        raise InputError("No two walks show the same moment from two views, so exchanged views have no truth to compare with.")
     another = _another_person(index)
     source, target = (rows[another[target] >= 0] for rows in (source, target))
     if not len(source):
-        raise InputError("Each view shows one person only; exchanging views needs the view code of another one.")
+        raise InputError("Each view shows one person only; exchanging views needs the view code of another person.")
     device = next(model.parameters()).device
     x = opening_windows(walks, index.index, model.window)
     shown, goals = (as_poses(y) for y in (x, opening_windows(truth, index.index, model.window)))
@@ -168,7 +168,7 @@ def _synchronous_pairs(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _another_person(index: pd.DataFrame) -> np.ndarray:
-    """For each walk, one of the next person in the same view and, where there is one, condition: int64 [N]; -1: there is none."""
+    """For each walk, one of the next person in the same view and, if possible, condition: int64 [N]; -1: there is none."""
     other = np.full(len(index), -1)
     for columns in (["view", "condition"], ["view"]):
         for _, group in index.groupby(columns):
@@ -186,7 +186,7 @@ def fourier(phase: np.ndarray) -> np.ndarray:
 
 
 def _tracks(frames: int) -> np.ndarray:
-    """Every phase over time that is tried: [PHASES * strides, T], in radians."""
+    """All phases over time that are tried: [PHASES * strides, T], in radians."""
     start = 2 * np.pi * np.arange(PHASES) / PHASES
     return (start[:, None, None] + 2 * np.pi * np.arange(frames) / STRIDES[:, None]).reshape(-1, frames)
 
@@ -194,9 +194,9 @@ def _tracks(frames: int) -> np.ndarray:
 def mean_walks(walks: NormalizedWalks, side: str, window: int) -> dict[str, np.ndarray]:
     """The mean walk of each view over people whose cameras are synchronous, as a function of the gait phase.
 
-    The phase of a recording is the steady one that fits the distance of its ankles along x in the view `side` best; each joint's
-    mean course over the phase is then the least-squares Fourier series. walks: training people. window: the frames that count.
-    Returns view -> float64 [SERIES, 15, 2]; without views that were never recorded together with `side`.
+    The phase of a recording is the steady one that best fits the distance of its ankles along x in the view `side`; each joint's
+    mean trajectory over the phase is then the least-squares Fourier series. walks: training people. window: frames to use.
+    Returns view -> float64 [SERIES, 15, 2], without views that were never recorded together with `side`.
     """
     index = walks.index.reset_index(drop=True)
     shown = as_poses(opening_windows(walks, index.index, window)).astype(np.float64)
@@ -218,13 +218,13 @@ def mean_walks(walks: NormalizedWalks, side: str, window: int) -> dict[str, np.n
 
 
 def best_fit_errors(series: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The torso errors of a mean walk at the phases and strides that come nearest to each truth.
+    """The torso errors of a mean walk at the phase and stride nearest to each truth.
 
     series: float [SERIES, 15, 2]; truth: float [N, T, 15, 2]. Returns float64 [N].
     """
     basis = fourier(_tracks(truth.shape[1]))  # [tracks, T, SERIES]
     flat = series.reshape(len(series), -1)
-    # squared distances multiplied out, without |truth|^2: no pose of the many tracks is built
+    # expanded squared distances without |truth|^2, so that no pose of the many tracks is built
     gram = basis.transpose(0, 2, 1) @ basis
     square = (gram * (flat @ flat.T)).sum((1, 2))
     along = truth.reshape(*truth.shape[:2], -1) @ flat.T  # [N, T, SERIES]

@@ -1,27 +1,26 @@
-"""Gait parameters that a clinician knows, of a walk in the image or of a walker in three dimensions.
+"""Clinical gait parameters of a walk in the image or of a walker in three dimensions.
 
 A walk is float [T, 15, 2], image x right and y down, in any unit, or float [T, 15, 3], z up, x and y level and right-handed, in
-any direction; NaN is a missing joint. A walker in three dimensions is looked at from the side, so both are measured alike.
+any direction; NaN is a missing joint. A walker in three dimensions is viewed from the side, so that both are measured alike.
 
-- Cadence: walking repeats itself every stride, and what the left side does is what the right one did half a stride before. So
-  the differences between the sides hold the odd multiples of the stride frequency and their sums the even ones; harmonic ratios
-  rest on this too (Bellanca et al., "Harmonic ratios: a quantification of step to step symmetry", J Biomech 46, 2013). The
-  frequency is the one whose multiples explain the movement of the limbs best, by least squares (Quinn and Thomson, "Estimating
-  the frequency of a periodic function", Biometrika 78, 1991). Frames far off, as when one leg is taken for the other, count
-  less (Huber).
+- Cadence: walking repeats itself every stride, and the left side does what the right side did half a stride before. So
+  the differences between the sides hold the odd multiples of the stride frequency and their sums the even ones, which is also
+  the basis of harmonic ratios (Bellanca et al., "Harmonic ratios: a quantification of step to step symmetry", J Biomech 46,
+  2013). The frequency is the one whose multiples best explain the movement of the limbs, by least squares (Quinn and Thomson,
+  "Estimating the frequency of a periodic function", Biometrika 78, 1991). Outliers, as when legs swap, get less weight (Huber).
 - Steps: a step ends where the foot is farthest ahead of the hips (Zeni, Richards and Higginson, "Two simple methods for
   determining gait events during treadmill and overground walking using kinematic data", Gait & Posture 27, 2008). The ankles go
   through a zero-lag Butterworth filter (Winter, "Biomechanics and Motor Control of Human Movement", 4th ed., 2009), and a
   parabola through three frames gives the moment.
-- Variability of step time: the standard deviation within each side, so that asymmetry is not in it, in % of the mean (Galna,
+- Variability of step time: the standard deviation within each side, which excludes asymmetry, in % of the mean (Galna,
   Lord and Rochester, "Is gait variability reliable in older adults and Parkinson's disease?", Gait & Posture 37, 2013).
 - Symmetry: right minus left step time in % of the mean of both, 0 is symmetric (Robinson, Herzog and Nigg, "Use of force
   platform variables to quantify the effects of chiropractic manipulation on gait symmetry", J Manipulative Physiol Ther 10,
   1987).
-- Knee: between thigh and shank. Hip: between trunk and thigh (Winter 2009), since 15 joints do not show how the pelvis tilts.
-  The range is that of the mean cycle: noise makes the largest and the smallest angle of a walk more extreme than they are.
+- Knee: between thigh and shank. Hip: between trunk and thigh (Winter 2009), because 15 joints do not show the tilt of the pelvis.
+  The range is that of the mean cycle, because noise exaggerates the largest and the smallest angle of a walk.
 
-docs/gait_parameters.md says how well each is measured.
+docs/gait_parameters.md reports how well each is measured.
 """
 
 from collections.abc import Iterable
@@ -39,43 +38,43 @@ from gaitlib.model.geometric import GeometricAutoencoder
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import JOINTS, MID_HIP, MIRROR, NECK, NUM_JOINTS
 
-#: What is shown of a walk, and its unit.
+#: The parameters and their units.
 PARAMETERS = {
     "cadence": "steps/min", "step_time": "s", "step_time_variability": "%", "step_time_symmetry": "%",
     "right_knee_range": "degrees", "left_knee_range": "degrees", "right_hip_range": "degrees", "left_hip_range": "degrees",
 }  # fmt: skip
-#: Strides a second that are tried, 60 to 190 steps a minute, each where the walk is at least so many strides long.
+#: The stride frequencies tried, 60 to 190 steps a minute; a walk must hold at least this many strides.
 STRIDE_FREQUENCIES, FEWEST_STRIDES = np.arange(0.5, 1.6, 0.02), 1.3
-#: Frames a second, below which steps are not told.
+#: Frames a second below which steps cannot be found.
 LOWEST_RATE = 12
-#: Below so many strides it is said that more would make the answer surer.
+#: With fewer strides, a remark says that more would make the result more reliable.
 FEW_STRIDES = 3
-#: Strides that explain less of the movement than this over the number of frames are none: of noise they explain half as much.
+#: Strides must explain at least this share of the movement, divided by the number of frames; of noise they explain half as much.
 LEAST_EXPLAINED = 12
-#: Harmonics of the stride frequency: of the mean cycle of angles, and up to which the ankles are kept to find steps.
+#: Harmonics of the stride frequency: in the mean cycle of angles, and in the low-pass filtered ankles used to find steps.
 ANGLE_HARMONICS, STEP_HARMONICS = 6, 4
-#: A residual so many times the median counts less.
+#: A residual this many times the median gets less weight.
 FAR_OFF = 2.5
-#: How far from its place in a steady rhythm a step is looked for, strides.
+#: How far from its time in a steady rhythm a step is searched, in strides.
 STEP_REACH = 0.15
-#: Where the ankles swing less than this along x, torso lengths to either side, the legs are seen from the front.
+#: If the ankles swing less than this along x, in torso lengths to either side, the view is frontal.
 SMALLEST_SWING = 0.25
-#: Where more frames than this share lack a joint of the legs, nothing is measured.
+#: If a leg joint is missing in more than this share of the frames, nothing is measured.
 MOST_MISSING = 0.5
 
 LEGS = [*HIPS, *KNEES, *ANKLES]
-#: What swings on the right; MIRROR has the left.
+#: The joints that swing on the right; MIRROR gives the left ones.
 LIMBS = [pair[0] for pair in (KNEES, ANKLES, ELBOWS, WRISTS)]
 
 
 @dataclass(frozen=True)
 class GaitParameters:
-    """What a walk shows; NaN where it cannot say, and `limits` has the reason.
+    """The parameters of a walk; NaN if unknown, with the reason in `limits`.
 
     cadence: steps a minute. step_time: mean, seconds. step_time_variability: %, within sides. step_time_symmetry: %, positive
-    where the steps of the right foot take longer. Ranges of motion: degrees, in the image as it is or, in three dimensions, in
-    the sagittal plane; those in the image are right from the side only. steps: how many the walk is long. limits: what would
-    make this surer, a sentence each.
+    if the steps of the right foot take longer. Ranges of motion: degrees, in the image or, in three dimensions, in the sagittal
+    plane; those in the image are correct only from the side. steps: the length of the walk in steps. limits: what would make the
+    results more reliable, a sentence each.
     """
 
     cadence: float = np.nan
@@ -93,13 +92,13 @@ class GaitParameters:
 def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
     """The gait parameters of one walk, float [T, 15, 2] or [T, 15, 3] (see the top of this file), at `fps` frames a second.
 
-    Raises InputError for another shape or a frame rate that is no camera's.
+    Raises InputError for another shape or an impossible frame rate.
     """
     joints = np.asarray(joints, dtype=np.float64)
     is_walk = joints.ndim == 3 and joints.shape[1:] in ((NUM_JOINTS, 2), (NUM_JOINTS, 3)) and len(joints)
     if not is_walk or not 0 < fps < np.inf:
         raise InputError(
-            f"Gait parameters are of a walk [T,{NUM_JOINTS},2] or [T,{NUM_JOINTS},3] and its frames a second, not of "
+            f"Gait parameters need a walk [T,{NUM_JOINTS},2] or [T,{NUM_JOINTS},3] and its frames a second, not "
             f"{list(joints.shape)} and {fps:g}."
         )
     missing = ~np.isfinite(joints[:, LEGS]).all(-1)
@@ -107,21 +106,21 @@ def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
     limits = []
     if share > 0.05:
         worst = JOINTS[LEGS[missing.mean(0).argmax()]].replace("_", " ")
-        limits.append(f"A joint of the legs is missing in {share:.0%} of the frames, most often the {worst}.")
+        limits.append(f"A leg joint is missing in {share:.0%} of the frames, most often the {worst}.")
     if share > MOST_MISSING:
         return GaitParameters(limits=tuple(limits))
     if fps < LOWEST_RATE:
-        limits.append(f"There are {fps:g} frames a second; {LOWEST_RATE} or more are needed to tell steps.")
+        limits.append(f"There are {fps:g} frames a second; finding steps takes at least {LOWEST_RATE}.")
         return GaitParameters(limits=tuple(limits))
     pose = _side_view(joints, fps)
     frequency = stride_frequency(pose, fps)
     seconds = len(pose) / fps
     if np.isnan(frequency):
-        limits.append(f"No steady strides are seen in {seconds:.1f} seconds; about {FEW_STRIDES} strides on end are needed.")
+        limits.append(f"No steady strides were found in {seconds:.1f} seconds; about {FEW_STRIDES} in a row are needed.")
         return GaitParameters(limits=tuple(limits))
     if seconds * frequency < FEW_STRIDES:
         limits.append(
-            f"Only {seconds * frequency:.1f} strides are seen, in {seconds:.1f} seconds; {FEW_STRIDES} or more are surer."
+            f"Only {seconds * frequency:.1f} strides in {seconds:.1f} seconds; {FEW_STRIDES} or more are more reliable."
         )
     time, right = steps(pose, fps, frequency)
     variability, symmetry = step_statistics(time, right)
@@ -129,29 +128,29 @@ def gait_parameters(joints: np.ndarray, fps: float) -> GaitParameters:
     if not len(time):
         ranges[:] = np.nan
         limits.append(
-            "The legs are seen from the front or from behind, where neither the angles of knees and hips nor the moments of "
-            "steps show; a view from the side has them."
+            "The walk is seen from the front or from behind, where neither the angles of knees and hips nor the times of "
+            "steps are visible; film from the side to get them."
         )
     elif np.isnan(variability):
-        limits.append(f"The moments of only {len(time)} steps are seen; the variability needs five on end.")
+        limits.append(f"Only {len(time)} steps were timed; the variability needs five in a row.")
     count = int(2 * frequency * seconds)
     return GaitParameters(120 * frequency, 0.5 / frequency, variability, symmetry, *ranges.tolist(), count, tuple(limits))
 
 
 def gait_table(walks: Iterable[np.ndarray], fps: Iterable[float]) -> pd.DataFrame:
-    """The gait parameters of many walks, a row each: columns of GaitParameters, the limits as one text."""
+    """The gait parameters of many walks, one row each: columns of GaitParameters, the limits as one text."""
     table = pd.DataFrame([asdict(gait_parameters(*walk)) for walk in zip(walks, fps, strict=True)])
     return table.assign(limits=table["limits"].str.join(" "))
 
 
 @torch.no_grad()
 def decoded_walkers(model: GaitModel, walks: NormalizedWalks) -> list[np.ndarray]:
-    """The walkers that a model makes of whole walks: float32 [T, 15, 3] each, x ahead, z up, neck at the origin.
+    """The walkers decoded by a model from whole walks: float32 [T, 15, 3] each, x ahead, z up, neck at the origin.
 
-    Raises InputError for a model whose decoder makes none.
+    Raises InputError for a model whose decoder does not make 3D walkers.
     """
     if not isinstance(model.autoencoder, GeometricAutoencoder):
-        raise InputError("The decoder of this model makes no walkers in three dimensions; use one of `autoencoder: geometric`.")
+        raise InputError("The decoder of this model does not make 3D walkers; use a model with `autoencoder: geometric`.")
     device = next(model.parameters()).device
     model.eval()
     walkers = []
@@ -163,7 +162,7 @@ def decoded_walkers(model: GaitModel, walks: NormalizedWalks) -> list[np.ndarray
 
 
 def _side_view(joints: np.ndarray, fps: float) -> np.ndarray:
-    """The image of a walk, or a walker in three dimensions who walks to the right, normalized: float64 [T, 15, 2]."""
+    """The image of a walk, or of a walker in three dimensions who walks to the right, normalized: float64 [T, 15, 2]."""
     if joints.shape[2] == 3:
         joints = project(joints[..., [0, 2, 1]] * [1, 1, -1], [270], fps=fps)[0]  # its axes have y up
     pose = np.array(joints, dtype=np.float32)
@@ -189,7 +188,7 @@ def _residual_weight(residual: np.ndarray) -> np.ndarray:
 
 
 def stride_frequency(pose: np.ndarray, fps: float) -> float:
-    """Strides a second of a walk without missing joints, float [T, 15, 2]; NaN where no steady ones are seen."""
+    """Strides a second of a walk without missing joints, float [T, 15, 2]; NaN if there are no steady strides."""
     frames = len(pose)
     tried = STRIDE_FREQUENCIES[STRIDE_FREQUENCIES * frames / fps >= FEWEST_STRIDES]
     if len(tried) < 3:
@@ -200,7 +199,7 @@ def stride_frequency(pose: np.ndarray, fps: float) -> float:
     weights = [np.ones(frames)] * 2
 
     def explained(frequency: np.ndarray, harmonics: Iterable[Iterable[int]]) -> np.ndarray:
-        """How much of the movement the series explain."""
+        """The amount of movement explained by the series."""
         total = 0
         for y, weight, which in zip(parts, weights, harmonics, strict=True):
             root = np.sqrt(weight)[:, None]
@@ -209,7 +208,7 @@ def stride_frequency(pose: np.ndarray, fps: float) -> float:
             total = total + np.square(q.swapaxes(1, 2) @ (y * root)).sum((1, 2))
         return total
 
-    # the first harmonics alone never take half the frequency for the whole
+    # the first harmonics alone never mistake half the frequency for the whole
     of_tried = explained(tried, ((1,), (2,)))
     best = of_tried.argmax()
     total = sum(np.square(y).sum() for y in parts)
@@ -228,7 +227,7 @@ def stride_frequency(pose: np.ndarray, fps: float) -> float:
 
 
 def _top(values: np.ndarray) -> np.ndarray:
-    """Where the largest value along the last axis lies, to the top of a parabola: [..., n] -> float [...]; NaN at either end."""
+    """The position of the largest value along the last axis, refined by a parabola: [..., n] -> float [...]; NaN at the ends."""
     best = values.argmax(-1)
     inside = (best > 0) & (best < values.shape[-1] - 1)
     around = np.where(inside, best, 1)[..., None] + [-1, 0, 1]
@@ -252,13 +251,13 @@ def joint_angles(pose: np.ndarray) -> np.ndarray:
 
 
 def heading(pose: np.ndarray) -> int:
-    """1 for a walk to the right of the image, -1 to the left: knees bend one way only. pose: float [T, 15, 2]."""
+    """1 for a walk to the right of the image, -1 to the left, since knees bend only one way. pose: float [T, 15, 2]."""
     bend = _turn(pose[:, KNEES] - pose[:, HIPS], pose[:, ANKLES] - pose[:, KNEES])
     return 1 if bend.mean() >= 0 else -1
 
 
 def cycle_ranges(angles: np.ndarray, fps: float, frequency: float) -> np.ndarray:
-    """The ranges of the mean cycles of angles, [T, n] -> [n]: Fourier series, to which frames far off contribute less."""
+    """The ranges of the mean cycles of angles, [T, n] -> [n]: Fourier series, with less weight for outliers."""
     harmonics = range(1, min(ANGLE_HARMONICS, int(fps / 2 / frequency)) + 1)
     basis, cycle = (
         np.concatenate([np.ones((len(time), 1)), _waves(time, frequency, harmonics)], 1)
@@ -266,16 +265,16 @@ def cycle_ranges(angles: np.ndarray, fps: float, frequency: float) -> np.ndarray
     )
     root = np.ones_like(angles)
     for _ in range(4):
-        # one least-squares problem an angle, because weights are their own
+        # one least-squares problem per angle, because each has its own weights
         series = np.stack([np.linalg.lstsq(basis * w[:, None], y * w)[0] for y, w in zip(angles.T, root.T, strict=True)], 1)
         root = np.sqrt(_residual_weight(angles - basis @ series))
     return np.ptp(cycle @ series, axis=0)
 
 
 def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, np.ndarray]:
-    """When a foot is farthest ahead of the hips: seconds [n], and whether it is the right one, bool [n].
+    """The times at which a foot is farthest ahead of the hips: seconds [n], and whether it is the right foot, bool [n].
 
-    pose: float [T, 15, 2], torso length 1. Empty where the ankles hardly swing along x.
+    pose: float [T, 15, 2], torso length 1. Empty if the ankles hardly swing along x.
     """
     from scipy.signal import butter, sosfiltfilt  # slow to import, and only needed here
 
@@ -302,7 +301,7 @@ def steps(pose: np.ndarray, fps: float, frequency: float) -> tuple[np.ndarray, n
 
 
 def step_statistics(time: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Variability and symmetry, %, see GaitParameters; NaN where a side has fewer than two step times, or none.
+    """Variability and symmetry, %, see GaitParameters; NaN if a side has fewer than two step times, or none.
 
     time: float [n], when steps end. right: bool [n], by which foot.
     """

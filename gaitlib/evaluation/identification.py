@@ -1,11 +1,11 @@
-"""Who is it, or nobody who is known: how much likelier a walk is of an enrolled person than of a stranger.
+"""Open-set identification: how much more likely a walk is if it is an enrolled person's than if it is a stranger's.
 
-Discriminants are adapted to the enrolled people (gaitlib/model/discriminants.py). In their directions a person's place is normal
-with variance r around what all people are like, and a walk normal with variance 1 around its person, so the ratio of the
-likelihoods that two walks are of one person and of two has a closed form (probabilistic LDA: Ioffe, ECCV 2006; Prince and Elder,
-ICCV 2007). Before that, vectors are scaled to the length that the model expects of them (Garcia-Romero and Espy-Wilson,
+Discriminants are adapted to the enrolled people (gaitlib/model/discriminants.py). In their directions a person is normal
+with variance r around the mean of all people, and a walk is normal with variance 1 around its person, so the likelihood ratio of
+two walks coming from one person or from two has a closed form (probabilistic LDA: Ioffe, ECCV 2006; Prince and Elder,
+ICCV 2007). Vectors are first scaled to the length that the model expects (Garcia-Romero and Espy-Wilson,
 "Analysis of i-vector length normalization", Interspeech 2011). The score of a person is the logarithm of the ratio for the
-likeliest of their enrolled walks.
+most likely of their enrolled walks.
 """
 
 import copy
@@ -23,23 +23,23 @@ from gaitlib.evaluation.embedding import windows_of
 from gaitlib.model.discriminants import Discriminants
 from gaitlib.model.recognizer import GaitModel
 
-#: Frames between the windows of a walk. With 32, as in the evaluation, 1.5 points fewer were recognized; 8 are no better.
+#: Frames between the windows of a walk. With 32, as in the evaluation, recognition was 1.5 points lower; 8 is no better.
 STRIDE = 16
-#: With fewer people enrolled, how often a stranger would be taken for one of them cannot be told: it is measured on themselves.
+#: With fewer people, the rate at which strangers are accepted cannot be measured, as it is measured on the enrolled people.
 FEWEST_PEOPLE = 5
-#: Then this score has to do; with two to four of people 1-74 of kgbd enrolled, 1 to 8 % of strangers reach it.
+#: Then this score is the threshold; with two to four of people 1-74 of kgbd enrolled, 1 to 8 % of strangers reach it.
 SCORE_OF_FEW = 50.0
-#: The enrolled people are strangers to a gallery without them, a tenth of them at a time, until about so many have been asked,
-#: and this many of their walks at most each time.
+#: The enrolled people serve as strangers to a gallery without them, a tenth of them at a time, until about ENOUGH_PEOPLE were
+#: tested, with at most MOST_WALKS walks each time.
 FOLDS, ENOUGH_PEOPLE, MOST_WALKS = 10, 200, 200
 
 
 @dataclass(frozen=True)
 class Descriptions:
-    """What the codes say of walks, window by window.
+    """Statistics of the codes of walks, window by window.
 
-    statistics: float16 or float32 [W, S], `code_statistics`, the mean of those of a window and of its mirror image; walk: int64
-    [W], the row of the table that each window is of, in order; index: a row a walk, with columns subject and view.
+    statistics: float16 or float32 [W, S], `code_statistics`, the mean of a window's and its mirror image's; walk: int64 [W], the
+    table row of each window's walk, in order; index: one row per walk, with columns subject and view.
     """
 
     statistics: torch.Tensor
@@ -47,7 +47,7 @@ class Descriptions:
     index: pd.DataFrame
 
     def chosen(self, walks: np.ndarray) -> "Descriptions":
-        """Those of some of the walks, bool [N]."""
+        """The descriptions of some of the walks, bool [N]."""
         windows = walks[self.walk]
         number = np.cumsum(walks) - 1
         index = self.index[walks].reset_index(drop=True)
@@ -57,13 +57,13 @@ class Descriptions:
 def check_describes(model: GaitModel) -> None:
     """Raise InputError for a model without discriminants."""
     if not model.discriminants:
-        raise InputError("This checkpoint has no discriminants of its codes, which enrolling adapts; train with "
-                         "model.discriminants above 0, or take pretrained.")  # fmt: skip
+        raise InputError("Enrolling adapts the discriminants of the codes, which this checkpoint does not have; train with "
+                         "model.discriminants above 0, or use pretrained.")  # fmt: skip
 
 
 @torch.no_grad()
 def describe(model: GaitModel, walks: NormalizedWalks, device="cpu") -> Descriptions:
-    """What a model's codes say of walks. Raises InputError for a model without discriminants."""
+    """Describe walks by the codes of a model. Raises InputError for a model without discriminants."""
     check_describes(model)
     model, rows, found = model.to(device).eval(), [], []
     for walk, x in windows_of(model, walks, STRIDE):
@@ -75,7 +75,7 @@ def describe(model: GaitModel, walks: NormalizedWalks, device="cpu") -> Descript
 class Identifier:
     """Scores of walks against those of enrolled people.
 
-    discriminants: as trained; they are adapted to `enrolled`. people: their names, in order.
+    discriminants: as trained; they are adapted to `enrolled`. people: the names, in order.
     """
 
     def __init__(self, discriminants: Discriminants, enrolled: Descriptions):
@@ -84,8 +84,8 @@ class Identifier:
         group = groups(enrolled.index.iloc[enrolled.walk[some]], "subject", "view")
         self.discriminants.adapt(enrolled.statistics[torch.from_numpy(some)].float(), group)
         ratio = self.discriminants.ratio.double().numpy().clip(1e-4)
-        self.weight = torch.from_numpy(np.sqrt(ratio / (1 + ratio)))  # what a discriminant is multiplied with
-        self.total = ratio + 1  # the variance of a walk of anybody
+        self.weight = torch.from_numpy(np.sqrt(ratio / (1 + ratio)))  # the factor of a discriminant
+        self.total = ratio + 1  # the variance of anybody's walk
         # of two walks of one person: covariance [[total, ratio], [ratio, total]]
         determinant = self.total**2 - ratio**2
         self.gain = np.sqrt(ratio / determinant)
@@ -101,7 +101,7 @@ class Identifier:
         self._weights = self._weighed(self.enrolled)
 
     def _places(self, described: Descriptions) -> np.ndarray:
-        """Where walks lie in the directions that tell people apart, in spreads of one person, on average: float64 [N, D]."""
+        """The mean positions of walks along the discriminants, in standard deviations within a person: float64 [N, D]."""
         total = torch.zeros(len(described.index), len(self.weight), dtype=torch.float64)
         for rows in torch.arange(len(described.walk)).split(MOST_WINDOWS):
             found = self.discriminants(described.statistics[rows].float()).double() / self.weight
@@ -109,7 +109,7 @@ class Identifier:
         return total.numpy() / np.bincount(described.walk, minlength=len(described.index))[:, None]
 
     def _vectors(self, places: np.ndarray, view: np.ndarray) -> np.ndarray:
-        """Without the mean of the enrolled from that view (of all views, where there is nobody), in the length of a walk's."""
+        """Positions minus the mean of the enrolled walks of that view (or of all views), scaled to the length of a walk's."""
         places = places - self.views.reindex(view).fillna(self.views.mean()).to_numpy()
         length = np.sqrt((places**2 / self.total).sum(1, keepdims=True) / len(self.total))
         return (places / np.maximum(length, 1e-12) * self.gain).astype(np.float32)
@@ -124,22 +124,22 @@ class Identifier:
         return np.maximum.reduceat(each[:, self._order], self._first, 1)
 
     def _weighed(self, vectors: np.ndarray) -> np.ndarray:
-        """What a vector takes off its scores: [N, D] -> [N]."""
+        """The part of its scores that depends on one vector alone: [N, D] -> [N]."""
         return vectors**2 @ self.share / 2
 
 
 @dataclass(frozen=True)
 class Strangers:
-    """The best scores of walks of people who are not enrolled: mean and deviation, and on how many people they were measured."""
+    """The best scores of people who are not enrolled: mean and deviation, and the number of people they were measured on."""
 
     mean: float
     deviation: float
     people: int
 
     def share(self, score: np.ndarray) -> np.ndarray:
-        """How many strangers would reach a score, 0..1; NaN with fewer than FEWEST_PEOPLE.
+        """The share of strangers who would reach a score, 0..1; NaN with fewer than FEWEST_PEOPLE.
 
-        The prediction interval of a normal variable whose mean and deviation are estimated on so many people: Student's t.
+        The prediction interval of a normal variable whose mean and deviation are estimated on `people` people: Student's t.
         """
         if self.people < FEWEST_PEOPLE:
             return np.full(np.shape(score), nan)
@@ -157,9 +157,9 @@ class Strangers:
 
 
 def strangers(discriminants: Discriminants, enrolled: Descriptions) -> Strangers:
-    """How near strangers come, measured on the enrolled people themselves: each is asked of a gallery that was made without them.
+    """How near strangers come, measured on the enrolled people themselves: each is probed against a gallery without them.
 
-    Each gallery is made anew, adapted to those who are in it, of all but a tenth of the people.
+    Each of these galleries holds all but a tenth of the people and is adapted to them.
     """
     person = groups(enrolled.index, "subject")
     people = int(person.max()) + 1
@@ -173,7 +173,7 @@ def strangers(discriminants: Discriminants, enrolled: Descriptions) -> Strangers
 
 
 def _best_of_strangers(discriminants: Discriminants, enrolled: Descriptions, left_out: np.ndarray) -> np.ndarray:
-    """The best score of each walk that is left out, or of some of them, in a gallery of the others."""
+    """The best score of each walk that is left out, or of some of them, against a gallery of the others."""
     identifier = Identifier(discriminants, enrolled.chosen(~left_out))
     asked = np.zeros_like(left_out)
     asked[np.flatnonzero(left_out)[_some(np.flatnonzero(left_out), MOST_WALKS)]] = True
@@ -181,5 +181,5 @@ def _best_of_strangers(discriminants: Discriminants, enrolled: Descriptions, lef
 
 
 def _some(rows: np.ndarray, most: int) -> np.ndarray:
-    """Places of at most so many of the rows, evenly spread."""
+    """Indices of at most `most` of the rows, evenly spread."""
     return np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))

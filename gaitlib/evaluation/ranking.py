@@ -1,4 +1,4 @@
-"""Identification: who is nearest in the gallery, probe view by gallery view or in all views at once."""
+"""Identification: the nearest neighbor in the gallery, for each pair of probe and gallery view or for all views at once."""
 
 from dataclasses import dataclass, replace
 
@@ -12,19 +12,19 @@ from gaitlib.evaluation.embedding import Embeddings
 
 #: The cumulative match characteristic is known up to this rank.
 MOST_RANKS = 20
-#: What is measured of every probe. map: average precision; minp: inverse negative penalty (Ye et al., TPAMI 2021).
+#: The metrics of every probe. map: average precision; minp: inverse negative penalty (Ye et al., TPAMI 2021).
 METRICS = ("rank1", "rank5", "rank10", "map", "minp")
-#: Which gallery walks a probe is compared with. "single view": those of one view at a time, the field's table, whose means leave
-#: out identical views. "other views": all that were not seen from the probe's view, at once, the other published meaning of
-#: "excluding identical view". "all views": all at once, the probe's view among them.
+#: The gallery walks a probe is compared with. "single view": those of one view at a time, the field's usual table, whose means
+#: exclude identical views. "other views": all walks from other views than the probe's at once, the other published meaning of
+#: "excluding identical view". "all views": all at once, including the probe's view.
 GALLERIES = ("single view", "other views", "all views")
-#: So many distances are held at once, eight bytes each.
+#: Distances held in memory at once, eight bytes each.
 _AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
 class RankMatrix:
-    """One probe set: a row a probe view, a column a gallery view (or one column for all of them).
+    """One probe set: one row per probe view, one column per gallery view (or one column for all of them).
 
     sums: for each of METRICS, float64 [people, P, G]: its sum over the probes of each person.
     probes: int64 [people, P, G], their number.
@@ -50,7 +50,7 @@ class RankMatrix:
         return self.probes.sum(0)
 
     def cells(self, metric: str = "rank1") -> np.ndarray:
-        """float64 [P, G], the mean over the probes of each cell, a share; NaN: nothing to compare."""
+        """float64 [P, G], the mean over the probes of each cell, a share; NaN if there is nothing to compare."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.sums[metric].sum(0) / self.counts
 
@@ -75,7 +75,7 @@ class RankMatrix:
         return np.array([_mean(finite_mean(cells, ~self.same_view, 1)) for cells in self.cmc])
 
     def per_person(self, metric: str = "rank1") -> pd.Series:
-        """The mean over each person's probes in other views; NaN where there is none."""
+        """The mean over each person's probes in other views; NaN if there are none."""
         other = ~self.same_view
         with np.errstate(invalid="ignore", divide="ignore"):
             values = self.sums[metric][:, other].sum(1) / self.probes[:, other].sum(1)
@@ -97,7 +97,7 @@ def with_mean(values: dict[str, float]) -> dict[str, float]:
 
 
 def finite_mean(values: np.ndarray, keep: np.ndarray | bool, axis: int | tuple[int, ...]) -> np.ndarray:
-    """Mean of the kept, finite cells along an axis or several; NaN where there is none."""
+    """Mean of the kept, finite cells along one axis or several; NaN if there are none."""
     keep = keep & np.isfinite(values)
     count = keep.sum(axis)
     return np.where(count > 0, np.where(keep, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
@@ -109,7 +109,7 @@ def rank_matrix(
     """Rank the gallery for every probe by Euclidean distance.
 
     gallery, probes: bool [N] over the rows of `embeddings`. against: one of GALLERIES.
-    Where several gallery walks are equally far, the probe scores what it would on average over their possible orders, so that a
+    If several gallery walks are equally far, the probe gets the average score over their possible orders, so that a
     constant embedding scores chance. A probe whose person is not in the gallery scores 0; it is not skipped.
     Raises InputError for embeddings that are not finite.
     """
@@ -117,7 +117,7 @@ def rank_matrix(
     bad = ~np.isfinite(values).all(1)
     if bad.any():
         raise InputError(
-            f"{bad.sum()} embeddings are not finite, the first of walk {index['sequence'].iloc[int(bad.argmax())]}; "
+            f"{bad.sum()} embeddings are not finite, the first is that of walk {index['sequence'].iloc[int(bad.argmax())]}; "
             f"was the training unstable?"
         )
     view = index["view"].to_numpy()
@@ -128,7 +128,7 @@ def rank_matrix(
     shape = (len(people), len(probe_views), len(gallery_views))
     sums, number = {name: np.zeros(shape) for name in METRICS}, np.zeros(shape, np.int64)
     found = np.zeros((MOST_RANKS, *shape[1:]))
-    # a cell a gallery view with the probes of all views, or a cell a probe view with the gallery of all (other) views
+    # each step: one gallery view against the probes of all views, or one probe view against the gallery of all (other) views
     for name in gallery_views if single else probe_views:
         of_view = view == name
         p = np.flatnonzero(probes if single else probes & of_view)
@@ -151,14 +151,14 @@ def rank_matrix(
 
 
 def pooled(matrices: list[RankMatrix]) -> RankMatrix:
-    """Several runs (seeds) over the same people, views and probes as one, whose people then carry the probes of all runs.
+    """Pool several runs (seeds) over the same people, views and probes into one with the probes of all runs.
 
-    Raises InputError where the runs do not compare the same.
+    Raises InputError if people or views differ.
     """
     first = matrices[0]
     for other in matrices[1:]:
         if (first.people, first.probe_views, first.gallery_views) != (other.people, other.probe_views, other.gallery_views):
-            raise InputError(f"Probe set {first.probe_set} has other people or views in one of the runs; they cannot be pooled.")
+            raise InputError(f"Probe set {first.probe_set} has different people or views in one run; they cannot be pooled.")
     return replace(
         first,
         sums={metric: sum(m.sums[metric] for m in matrices) for metric in METRICS},
@@ -170,12 +170,12 @@ def pooled(matrices: list[RankMatrix]) -> RankMatrix:
 def rank_scores(
     probe: np.ndarray, gallery: np.ndarray, probe_subject: np.ndarray, gallery_subject: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How early each probe's person comes in the gallery.
+    """How early each probe's person appears in the ranked gallery.
 
     probe: float32 [P, D]; gallery: float32 [G, D]; subjects: int64 [P], [G]. Distances are float64; memory is bounded.
-    Returns, float64: [P, MOST_RANKS], the chance that the person is among the first 1, 2, ... where ties are ordered at random;
-    [P], average precision, with tied walks as one step of the ranking, as scikit-learn has it; [P], the number of the person's
-    gallery walks divided by the rank of the last of them, behind those that it is tied with.
+    Returns, float64: [P, MOST_RANKS], the chance that the person is among the first 1, 2, ... if ties are ordered at random;
+    [P], average precision, with tied walks as one step of the ranking, as in scikit-learn; [P], the number of the person's
+    gallery walks divided by the rank of the last of them, counted after those tied with it.
     """
     parts = []
     enrolled = torch.from_numpy(np.ascontiguousarray(gallery)).double()
@@ -190,7 +190,7 @@ def rank_scores(
 def _ranks(distance: torch.Tensor, same: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`rank_scores` of a block: distance float64 [B, G], same bool [B, G]."""
     count = same.sum(1)
-    # the distances of the right walks, ascending, behind them infinity; nearer: how many of all are, within: no farther
+    # the distances of the right walks, ascending, padded with infinity; nearer: how many walks are nearer; within: at most as far
     right = torch.where(same, distance, torch.inf).sort(1).values[:, : max(1, int(count.max()))].contiguous()
     everyone = distance.sort(1).values
     nearer = torch.searchsorted(everyone, right).double()
@@ -200,11 +200,11 @@ def _ranks(distance: torch.Tensor, same: torch.Tensor) -> tuple[torch.Tensor, to
     some = count.clamp(min=1)
     precision = (right_within / within * known).sum(1) / some
     last = within.gather(1, (some - 1)[:, None])[:, 0]
-    # of the group of ties that holds the first right walk: its size, and how many of it are right
+    # for the group of ties that holds the first right walk: its size, and how many of it are right
     before, size, of_them = nearer[:, :1], (within - nearer)[:, :1], right_within[:, :1]
     rank = torch.arange(1, MOST_RANKS + 1)
-    drawn = rank - before  # of that group, at this rank
-    wrong = (size - of_them - drawn + 1) / (size - drawn + 1)  # that another one drawn is not right either
+    drawn = rank - before  # how many of that group are drawn by this rank
+    wrong = (size - of_them - drawn + 1) / (size - drawn + 1)  # the chance that the next one drawn is not right, either
     wrong = torch.where((drawn >= 1) & (drawn <= size), wrong.clamp(min=0), torch.where(drawn < 1, 1.0, 0.0))
     hits = 1 - wrong.cumprod(1)
     found = count > 0

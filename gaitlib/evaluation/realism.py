@@ -1,4 +1,4 @@
-"""How real embedded walkers are: whether a linear classifier tells their windows from those of recorded people."""
+"""How realistic synthetic walkers are: whether a linear classifier can tell their windows from those of recorded people."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from gaitlib.data.preprocess import NormalizedWalks, groups, some_windows
 from gaitlib.model.autoencoder import WINDOWS
 from gaitlib.model.discriminants import LARGEST, STATISTIC_NAMES, fisher, window_statistics
 
-#: So many windows of either kind, and so many parts of the people for cross-validation.
+#: Windows of either kind, and folds of people for cross-validation.
 MOST, FOLDS = 4_000, 5
 
 
@@ -20,10 +20,10 @@ def area_under_curve(score: np.ndarray, real: np.ndarray) -> float:
 
 
 def realism(walkers: NormalizedWalks, recorded: NormalizedWalks, window: int = 64) -> tuple[float, pd.Series]:
-    """The area under the curve of a linear discriminant of the pose statistics, and that of each statistic by itself.
+    """The area under the ROC curve of a linear discriminant of the pose statistics, and of each statistic alone.
 
-    0.5: nothing tells them apart; 1: always told apart. People on whom the discriminant is fitted are not asked about; of a
-    single statistic the larger of both directions counts, the most telling comes first.
+    0.5: indistinguishable; 1: always distinguished. The discriminant is tested on people it was not fitted on; for a
+    single statistic the better of both directions counts, and the most telling one comes first.
     """
     parts = [some_windows(window, walks, most=MOST // 2) for walks in (walkers, recorded)]  # and as many mirror images
     values = torch.cat([window_statistics(some) for x, _ in parts for some in x.split(WINDOWS)]).double().numpy()

@@ -1,4 +1,4 @@
-"""All that an evaluation found: the numbers of metrics.json and what they were counted from."""
+"""The results of an evaluation: the numbers of metrics.json and the data behind them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from gaitlib.evaluation.embedding import Embeddings
 from gaitlib.evaluation.ranking import GALLERIES, METRICS, RankMatrix, rank_matrix, with_mean
 from gaitlib.evaluation.verification import Scores, cross_view_scores, open_set_metrics, verification_metrics
 
-#: Pairs of walks are scored for so many people at most, spread evenly; their number grows with the square.
+#: Pairs of walks are scored for at most this many people, spread evenly, because their number grows with the square.
 VERIFICATION_PEOPLE = 200
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: what goes into metrics.json. matrices, baseline_matrices: probe set -> one gallery view at a time. scores: probe
-    set -> pairs of walks. embeddings: a row a test walk."""
+    """metrics: the content of metrics.json. matrices, baseline_matrices: probe set -> one gallery view at a time. scores: probe
+    set -> pairs of walks. embeddings: one row per test walk."""
 
     metrics: dict
     matrices: dict[str, RankMatrix]
@@ -31,7 +31,7 @@ def evaluate(
     embeddings: Embeddings, baseline: Embeddings, gallery: np.ndarray, probes: Mapping[str, np.ndarray], *,
     repeats: int = 2000, seed: int = 0,
 ) -> Evaluation:  # fmt: skip
-    """Every number that embeddings alone decide; gallery, probes: bool [N] over their rows.
+    """All results that depend only on embeddings; gallery, probes: bool [N] over their rows.
 
     In metrics, a triple is a value with the two ends of its 95 % interval.
     """

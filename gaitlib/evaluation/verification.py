@@ -1,4 +1,4 @@
-"""Verification (are two walks the same person?) and open-set identification (who is it, if anybody that is enrolled?)."""
+"""Verification (are two walks the same person?) and open-set identification (who is it, if anybody enrolled?)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,20 +11,20 @@ from gaitlib.evaluation import FAR, OPEN_FAR
 from gaitlib.evaluation.bootstrap import draw_people, interval
 from gaitlib.evaluation.embedding import Embeddings
 
-#: Open-set identification is the mean over so many ways to enroll half of the people.
+#: Open-set identification is averaged over this many ways to enroll half of the people.
 ENROLLMENTS = 20
-#: The DET curve is drawn through so many points at most.
+#: The DET curve has at most this many points.
 CURVE = 400
-#: Intervals see scores through so many thresholds.
+#: Thresholds used for intervals.
 _THRESHOLDS = 4000
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How alike the pairs of probe and gallery walks in different views are.
+    """The similarity of pairs of probe and gallery walks in different views.
 
-    score: float32 [pairs], minus the Euclidean distance. same: bool [pairs], of the same person. person: int64 [pairs], the
-    number of the probe's person, in the order of names.
+    score: float32 [pairs], minus the Euclidean distance. same: bool [pairs], whether of the same person. person: int64 [pairs],
+    the number of the probe's person, in the order of names.
     """
 
     score: np.ndarray
@@ -49,9 +49,9 @@ def _distances(embeddings: Embeddings, gallery: np.ndarray, probes: np.ndarray) 
 
 
 def equal_error_rate(score: np.ndarray, same: np.ndarray) -> float:
-    """Where the share of false matches equals the share of false non-matches, interpolated on the ROC curve.
+    """The rate at which false matches and false non-matches are equally frequent, interpolated on the ROC curve.
 
-    score: float [pairs], larger is more alike; same: bool [pairs]. NaN where one kind of pair is missing.
+    score: float [pairs], larger is more alike; same: bool [pairs]. NaN if one kind of pair is missing.
     """
     if same.all() or not same.any():
         return float("nan")
@@ -64,7 +64,7 @@ def equal_error_rate(score: np.ndarray, same: np.ndarray) -> float:
 def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
     """TAR at FAR: the largest share of same-person pairs that a threshold accepts while it accepts at most `far` of the others.
 
-    score, same: as for `equal_error_rate`. NaN where one kind of pair is missing.
+    score, same: as for `equal_error_rate`. NaN if one kind of pair is missing.
     """
     if same.all() or not same.any():
         return float("nan")
@@ -77,14 +77,14 @@ def true_acceptance(score: np.ndarray, same: np.ndarray, far: float) -> float:
 def detection_error(score: np.ndarray, same: np.ndarray) -> pd.DataFrame:
     """The DET curve, thinned out evenly to CURVE points: columns far (false acceptance) and frr (false rejection), shares.
 
-    score: float [pairs], larger is more alike; same: bool [pairs]. One row is the equal error rate, with both shares the same.
+    score: float [pairs], larger is more alike; same: bool [pairs]. One row is the equal error rate, where both are equal.
     """
     if same.all() or not same.any():
         return pd.DataFrame({"far": [], "frr": []})
     from sklearn.metrics import det_curve  # slow to import
 
     far, frr, _ = det_curve(same, score)
-    # evenly along the curve as it is drawn, on logarithmic axes
+    # evenly along the curve as drawn on logarithmic axes
     along = np.cumsum(np.abs(np.diff(np.log(far.clip(1e-6)), prepend=0)) + np.abs(np.diff(np.log(frr.clip(1e-6)), prepend=0)))
     chosen = np.unique(np.searchsorted(along, np.linspace(along[0], along[-1], CURVE - 1)).clip(max=len(far) - 1))
     equal = equal_error_rate(score, same)
@@ -92,7 +92,7 @@ def detection_error(score: np.ndarray, same: np.ndarray) -> pd.DataFrame:
 
 
 def _crossing(false_match: np.ndarray, match: np.ndarray) -> np.ndarray:
-    """Where false matches equal false non-matches on each of R curves: [R, thresholds] each, both growing -> [R]."""
+    """Where false matches equal false non-matches on each of R curves: [R, thresholds] each, both increasing -> [R]."""
     difference = false_match - (1 - match)  # grows from -1 to 1
     i = (difference >= 0).argmax(1)[:, None]
     before, at = np.maximum(i - 1, 0), partial(np.take_along_axis, axis=1)
@@ -105,7 +105,7 @@ def _crossing(false_match: np.ndarray, match: np.ndarray) -> np.ndarray:
 def verification_metrics(scores: Scores, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
     """Equal error rate and TAR at each FAR of one probe set: name -> [value, low, high].
 
-    The values are exact. The intervals draw the probes' people again and see the scores through fine bins, each person's pairs
+    The values are exact. The intervals resample the probes' people and use scores in fine bins, in which each person's pairs are
     counted once.
     """
     score, same = scores.score, scores.same
@@ -114,10 +114,10 @@ def verification_metrics(scores: Scores, *, repeats: int = 2000, seed: int = 0) 
     people, person = np.unique(scores.person, return_inverse=True)
     if np.isnan(values["eer"]):
         return {name: [value, float("nan"), float("nan")] for name, value in values.items()}
-    # thresholds are dense where few pairs of different people lie, which decides about small FAR
+    # thresholds are dense where pairs of different people are rare, which matters for small FAR
     tail = np.geomspace(1 / max(10, (~same).sum()), 1, _THRESHOLDS // 2)
     grid = np.concatenate([np.quantile(score[~same], 1 - tail), np.quantile(score[same], np.linspace(0, 1, _THRESHOLDS // 2))])
-    edges = np.unique(grid)[::-1]  # from the most alike down
+    edges = np.unique(grid)[::-1]  # in order of decreasing similarity
     place = len(edges) - np.searchsorted(edges[::-1], score, side="right")  # the first threshold that accepts the pair
     shape = (2, len(people), len(edges) + 1)
     cell = np.ravel_multi_index((same.astype(int), person, place), shape)
@@ -139,8 +139,8 @@ def open_set_metrics(
     """DIR at each FAR of one probe set with half of the people absent from the gallery: name -> [value, low, high].
 
     Detection and identification rate (Phillips, Grother & Micheals, 2011): the share of probes of enrolled people whose nearest
-    gallery walk is their own and near enough, at the threshold that lets in that share of the probes of people who are not
-    enrolled. The gallery is all views but the probe's. Mean over ENROLLMENTS ways to enroll half of the people.
+    gallery walk is their own and near enough, at the threshold that accepts FAR of the probes of people who are not
+    enrolled. The gallery holds all views but the probe's. Mean over ENROLLMENTS ways to enroll half of the people.
     """
     names = [f"dir_at_far_{far:g}" for far in OPEN_FAR]
     subject, people = pd.factorize(embeddings.index["subject"], sort=True)
@@ -170,11 +170,11 @@ def open_set_metrics(
 
 
 def _detected(draws: np.ndarray, best: np.ndarray, right: np.ndarray, known: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """DIR at each OPEN_FAR in each draw of people: float [R, people] -> [R, OPEN_FAR]; NaN where one kind of probe is missing.
+    """DIR at each OPEN_FAR in each draw of people: float [R, people] -> [R, OPEN_FAR]; NaN if one kind of probe is missing.
 
-    The others describe the probes, from the nearest to its gallery to the farthest.
+    The other arguments describe the probes, ordered from the nearest to its gallery to the farthest.
     """
-    last = np.append(best[1:] != best[:-1], True)  # a threshold lets in all probes that are equally near
+    last = np.append(best[1:] != best[:-1], True)  # a threshold accepts all probes that are equally near
     weight = draws[:, person]
     with np.errstate(invalid="ignore"):
         let_in, found = (

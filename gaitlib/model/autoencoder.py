@@ -1,4 +1,4 @@
-"""Disentanglement: encoders take a walk apart into motion, body and view codes, a decoder puts codes together; as published."""
+"""Disentanglement as published: encoders split a walk into motion, body and view codes, and a decoder recombines them."""
 
 from collections.abc import Callable
 from itertools import chain, pairwise
@@ -14,12 +14,12 @@ from gaitlib.skeleton import BONES, NUM_JOINTS
 
 CODE = 128
 ROWS = 2 * NUM_JOINTS
-#: Windows that are encoded at once.
+#: Windows encoded at once.
 WINDOWS = 512
 
 
 class Codes(NamedTuple):
-    """The codes of B windows of T frames, float32; C channels each, as the autoencoder's `sizes` say."""
+    """The codes of B windows of T frames, float32; the autoencoder's `sizes` has the number of channels C of each."""
 
     motion: Tensor  # [B, C, T]
     body: Tensor  # [B, C]
@@ -28,7 +28,7 @@ class Codes(NamedTuple):
     view_sequence: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Codes":
-        """The same codes, each of them changed."""
+        """The codes with a change applied to each."""
         return Codes(*(None if code is None else change(code) for code in self))
 
     def rows(self, which: Tensor | slice) -> "Codes":
@@ -36,9 +36,9 @@ class Codes(NamedTuple):
         return self.each(lambda code: code[which])
 
     def anchors_and_partners(self, anchors: int) -> tuple["Codes", "Codes"]:
-        """The codes of the first windows, which are anchors, and of as many that follow, their partners.
+        """The codes of the first windows, the anchors, and of as many that follow, their partners.
 
-        The gradient takes one copy, where that of two slices takes two sums over all windows.
+        The gradient needs one copy, whereas that of two slices needs two sums over all windows.
         """
         parts = [None if code is None else code.split(anchors)[:2] for code in self]
         first, second = (Codes(*(part and part[side] for part in parts)) for side in (0, 1))
@@ -46,11 +46,11 @@ class Codes(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """What every autoencoder has: encode, decode, and what surrounds them."""
+    """The interface of every autoencoder."""
 
     #: Channels of the pose and of each code.
     sizes: dict[str, int]
-    #: Whether `measure` and `level` learn anything.
+    #: Whether `measure` and `level` do anything.
     fitted: ClassVar[bool] = False
 
     def encode(self, x: Tensor) -> Codes:
@@ -58,25 +58,25 @@ class Autoencoder(nn.Module):
         raise NotImplementedError
 
     def decode(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
-        """Codes of the same or of different walks to a pose: [B, C, T], [B, C], [B, C] -> float32 [B, 30, T].
+        """Decode codes of the same or of different walks to a pose: [B, C, T], [B, C], [B, C] -> float32 [B, 30, T].
 
-        which: int64 [B], where several poses are of one walker: motion is [M, C, T], body [M, C], and pose b is decoded from
+        which: int64 [B], if several poses show one walker: motion is [M, C, T], body [M, C], and pose b is decoded from
             motion[which[b]], body[which[b]] and view[b].
         """
         raise NotImplementedError
 
     def arrange(self, x: Tensor) -> Tensor:
-        """The rows of a pose as this network sees and makes them: [B, 30, T] -> [B, 30, T]."""
+        """The rows of a pose as this network sees and outputs them: [B, 30, T] -> [B, 30, T]."""
         return x
 
     def measure(self, x: Tensor, subject: np.ndarray) -> None:
-        """Learn, before training, what poses are like: [N, 30, T], of whom: int64 [N], every person 0..people-1."""
+        """Before training, measure windows [N, 30, T] of people, int64 [N], every person 0..people-1."""
 
     def level(self, x: Tensor) -> None:
-        """Learn, after training, what codes say of the view on average, from windows [N, 30, T] of training people."""
+        """After training, learn the mean dependence of codes on the view, from windows [N, 30, T] of training people."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the decoder makes of a pose's own codes, [B, 30, T] -> [B, 30, T]."""
+        """The reconstruction of a pose from its own codes, [B, 30, T] -> [B, 30, T]."""
         return self.decode(*self.encode(x)[:3])
 
 
@@ -98,7 +98,7 @@ class PaperEncoder(nn.Module):
 
 
 def scramble(x: Tensor) -> Tensor:
-    """What reshaping a walk [T, 15, 2] to [30, T] gives where a transpose is meant; [B, 30, T] -> [B, 30, T].
+    """The result of reshaping a walk [T, 15, 2] to [30, T] instead of transposing it; [B, 30, T] -> [B, 30, T].
 
     A row then holds T / 30 consecutive frames of all joints instead of one coordinate over time.
     """
@@ -115,18 +115,18 @@ def bone_ends(device: torch.device) -> Tensor:
     return constant(BONES, device)
 
 
-#: Of a kernel of 7 on frames shown twice: which of 4 frames each tap meets, and which taps are to see another frame than the
+#: For a kernel of 7 on frames repeated twice: which of 4 frames each tap meets, and which taps must see another frame than the
 #: nearest one, before the first frame and after the last.
 TAPS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1))
 ENDS = ((1, 0), (1, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 1))
 
 
 def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """What nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2) compute, at 4/7 of the cost.
+    """Nearest up-sampling x2, reflection padding 3 and Conv1d(kernel 7, stride 2), at 4/7 of the cost.
 
-    x: [B, a, T], T >= 3; weight: [b, a, 7]; returns [B, b, T]. Taps that meet the same frame are added up beforehand, which
-    leaves a kernel of 4 over frames t-2..t+1. Beyond the ends it sees the end frame again; what reflection would have shown to
-    the first and the last frame instead is added to them.
+    x: [B, a, T], T >= 3; weight: [b, a, 7]; returns [B, b, T]. Taps that meet the same frame are summed beforehand, which
+    leaves a kernel of 4 over frames t-2..t+1. Beyond the ends it sees the end frame again; the difference to reflection is added
+    to the first and the last frame.
     """
     last = x.shape[2] - 1
     taps, ends = (weight @ constant(sums, x.device, weight.dtype) for sums in (TAPS, ENDS))
@@ -139,8 +139,8 @@ def upsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 class Decoder(nn.Module):
     """Three times (up-sample x2, pad 3, Conv1d kernel 7 stride 2), 384-256-128-45, as published, without the third coordinate.
 
-    The module list carries the published parameter names and is never called as such: `forward` computes the same with
-    `upsampled_conv`, and adds the parts of body and view, which do not change over time, after the first convolution.
+    The module list provides the published parameter names and is never called: `forward` computes the same with
+    `upsampled_conv`, and adds the parts of body and view, which are constant over time, after the first convolution.
     """
 
     def __init__(self, dropout: float = 0.2):
@@ -154,7 +154,7 @@ class Decoder(nn.Module):
     def forward(self, motion: Tensor, body: Tensor, view: Tensor, which: Tensor | None = None) -> Tensor:
         """[B, 128, T], [B, 128], [B, 128] -> [B, 30, T].
 
-        which: int64 [B], the row of motion and body that belongs to each row of view; None: each its own.
+        which: int64 [B], the row of motion and body that belongs to each row of view; None: the same row.
         """
         first, second, third = self.model[2], self.model[7], self.model[12]
         moving, still = first.weight.split([CODE, 2 * CODE], 1)
@@ -172,8 +172,8 @@ class Decoder(nn.Module):
 class PaperAutoencoder(Autoencoder):
     """Three encoders and the decoder as published: the static codes are the maximum over time.
 
-    layout: "trajectories" (a row is a coordinate over time) or "scrambled" (as released). static_rows: how many rows the body and
-    view encoders see; 28 as released.
+    layout: "trajectories" (a row is a coordinate over time) or "scrambled" (as released). static_rows: the number of rows the
+    body and view encoders see; 28 as released.
     """
 
     sizes: ClassVar = {"pose": ROWS} | dict.fromkeys(("motion", "body", "view"), CODE)

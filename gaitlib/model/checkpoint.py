@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors that describe their own network, the state that resuming needs, and released weights."""
+"""Checkpoints: weights as safetensors that describe their own network, the state for resuming, and released weights."""
 
 import json
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from gaitlib.model.autoencoder import PaperAutoencoder
 from gaitlib.model.recognizer import GaitModel
 
 WEIGHTS, STATE = "model.safetensors", "state.pt"
-#: The name, and the place, of the checkpoint that comes with the package.
+#: The name and the path of the checkpoint that comes with the package.
 PRETRAINED, _PRETRAINED = "pretrained", Path(__file__).parents[1] / "pretrained" / WEIGHTS
 
-#: What older checkpoints do not say is as it was.
+#: Settings that older checkpoints lack have their defaults.
 _DEFAULTS = {name: p.default for name, p in signature(GaitModel).parameters.items() if p.default is not p.empty}
 
-#: First parts of the names in files of the released program, and where they belong; conv5-7 are there and unused.
+#: First parts of the names in files of the released program, and where they belong; conv5-7 exist but are unused.
 _RELEASED = dict.fromkeys(("motion_encoder", "body_encoder", "view_encoder", "decoder"), "autoencoder")
 _RELEASED |= dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "fc", "fc_cls", "center_loss"), "recognizer")
 _UNUSED = ("conv5", "conv6", "conv7")
@@ -33,7 +33,7 @@ _RELEASED_FEATURES = (["pose"], ["motion"], ["body"], ["view"], ["pose", "motion
 
 
 class _Settings(Model):
-    """What GaitModel takes."""
+    """The arguments of GaitModel."""
 
     recognizer: Literal["paper", "lean", "none"]
     people: int = Field(ge=0)
@@ -46,7 +46,7 @@ class _People(BaseModel):
 
 
 class _Facts(BaseModel):
-    """What checkpoints say beside their weights, each where it is known."""
+    """The facts stored beside the weights, as far as known."""
 
     config: dict = {}
     data: str = ""
@@ -56,7 +56,7 @@ class _Facts(BaseModel):
 
 
 def save_weights(path: Path, model: GaitModel, weights: dict[str, torch.Tensor], **facts) -> None:
-    """Write weights with the model's settings and some facts (plain JSON values) beside them; whole or not at all."""
+    """Write weights together with the model's settings and some facts (plain JSON values); whole or not at all."""
     metadata = {"model": json.dumps(model.settings), "facts": json.dumps(facts)}
     _atomically(path, lambda part: save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part, metadata))
 
@@ -72,13 +72,13 @@ def _atomically(path: Path, write: Callable[[Path], None]) -> None:
         with replacing(path) as part:
             write(part)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise OSError(f"The checkpoint {path} could not be written ({error}); the one before it is kept.") from error
+        raise OSError(f"The checkpoint {path} could not be written ({error}); the previous one is kept.") from error
 
 
 def find_weights(path: str | Path) -> Path:
-    """The weights file of a run folder, a checkpoint folder, or the file itself; for "pretrained" the package's.
+    """The weights file of a run folder, a checkpoint folder, or the file itself; for "pretrained" the one in the package.
 
-    Raises InputError where there is none to be opened.
+    Raises InputError if there is none that can be opened.
     """
     path = Path(path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
@@ -94,7 +94,7 @@ def find_weights(path: str | Path) -> Path:
 
 
 def released_files(path: str | Path) -> list[Path]:
-    """The files that `path` names, separated by commas, if all are .pt or .pth as the released program writes; else none."""
+    """The files in the comma-separated `path` if all are .pt or .pth, as the released program writes them; else none."""
     files = [Path(part.strip()) for part in str(path).split(",")]
     return files if all(file.suffix in (".pt", ".pth") for file in files) else []
 
@@ -103,7 +103,7 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
     """Build the network a checkpoint describes and load its weights; returns it in eval mode, with the facts saved beside it.
 
     path: a run folder, a checkpoint folder, a weights file, or files of the released program, "autoencoder.pt,recognizer.pt".
-    Raises InputError where the file is damaged, was not written by either program, or a weight does not fit (it is named).
+    Raises InputError if the file is damaged, was not written by either program, or a weight does not fit (it is named).
     """
     if files := released_files(path):
         return load_released(files)
@@ -115,11 +115,11 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
         settings, facts = (json.loads(metadata[name]) for name in ("model", "facts"))
         settings = _checked(_Settings, _DEFAULTS | settings).model_dump()
         _checked(_Facts, facts)
-        with torch.device("meta"):  # nothing is allocated before the shapes are known to fit
+        with torch.device("meta"):  # allocate nothing before the shapes are known to fit
             model = GaitModel(**settings)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a checkpoint of this program ({why}).") from None
+        raise InputError(f"{path} cannot be read as a gaitlib checkpoint ({why}).") from None
     _check_fit(weights, model, str(path))
     types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     model.load_state_dict({name: tensor.to(types[name]) for name, tensor in weights.items()}, assign=True)
@@ -127,16 +127,16 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
 
 
 def save_small(checkpoint: str | Path, path: Path) -> None:
-    """Write the weights of a checkpoint anew with 16 bits a number, and what it says of itself; `load_model` reads them."""
+    """Rewrite the weights of a checkpoint with 16 bits per number, with its settings and facts; `load_model` reads them."""
     model, facts = load_model(checkpoint)
     weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
     save_weights(path, model, weights, **facts)
 
 
 def _checked(shape: type[BaseModel], content: dict) -> BaseModel:
-    """The content, if it has this shape; else ValueError, which names the first value that does not fit."""
+    """The content if it has this shape; otherwise ValueError, which names the first value that does not fit."""
     if is_deep(content):
-        raise ValueError("its values lie too deep within each other")
+        raise ValueError("its values are nested too deeply")
     try:
         return shape.model_validate(content)
     except ValidationError as error:
@@ -145,14 +145,14 @@ def _checked(shape: type[BaseModel], content: dict) -> BaseModel:
 
 
 def settings_of(facts: dict, where: str | Path) -> dict:
-    """The configuration that a checkpoint was trained with, from its facts; InputError where it has none."""
+    """The configuration that a checkpoint was trained with, from its facts; InputError if it has none."""
     if "config" not in facts:
-        raise InputError(f"{where} does not say with which configuration it was trained; name one, or train anew.")
+        raise InputError(f"{where} does not say which configuration it was trained with; name one, or train again.")
     return facts["config"]
 
 
 def evaluation_of(facts: dict, where: str | Path) -> Evaluation:
-    """How the walks of a checkpoint are to be embedded, from its facts; InputError as `settings_of` raises it."""
+    """How walks are to be embedded with a checkpoint, from its facts; InputError as in `settings_of`."""
     given = {"evaluation": settings_of(facts, where).get("evaluation", {})}
     return load_config(config_folder() / "default.yaml", layers=[(where, given)]).evaluation
 
@@ -161,8 +161,8 @@ def load_released(files: list[Path], features: list[str] | None = None) -> tuple
     """The network of configs/as_released.yaml with the weights of the released program, in eval mode, and its facts.
 
     files: state dictionaries saved with torch.save, plain or within a dictionary (as "state_dict", "model", ...), with or without
-    "module." before each name; that of the autoencoder, and that of the recognizer, without which nobody is recognized.
-    features: what the recognizer sees; None: told from the size of its matrix, which motion, body and view share.
+    "module." before each name: the autoencoder's and, for recognition, the recognizer's.
+    features: the recognizer's input; None: inferred from the size of its matrix, which is the same for motion, body and view.
     Raises InputError as `load_model` does.
     """
     named = ",".join(str(file) for file in files)
@@ -200,39 +200,39 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
     """The state dictionary in a file of torch.save, whatever dictionary it is wrapped in."""
     content = _unpickled(file)
     wrappers = ("state_dict", "model_state_dict", "model", "net", "weights")
-    for _ in wrappers:  # it may hold itself
+    for _ in wrappers:  # bounded, since it may contain itself
         inside = [content[w] for w in wrappers if isinstance(content.get(w), dict)] if isinstance(content, dict) else []
         content = inside[0] if inside else content
     if not isinstance(content, dict) or not content or not all(isinstance(t, torch.Tensor) for t in content.values()):
         raise InputError(f"{file} holds no state_dict(): expected a dictionary of names and tensors.")
     # a few bytes can be expanded to a tensor of any size
     if any(t.layout != torch.strided for t in content.values()) or sum(t.nbytes for t in content.values()) > MOST_ARRAY:
-        raise InputError(f"{file} holds tensors that no network of the released program has: sparse or beyond all size.")
+        raise InputError(f"{file} holds tensors that no network of the released program has: sparse or far too large.")
     return content
 
 
 def _unpickled(path: Path):
-    """What torch.save wrote: tensors and plain values, never code. Raises Unreadable where it holds or is something else."""
+    """The content of a torch.save file: tensors and plain values, never code. Raises Unreadable for anything else."""
     with opened(path, MOST_ARRAY) as file:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise Unreadable(path, f"it is no whole file of tensors saved by torch.save ({type(error).__name__})") from None
+            raise Unreadable(path, f"it is not a complete file of tensors saved by torch.save ({type(error).__name__})") from None
 
 
 def _released_features(matrix: torch.Tensor, settings: dict, named: str) -> list[str]:
-    """What the recognizer sees, from the columns of its large matrix [E, columns]."""
+    """The recognizer's input features, from the columns of its large matrix [E, columns]."""
     height = matrix.shape[1] / (2 * settings["recognizer_width"] * (settings["window"] // 2 + 1))
     fitting = [f for f in _RELEASED_FEATURES if sum(PaperAutoencoder.sizes[name] for name in f) // 2 + 1 == height]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise InputError(f"{named}: fc.weight fits motion, body and view alike; name one in load_released(..., features=[...]).")
-    raise InputError(f"{named}: fc.weight has shape {list(matrix.shape)}, which fits no features of windows of 64 frames.")
+    raise InputError(f"{named}: fc.weight has shape {list(matrix.shape)}, which fits no features of 64-frame windows.")
 
 
 def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -> None:
-    """Raises InputError for the first weight that is missing, superfluous or of another shape or type than the model's."""
+    """Raise InputError for the first weight that is missing, superfluous, or differs in shape or type from the model's."""
     expected = model.state_dict()
     for name, wanted in expected.items():
         if name not in weights:
@@ -248,8 +248,8 @@ def _check_fit(weights: dict[str, torch.Tensor], model: GaitModel, where: str) -
 
 
 def load_state(path: Path) -> dict:
-    """The state for resuming; InputError where it is damaged."""
+    """The state for resuming; InputError if it is damaged."""
     try:
         return _unpickled(path)
     except Unreadable as error:
-        raise InputError(f"{error} Delete it to train from the start.") from None
+        raise InputError(f"{error} Delete it to train from the beginning.") from None

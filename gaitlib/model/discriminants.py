@@ -1,4 +1,4 @@
-"""Statistics of the pose over a window, and the directions in them that tell people apart: no iteration, no gradient."""
+"""Statistics of the pose over a window, and linear discriminants of people in them: no iteration, no gradient."""
 
 import copy
 
@@ -24,41 +24,41 @@ from gaitlib.skeleton import (
 
 #: Hip, knee and ankle.
 LEGS = ((RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE), (LEFT_HIP, LEFT_KNEE, LEFT_ANKLE))
-#: Every two joints.
+#: All pairs of joints.
 PAIRS = torch.triu_indices(NUM_JOINTS, NUM_JOINTS, 1)
-#: Four of every coordinate and distance, two of every velocity, one of every coordinate of a bone.
+#: Four for each coordinate and distance, two for each velocity, one for each coordinate of a bone.
 STATISTICS = 4 * (ROWS + PAIRS.shape[1]) + 2 * ROWS + 2 * len(BONES)
 _SEEN = [f"{joint} {axis}" for joint in JOINTS for axis in "xy"]
 _COURSES = [*_SEEN, *(f"{JOINTS[a]} to {JOINTS[b]}" for a, b in PAIRS.T.tolist())]
-#: What each of them is, as `window_statistics` orders them.
+#: Their names, in the order of `window_statistics`.
 STATISTIC_NAMES = [
     *(f"{name} of {course}" for name in ("mean", "deviation", "maximum", "minimum") for course in _COURSES),
     *(f"{name} of the velocity of {joint}" for name in ("deviation", "size") for joint in _SEEN),
     *(f"deviation of {JOINTS[a]} to {JOINTS[b]} {axis}" for axis in "xy" for a, b in BONES),
 ]
-#: Added where a root is taken, so that there is a gradient at 0.
+#: Added under square roots, so that there is a gradient at 0.
 TINY = 1e-12
-#: More discriminants than this add nothing that could be measured.
+#: More discriminants than this bring no measurable gain.
 MOST_DISCRIMINANTS = 256
-#: The covariance within people is drawn toward a multiple of the identity by this share.
+#: The covariance within people is shrunk toward a multiple of the identity by this share.
 SHRINKAGE = 0.02
-#: What differed within a training person counts so much beside what differs within those that discriminants are adapted to.
+#: The weight of the training people's within-person covariance, next to that of the people whom discriminants are adapted to.
 KEPT = 0.3
-#: Standardized statistics beyond this are cut off: a joint that an estimator lost does not decide.
+#: Standardized statistics are clipped at this, so that a joint lost by an estimator does not dominate.
 LARGEST = 4.0
 
 
 def forward_bend(x: Tensor) -> Tensor:
     """How far the knees are in front of the line from hip to ankle, along x, mean over time and both legs: [B, 30, T] -> [B].
 
-    Knees bend forward only, so a positive value means that the person walks to the right.
+    Knees bend only forward, so a positive value means that the person walks to the right.
     """
     across = x.unflatten(1, (NUM_JOINTS, 2))[:, :, 0].mean(2)
     return sum(across[:, knee] - (across[:, hip] + across[:, ankle]) / 2 for hip, knee, ankle in LEGS) / 2
 
 
 def facing_right(x: Tensor) -> Tensor:
-    """Those that walk to the left in a mirror, the others as they are: [B, 30, T] -> [B, 30, T].
+    """Mirror walks to the left and keep the others: [B, 30, T] -> [B, 30, T].
 
     The side of the body that is nearer to the camera then has the same joint numbers in every walk.
     """
@@ -66,7 +66,7 @@ def facing_right(x: Tensor) -> Tensor:
 
 
 def window_statistics(x: Tensor) -> Tensor:
-    """What a window is like, whichever way it faces and wherever in the gait cycle it begins: [B, 30, T] -> [B, STATISTICS].
+    """Statistics of a window, independent of its facing and its start in the gait cycle: [B, 30, T] -> [B, STATISTICS].
 
     Mean, standard deviation, maximum and minimum over time of the coordinates and of the distances between all joints (torso
     lengths); standard deviation and mean absolute value of the velocities (torso lengths in two frames); standard deviation of
@@ -87,16 +87,16 @@ def window_statistics(x: Tensor) -> Tensor:
 
 
 def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Over time: [B, C, T] -> [B, C] each. Several times as fast as torch.std, and smooth at 0."""
+    """Mean and standard deviation over time: [B, C, T] -> [B, C] each. Several times as fast as torch.std, and smooth at 0."""
     mean = x.mean(2)
     return mean, (x - mean[..., None]).square().mean(2).add(TINY).sqrt()
 
 
 def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Directions in which what is seen of one person agrees and people differ (Fisher, 1936).
+    """Directions in which samples of one person agree and people differ (Fisher, 1936).
 
     values: float64 [N, D], standardized; subject: int64 [N], every person 0..people-1. Returns (origin [size], projection
-    [D, size]): values @ projection - origin is wanted; see `discriminate`.
+    [D, size]), to be used as values @ projection - origin; see `discriminate`.
     """
     between, within, middle = scatter(values, subject)
     projection, _, _ = discriminate(between, within, size)
@@ -104,9 +104,9 @@ def fisher(values: np.ndarray, subject: np.ndarray, size: int) -> tuple[np.ndarr
 
 
 def scatter(values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The covariance of the means of groups, that within groups, and the mean of the means: [D, D], [D, D], [D].
+    """The covariance of the group means, the covariance within groups, and the mean of the means: [D, D], [D, D], [D].
 
-    values: float64 [N, D]; group: int64 [N], every group 0..groups-1; each counts alike in the first and the last.
+    values: float64 [N, D]; group: int64 [N], every group 0..groups-1; groups have equal weight in the first and the last.
     """
     groups = scipy.sparse.coo_array((np.ones(len(group)), (group, np.arange(len(group))))).tocsr()
     means = (groups @ values) / groups.sum(1)[:, None]
@@ -115,12 +115,12 @@ def scatter(values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def discriminate(between: np.ndarray, within: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Covariances between and within people, [D, D] each -> projection [D, size], what it is of `within` [D, size], ratio [size].
+    """Covariances between and within people, [D, D] each -> projection [D, size], its factor of `within` [D, size], ratio [size].
 
-    Each direction is scaled so that the spread within a person is 1, then weighted by the square root of the share of its
-    variance that lies between people: what one would expect of a person's mean given one observation (probabilistic LDA; Ioffe,
-    ECCV 2006). With the second, k, and the ratio between : within in these directions, r, there is k k' of `within` and k r k' of
-    `between` in them.
+    Each direction is scaled to unit variance within a person, then weighted by the square root of the share of its
+    variance that lies between people: the expectation of a person's mean given one observation (probabilistic LDA; Ioffe,
+    ECCV 2006). With the factor k and the ratio r of between to within in these directions, k k' is their part of `within` and
+    k r k' their part of `between`.
     """
     dimensions = len(within)
     within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / dimensions * np.eye(dimensions)
@@ -130,7 +130,7 @@ def discriminate(between: np.ndarray, within: np.ndarray, size: int) -> tuple[np
 
 
 def code_statistics(codes: Codes) -> Tensor:
-    """What the codes of a window say of who walks: -> [B, N].
+    """Statistics of the codes of a window, for recognition: -> [B, N].
 
     Mean, standard deviation, maximum and minimum over time of the motion code; standard deviation and mean absolute value of its
     change in two frames; the body code.
@@ -144,7 +144,7 @@ def code_statistics(codes: Codes) -> Tensor:
 class Discriminants(nn.Module):
     """Linear discriminants of statistics, fitted in closed form on people who are not tested.
 
-    statistics: how many there are. size: directions; there are fewer than people to fit on. adaptable: keep what `adapt` needs.
+    statistics: their number. size: the number of directions, fewer than the people to fit on. adaptable: keep what `adapt` needs.
     """
 
     def __init__(self, statistics: int, size: int, adaptable: bool = True):
@@ -162,9 +162,9 @@ class Discriminants(nn.Module):
 
     @torch.no_grad()
     def fit(self, statistics: Tensor, subject: np.ndarray, known: "Discriminants | None" = None) -> None:
-        """statistics: [N, statistics] of training windows; subject: int64 [N], every person 0..people-1.
+        """Fit to statistics [N, statistics] of training windows; subject: int64 [N], every person 0..people-1.
 
-        known: fitted elsewhere on such statistics; how people differ there then counts as much as how they differ here.
+        known: fitted elsewhere on the same statistics; its covariance between people then weighs as much as that found here.
         """
         between, within, middle = scatter(self._measure(statistics), subject)
         if known:
@@ -174,11 +174,11 @@ class Discriminants(nn.Module):
 
     @torch.no_grad()
     def adapt(self, statistics: Tensor, group: np.ndarray) -> None:
-        """Go on telling people apart by what differed between training people, now as far as it agrees within groups of these.
+        """Keep the covariance between training people, but take the covariance within people from enrolled people.
 
-        statistics: [N, statistics] of windows of enrolled people; group: int64 [N], 0..groups-1, one person in one view each. How
-        much one and the same person differs depends on the estimator and the cameras; how people differ does less. What nobody
-        enrolled can show, such as other clothes, is kept of training, by KEPT.
+        statistics: [N, statistics] of windows of enrolled people; group: int64 [N], 0..groups-1, one person in one view each. The
+        variation within a person depends on the estimator and the cameras; the variation between people depends less on them.
+        Variation that enrolled people cannot show, such as other clothes, is kept from training with the weight KEPT.
         """
         before = copy.deepcopy(self)
         _, within, middle = scatter(self._measure(statistics), group)
@@ -186,12 +186,12 @@ class Discriminants(nn.Module):
         self._set(middle, *discriminate(between, within + KEPT * kept, self.size))
 
     def _covariances(self, other: "Discriminants") -> tuple[np.ndarray, np.ndarray]:
-        """Those between and within people of others, in the units of these: float64 [statistics, statistics] each."""
+        """The covariances between and within people of other discriminants, in our units: [statistics, statistics] each."""
         part = (other.within * (other.scale / self.scale)[:, None]).double().cpu().numpy()
         return part * other.ratio.double().cpu().numpy() @ part.T, part @ part.T
 
     def _measure(self, statistics: Tensor) -> np.ndarray:
-        """Take the mean and deviation of these as 0 and 1: float64 [N, statistics], standardized."""
+        """Set center and scale to the mean and deviation of these statistics: float64 [N, statistics], standardized."""
         self.center.copy_(statistics.mean(0))
         self.scale.copy_(statistics.std(0) + 1e-6)  # the neck is at the origin in every frame
         return self._standardized(statistics).double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The network as one ONNX graph: a program without Python and torch gives it normalized windows and gets embeddings and codes."""
+"""The network as one ONNX graph: programs without Python and torch give it normalized windows and get embeddings and codes."""
 
 import json
 import logging
@@ -19,22 +19,22 @@ from gaitlib.skeleton import JOINTS, MIRROR
 
 #: The version of ONNX's operators.
 OPSET = 18
-#: Nodes of the graph are named as operators are, view among them.
+#: Not "view": that is also the name of an operator.
 OUTPUTS = ("embedding", "motion_code", "body_code", "view_code")
 _LAYOUT = "float32 [windows, 30, frames], rows: x and y of each joint, x to the right, y down"
 _NORMALIZATION = (
     "missing joints are interpolated in time, the ends repeat the nearest frame; each frame is centered on the neck and divided "
-    "by the length from neck to mid-hip, whose inverse is a straight line over the frames of the walk"
+    "by the length from neck to mid-hip, whose inverse is fitted by a straight line over the frames of the walk"
 )
 _WALK = (
-    "one window each `stride` frames and one flush with the end, a walk shorter than a window is looped; the mean of their "
+    "one window every `stride` frames and one flush with the end; a walk shorter than a window is looped; the mean of their "
     "embeddings (and, where `mirrored`, of those of their mirror images: x negated, joints in the order of `mirror`), scaled to "
     "length one"
 )
 
 
 class _Graph(nn.Module):
-    """What is exported: normalized windows [B, 30, T] -> embedding [B, E] as GaitModel.embed gives it, and the codes."""
+    """The exported graph: normalized windows [B, 30, T] -> embedding [B, E] as in GaitModel.embed, and the codes."""
 
     def __init__(self, model: GaitModel):
         super().__init__()
@@ -47,14 +47,14 @@ class _Graph(nn.Module):
 
 
 def export_onnx(checkpoint: str | Path, out: Path) -> str:
-    """Write the network of a checkpoint to the .onnx file `out`, whole or not at all; returns the frames of a window it takes.
+    """Write the network of a checkpoint to the .onnx file `out`, whole or not at all; returns the window length it accepts.
 
-    Windows may have any number of frames from 16 on, "16 or more"; for the published recognizer, whose matrix has a column for
-    each frame, they have as many as in training. How windows are made and averaged stands in the file's metadata.
-    Raises InputError where ONNX is not installed, `out` cannot be written, or the checkpoint cannot be read or recognizes nobody.
+    Windows may have any number of frames from 16 on ("16 or more"); for the published recognizer, whose matrix has a column for
+    each frame, the number is that of training. The file's metadata describe how windows are made and averaged.
+    Raises InputError if ONNX is not installed, `out` cannot be written, or the checkpoint cannot be read or recognizes nobody.
     """
     try:
-        import onnxscript  # noqa: F401, torch needs it and says so at length
+        import onnxscript  # noqa: F401, torch needs it, and its own message is long
     except ImportError:
         raise InputError('Writing ONNX needs packages that are not installed; install them: pip install -e ".[onnx]"') from None
     check_writable(out)
@@ -64,9 +64,9 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
     sizes = {0: torch.export.Dim("windows")} | ({} if fixed else {2: torch.export.Dim("frames", min=SHORTEST_WALK)})
     example, graph = torch.randn(2, ROWS, model.window), _Graph(model)
     with torch.no_grad(), warnings.catch_warnings():
-        graph(example)  # constants are made now, as numbers, and not while they are traced
+        graph(example)  # create constants now, as numbers, and not while tracing
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, whose operators nothing has here
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about torchvision, which is not used
         program = torch.onnx.export(
             graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"], output_names=OUTPUTS,
             dynamic_shapes=(sizes,),
@@ -82,7 +82,7 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
 
 
 def _fingerprint(checkpoint: str | Path) -> str:
-    """SHA-256 of the weights file, or of those of all files of the released program."""
+    """SHA-256 of the weights file, or of all files of the released program."""
     if files := released_files(checkpoint):
         return fingerprint([file_fingerprint(file) for file in files])
     return file_fingerprint(find_weights(checkpoint))

@@ -1,8 +1,8 @@
-"""The autoencoder of `beyond`: motion and body codes make a walker in three dimensions, the view code is the camera.
+"""The autoencoder of `beyond`: motion and body codes make a walker in three dimensions, and the view code is the camera.
 
 Axes of the walker: x the way the person walks, y to the person's left, z up; neck at the origin; about torso lengths. A camera
 at a degrees sees the person walk toward a degrees: at 0 toward the camera, at 90 to the left of the image, as in data/walkers.py.
-It stays where it is while the person passes by, so its direction changes within a window.
+The camera stands still while the person passes by, so its direction changes within a window.
 """
 
 import math
@@ -17,28 +17,28 @@ from gaitlib.model.autoencoder import ROWS, WINDOWS, Autoencoder, Codes, bone_en
 from gaitlib.model.discriminants import STATISTICS, Discriminants, window_statistics
 from gaitlib.skeleton import BONES, MID_HIP, NECK, NUM_JOINTS
 
-#: Numbers of the codes: of motion in each frame; of the body, without discriminants; of the view the directions of the camera in
+#: Code sizes: of motion in each frame; of the body, without discriminants; of the view: the directions of the camera in
 #: the first and the last frame.
 MOTION, BODY, VIEW = 64, 64, 4
-#: The encoders see every second frame: what a frame of theirs says is of two frames of the walk.
+#: The encoders see every second frame, so one of their frames covers two frames of the walk.
 PACE = 2
-#: Central differences are multiplied with this, which gives them a size like that of the coordinates.
+#: Central differences are multiplied by this to be about as large as coordinates.
 VELOCITY = 5
 POSE_FEATURES = 2 * ROWS + 2 * len(BONES)
-#: Numbers of the hidden layer of what stands still.
+#: Units in the hidden layers for static quantities.
 HIDDEN = 384
-#: Discriminants have a deviation of one within a person and several between people; this makes them as large as other codes.
+#: Discriminants have a deviation of one within a person and several between people; this scales them to the size of other codes.
 DISCRIMINANT_SCALE = 0.3
-#: A deviation that is too small to be divided by, torso lengths.
+#: A deviation too small to divide by, torso lengths.
 STILL = 0.05
-#: The steepest camera, radians, and the nearest one: torso lengths over its distance.
+#: The steepest camera, in radians, and the nearest one, in torso lengths over its distance.
 STEEPEST, NEAREST = 0.5, 0.12
-#: Harmonics of the direction of the camera in what a code says of it on average; it is as if so many windows had said nothing.
+#: Harmonics of the camera direction in the mean dependence of codes on it, and the ridge penalty, in windows.
 HARMONICS, RIDGE = 7, 20
 
 
 def pose_features(x: Tensor) -> Tensor:
-    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, scaled to a like size."""
+    """Joints, bone vectors and velocities: [B, 30, T] -> [B, 88, T]; velocities: central differences, scaled to like size."""
     joints = x.unflatten(1, (NUM_JOINTS, 2))
     ends = bone_ends(x.device)
     bones = (joints[:, ends[:, 1]] - joints[:, ends[:, 0]]).flatten(1, 2)
@@ -53,23 +53,23 @@ def direction(view: Tensor) -> Tensor:
 
 
 def camera(degrees: Tensor) -> Tensor:
-    """The view code of a camera that sees the person walk toward so many degrees all the time: [B] -> [B, VIEW]."""
+    """The view code of a camera that always sees the person walk toward these degrees: [B] -> [B, VIEW]."""
     angle = torch.deg2rad(degrees)
     return torch.stack([angle.cos(), angle.sin()], 1).repeat(1, 2)
 
 
 def turned(view: Tensor, degrees: float) -> Tensor:
-    """The view codes of cameras that were moved around the walker by so many degrees: [B, VIEW] -> [B, VIEW]."""
+    """The view codes of cameras moved around the walker by these degrees: [B, VIEW] -> [B, VIEW]."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = view.unflatten(1, (2, 2)).unbind(2)
     return torch.stack([x * cosine - y * sine, x * sine + y * cosine], 2).flatten(1)
 
 
 def project(walker: Tensor, view: Tensor, pitch: Tensor, nearness: Tensor) -> Tensor:
-    """What a camera sees that looks at the neck, scaled to a mean torso length of 1: -> [B, 30, T].
+    """The image of a camera that looks at the neck, scaled to a mean torso length of 1: -> [B, 30, T].
 
-    walker: [B, 15, 3, T]. view: [B, VIEW]; the direction goes straight from its first to its last value. pitch: [B], radians the
-    camera looks down. nearness: [B], the inverse of its distance; 0 is parallel projection.
+    walker: [B, 15, 3, T]. view: [B, VIEW]; the direction is interpolated linearly from its first to its last value. pitch: [B],
+    downward tilt of the camera in radians. nearness: [B], the inverse of its distance; 0 is parallel projection.
     """
     share = torch.linspace(0, 1, walker.shape[3], device=view.device, dtype=view.dtype)
     way = F.normalize(view[:, :2, None] * (1 - share) + view[:, 2:, None] * share, dim=1)  # [B, 2, T]
@@ -90,7 +90,7 @@ def halves(x: Tensor) -> Tensor:
 
 
 class StillHead(nn.Module):
-    """A linear map and, added to it, one with a hidden layer: [B, a] -> [B, b]."""
+    """The sum of a linear map and a network with one hidden layer: [B, a] -> [B, b]."""
 
     def __init__(self, a: int, b: int):
         super().__init__()
@@ -102,11 +102,11 @@ class StillHead(nn.Module):
 
 
 class Encoders(nn.Module):
-    """Two layers that the codes share, and a head for each of them: pose features [B, 88, T] -> motion, body, view.
+    """Two shared layers and a head for each code: pose features [B, 88, T] -> motion, body, view.
 
-    Body and view are of the whole window: of the means over its halves, the features' deviation and the layers' maximum; the body
-    also of its statistics, [B, STATISTICS]. What the halves are like is also added to the layer that the motion is read from,
-    since how a movement looks depends on the camera.
+    Body and view are read from the whole window: from the means over its halves, the features' deviation and the layers' maximum;
+    the body also from its statistics, [B, STATISTICS]. The means over the halves are also added to the layer from which motion
+    is read, because the appearance of a movement depends on the camera.
     """
 
     def __init__(self, width: int, kernel: int):
@@ -123,7 +123,7 @@ class Encoders(nn.Module):
         hidden = self.second(F.relu(self.first(features)))
         seen = F.relu(hidden)
         means = halves(seen)
-        deviation = features.var(2, correction=0).add(1e-4).sqrt()  # smooth where something stands still
+        deviation = features.var(2, correction=0).add(1e-4).sqrt()  # smooth at zero deviation
         whole = torch.cat([means, seen.amax(2), halves(features), deviation], 1)
         paced = self.motion(F.relu(hidden + self.context(means)[..., None]))
         motion = paced.unflatten(1, (MOTION, PACE)).transpose(2, 3).flatten(2)[..., : features.shape[2]]
@@ -132,7 +132,7 @@ class Encoders(nn.Module):
 
 
 class GeometricDecoder(nn.Module):
-    """Motion and body make a walker, and a camera sees it. The published decoder throws its third coordinate away."""
+    """Make a walker from motion and body, and project it into a camera. The published decoder discards its third coordinate."""
 
     def __init__(self, width: int, body: int = BODY):
         super().__init__()
@@ -160,10 +160,10 @@ class GeometricDecoder(nn.Module):
 
 
 class LevelByView(nn.Module):
-    """Takes from codes what they say of the camera on average, so that each view has the same mean and liveliness.
+    """Remove the mean dependence of codes on the camera, so that all views have the same mean and liveliness.
 
-    Fitted in closed form on codes of training people, by ridge regression on harmonics of the direction of the camera; before
-    that it changes nothing.
+    Fitted in closed form on codes of training people, by ridge regression on harmonics of the camera direction; before
+    that it is the identity.
     """
 
     def __init__(self, channels: int):
@@ -181,8 +181,8 @@ class LevelByView(nn.Module):
         return torch.cat([torch.ones_like(angle[:, :1]), angle.cos(), angle.sin()], 1)
 
     def fit(self, mean: Tensor, spread: Tensor, view: Tensor) -> None:
-        """mean, spread: of the codes of B windows over time, [B, channels] (spread: ones where they have no time)."""
-        # on the processor: GPUs of Macs have no 64 bits
+        """mean, spread: of the codes of B windows over time, [B, channels] (spread: ones for codes without time)."""
+        # on the CPU: GPUs of Macs have no 64-bit numbers
         basis, mean, spread = (values.cpu().double() for values in (self.harmonics(view), mean, spread))
         square = basis.T @ basis + RIDGE * torch.eye(basis.shape[1]).to(basis)
 
@@ -194,7 +194,7 @@ class LevelByView(nn.Module):
         self.usual.copy_(spread.mean(0))
 
     def forward(self, code: Tensor, view: Tensor) -> Tensor:
-        """code: [B, channels] or [B, channels, T] -> the same, level."""
+        """code: [B, channels] or [B, channels, T] -> the leveled code, of the same shape."""
         basis = self.harmonics(view)
         if code.ndim == 2:
             return code - basis @ self.excess
@@ -204,11 +204,11 @@ class LevelByView(nn.Module):
 
 
 class GeometricAutoencoder(Autoencoder):
-    """Encoders on pose features and a decoder by way of three dimensions.
+    """Encoders on pose features and a decoder that works in three dimensions.
 
-    width, kernel: channels and frames of the hidden layers (of the decoder, channels alone).
-    discriminants: so many numbers of the body code, beside the learned ones, are discriminants of the pose statistics, fitted in
-    closed form before training. Codes are leveled (LevelByView) once training is over, in eval mode.
+    width, kernel: channels and frames of the hidden layers (in the decoder, only channels).
+    discriminants: how many numbers of the body code, beside the learned ones, are discriminants of the pose statistics, fitted in
+    closed form before training. After training, in eval mode, codes are leveled (LevelByView).
     """
 
     fitted: ClassVar = True
@@ -224,9 +224,9 @@ class GeometricAutoencoder(Autoencoder):
         self.level_motion, self.level_body = LevelByView(MOTION), LevelByView(self.sizes["body"])
 
     def measure(self, x: Tensor, subject: np.ndarray) -> None:
-        """Let the encoders see features and statistics of poses like these with mean 0 and deviation 1; fit the discriminants.
+        """Standardize features and statistics for the encoders on these windows, and fit the discriminants.
 
-        The deviation is no smaller than STILL, so that nothing is made of joints that hardly move.
+        The deviation is at least STILL, so that joints that hardly move are not amplified.
         """
         statistics = torch.cat([window_statistics(part) for part in x.split(WINDOWS)])
         for name, values, over in (("feature", pose_features(x), (0, 2)), ("statistic", statistics, 0)):
@@ -246,7 +246,7 @@ class GeometricAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def level(self, x: Tensor) -> None:
-        """Fit what is taken from the codes in eval mode to windows [N, 30, T] of training people."""
+        """Fit the leveling of the codes in eval mode on windows [N, 30, T] of training people."""
         motion, body, view = map(torch.cat, zip(*(self._encode(part) for part in x.split(WINDOWS)), strict=True))
         self.level_motion.fit(motion.mean(2), motion.std(2, correction=0), view)
         self.level_body.fit(body, torch.ones_like(body), view)

@@ -1,4 +1,4 @@
-"""What training minimizes: every loss of a batch, each window encoded once."""
+"""The training objective: all losses of a batch, with each window encoded once."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ from gaitlib.model.recognizer import GaitModel
 
 
 class Windows(NamedTuple):
-    """What the losses of a batch are computed from: B anchors x and their partners, N windows of T frames.
+    """The input of the losses of a batch: B anchors x and their partners, N windows of T frames.
 
-    x: float [N, 30, T], N = 2B (x, then x_v) or, where partners are fixed, 3B (also x_i), as the encoders see them; target: the
-    same without noise, what the decoder is to give. other_person: int64 [B]; synchronous: bool [B]; subject: [2B] or [B]; all as
-    in gaitlib.data.sampling.Batch. angle: float [N], the view in radians, NaN where it is none.
+    x: float [N, 30, T], N = 2B (x, then x_v) or, with fixed partners, 3B (also x_i), as the encoders see them; target: the
+    same without noise, the decoder's target. other_person: int64 [B]; synchronous: bool [B]; subject: [2B] or [B]; all as
+    in gaitlib.data.sampling.Batch. angle: float [N], the view in radians, NaN if the view is not a number.
     """
 
     x: Tensor
@@ -35,10 +35,10 @@ class Windows(NamedTuple):
 
 
 def loss_terms(model: GaitModel, windows: Windows, weights: Losses) -> dict[str, Tensor]:
-    """Every loss whose weight is not 0, not yet weighted, in the order of TERMS; those that are only logged have no gradient.
+    """Every loss with nonzero weight, not yet weighted, in the order of TERMS; those that are only logged have no gradient.
 
-    Where x_i is itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: its other
-    side is that of another anchor.
+    If x_i is itself an anchor of the batch, each exchange between x and x_i is counted once, from the side of x: the other
+    side belongs to another anchor.
     """
     if weights.frame_by_frame == "all":
         windows = windows._replace(synchronous=torch.ones_like(windows.synchronous))
@@ -63,7 +63,7 @@ def loss_terms(model: GaitModel, windows: Windows, weights: Losses) -> dict[str,
 
 
 def term_names(weights: Losses) -> tuple[list[str], list[str]]:
-    """The terms that have a weight, and those that are only logged."""
+    """The terms with a weight, and those that are only logged."""
     weighted = [name for name in TERMS if getattr(weights, name)]
     return weighted, [name for name in TERMS if name in weights.logged and name not in weighted]
 
@@ -78,9 +78,9 @@ def needs_another_person(weights: Losses) -> bool:
 
 
 class Objective(nn.Module):
-    """The model with its losses as one module, which several processes can share.
+    """The model and its losses as one module, which several processes can share.
 
-    names: of the losses, the last one "loss", their weighted sum.
+    names: the losses; the last one, "loss", is their weighted sum.
     """
 
     def __init__(self, model: GaitModel, weights: Losses):
@@ -91,7 +91,7 @@ class Objective(nn.Module):
         self.names = [*terms, "loss"]
 
     def forward(self, windows: Windows) -> Tensor:
-        """-> [len(names)], of which only the last one has a gradient."""
+        """-> [len(names)]; only the last one has a gradient."""
         terms = loss_terms(self.model, windows, self.weights)
         values = torch.stack(list(terms.values()))
         loss = (values * constant(self.factors, values.device, values.dtype)).sum()
@@ -101,10 +101,10 @@ class Objective(nn.Module):
 def _decoded_terms(
     autoencoder: Autoencoder, codes: Codes, windows: Windows, weights: Losses, wanted: set[str]
 ) -> dict[str, Tensor]:
-    """The terms on decoded poses, which are all decoded at once."""
+    """The terms on decoded poses; all poses are decoded at once."""
     target, together, has_other = windows.target, windows.synchronous, windows.has_other
     everyone = torch.ones_like(together)
-    # what to decode: whose walker and whose view (0: x, 1: x_v, 2: x_i), whose pose it is to be, and where it counts
+    # what to decode: whose walker and whose view (0: x, 1: x_v, 2: x_i), whose pose is the target, and where it counts
     asked: dict[str, tuple[int, int, int, Tensor]] = {}
     if "reconstruction" in wanted:
         asked["reconstruction"], asked["reconstruction_v"] = (0, 0, 0, everyone), (1, 1, 1, everyone)
@@ -125,10 +125,10 @@ def _decoded_terms(
     side = torch.stack([anchor, anchor + anchors, windows.other_person])  # rows of x, x_v and x_i
 
     def rows(y: Tensor, sides: tuple[int, ...]) -> Tensor:
-        """Of y, which has a row for each window, those of some sides of each anchor: [N, ...] -> [sides * anchors, ...]."""
+        """The rows of y, one per window, of some sides of each anchor: [N, ...] -> [sides * anchors, ...]."""
         return y.index_select(0, side.index_select(0, constant(sides, y.device)).flatten())
 
-    walkers = tuple(range(1 + max(of_walker)))  # each once: several poses are of one walker
+    walkers = tuple(range(1 + max(of_walker)))  # each once, since several poses show one walker
     motion, body = rows(codes.motion, walkers), rows(codes.body, walkers)
     shared = (constant(of_walker, target.device)[:, None] * anchors + anchor).flatten()
     view, goals = rows(codes.view, of_view), rows(target, of_goal)
@@ -152,7 +152,7 @@ def _decoded_terms(
 
 
 def _pose_errors(autoencoder: Autoencoder, poses: Tensor, goals: Tensor, counts: Tensor, weights: Losses) -> Tensor:
-    """poses, goals: [kinds * anchors, 30, T]; counts: bool [kinds, anchors], what chooses a time shift for all -> like counts."""
+    """poses, goals: [kinds * anchors, 30, T]; counts: bool [kinds, anchors], samples choosing a common shift -> like counts."""
     if weights.reconstruction_error != "aligned":
         measure = {"frame": terms.squared_error, "distance": terms.joint_distance}[weights.reconstruction_error]
         errors = measure(poses, goals)
@@ -204,7 +204,7 @@ def _code_terms(codes: Codes, windows: Windows, weights: Losses, wanted: set[str
 def _identity_terms(
     model: GaitModel, embedding: Tensor, logits: Tensor, subject: Tensor, weights: Losses, wanted: set[str]
 ) -> dict[str, Tensor]:
-    """The terms on who walks; embedding [N, E], logits [N, people], subject int64 [N]."""
+    """The identity terms; embedding [N, E], logits [N, people], subject int64 [N]."""
     embedding, logits = (y.to(torch.promote_types(y.dtype, torch.float32)) for y in (embedding, logits))
     result: dict[str, Tensor] = {}
     if "identity" in wanted:

@@ -1,4 +1,4 @@
-"""Who walks: from the codes of a window to an embedding, and from the embedding to the training people."""
+"""Recognition: from the codes of a window to an embedding, and from the embedding to the training people."""
 
 import math
 
@@ -38,7 +38,7 @@ class PaperRecognizer(nn.Module):
     """The published recognizer: the rows as a one-channel image [B, 1, R, T], four 3x3 convolutions, one large matrix.
 
     The rows are those of the chosen features over time; body and view enter as sequences. width: 32 as published.
-    The released program has three more convolutions, which nothing uses; they are left out.
+    The released program has three more, unused convolutions, which are omitted.
     """
 
     def __init__(self, features: dict[str, int], frames: int, people: int, *, width: int = 32, embedding: int = 512):
@@ -71,10 +71,10 @@ class PaperRecognizer(nn.Module):
 
 
 class LeanRecognizer(nn.Module):
-    """What changes over time (pose, motion) goes through a temporal network, what does not (body, view) past it.
+    """Features that change over time (pose, motion) go through a temporal network; the others (body, view) bypass it.
 
     width: channels of the first layer; the others have half as many again.
-    The embedding is what comes before the batch normalization that feeds the classifier (Luo et al., "Bag of tricks and a strong
+    The embedding is taken before the batch normalization that feeds the classifier (Luo et al., "Bag of tricks and a strong
     baseline for deep person re-identification", CVPRW 2019).
     """
 
@@ -110,13 +110,13 @@ class LeanRecognizer(nn.Module):
 
 
 class GaitModel(nn.Module):
-    """The autoencoder and a recognizer on its codes; what a checkpoint holds.
+    """The autoencoder and a recognizer on its codes; the content of a checkpoint.
 
-    recognizer: "paper", "lean", or "none", for an autoencoder alone; features: which of pose, motion, body, view it sees.
-    end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains the recognizer only.
-    discriminants: the weight, beside the learned embedding, of discriminants of the codes; 0: without.
+    recognizer: "paper", "lean", or "none" for an autoencoder alone; features: which of pose, motion, body, view it sees.
+    end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains only the recognizer.
+    discriminants: the weight of discriminants of the codes, relative to the learned embedding; 0: none.
     discriminant_people: how many people these are fitted on; 0: as many as `people`.
-    body_discriminants: so many numbers of the body code of the geometric autoencoder are discriminants of the pose statistics.
+    body_discriminants: how many numbers of the geometric autoencoder's body code are discriminants of the pose statistics.
     """
 
     def __init__(
@@ -161,12 +161,12 @@ class GaitModel(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether a part of it is fitted in closed form once the weights are known."""
+        """Whether a part of the model is fitted in closed form once the weights are known."""
         return self.autoencoder.fitted or self.discriminants is not None
 
     @property
     def embedding_size(self) -> int:
-        """How many numbers `embed` gives."""
+        """The length of the vectors from `embed`."""
         return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
 
     def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
@@ -177,28 +177,28 @@ class GaitModel(nn.Module):
     def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
         """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
         if self.recognizer is None:
-            raise InputError("This checkpoint is an autoencoder alone, which recognizes nobody; give the recognizer's file too.")
+            raise InputError("This checkpoint is an autoencoder only and recognizes nobody; give the recognizer's file too.")
         seen = codes if self.end_to_end else codes.each(torch.Tensor.detach)
         return self.recognizer(self.autoencoder.arrange(x), seen)
 
     @torch.no_grad()
     def code_statistics(self, x: Tensor) -> Tensor:
-        """What the discriminants see of windows [N, 30, T] on the model's device: [N, statistics]."""
+        """The discriminants' input for windows [N, 30, T] on the model's device: [N, statistics]."""
         return torch.cat([code_statistics(self.autoencoder.encode(part)) for part in x.split(WINDOWS)])
 
     @torch.no_grad()
     def embed(self, x: Tensor, mirrored: bool = False) -> Tensor:
-        """What describes a window, float32 [B, 30, T] -> float32 [B, embedding_size].
+        """The embedding of a window, float32 [B, 30, T] -> float32 [B, embedding_size].
 
-        The learned embedding and, beside it, discriminants of the codes, each of length one before they are weighted, together of
-        length one. mirrored: the mean of that of the window and of its mirror image, the shorter the less they agree.
+        The learned embedding followed by discriminants of the codes, each of length one before weighting, together of
+        length one. mirrored: the mean over the window and its mirror image, which is shorter the less they agree.
         """
         if mirrored:
             return (self.embed(x) + self.embed(mirror(x))) / 2
         return self.describe(x, self.autoencoder.encode(x))
 
     def describe(self, x: Tensor, codes: Codes) -> Tensor:
-        """What `embed` gives of windows, float32 [B, 30, T], whose codes are known."""
+        """The embedding of windows, float32 [B, 30, T], whose codes are known; see `embed`."""
         learned = F.normalize(self.recognize(x, codes)[0])
         if not self.discriminants:
             return learned

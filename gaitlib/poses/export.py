@@ -1,4 +1,4 @@
-"""Data sets written in the formats of other programs, so that a peer can be run on the same walks."""
+"""Write data sets in the formats of other programs, so that they can run on the same walks."""
 
 import os
 import pickle
@@ -15,24 +15,24 @@ from gaitlib.files import is_taken
 from gaitlib.poses.formats.tables import CONFIDENCES, POSITIONS
 from gaitlib.skeleton import COCO17
 
-#: Our joints that COCO has, and its keypoints for them; neck and mid-hip would be midpoints.
+#: Our joints that exist in COCO, and its keypoints for them; neck and mid-hip would be midpoints.
 _JOINTS = [j for j, keypoints in enumerate(COCO17.sources) if len(keypoints) == 1]
 _KEYPOINTS = [COCO17.sources[j][0] for j in _JOINTS]
-#: Labels become names of folders and cells of tables.
+#: Labels become folder names and table cells.
 _LABEL = re.compile(r"\w(?:[\w.+-]{0,98}\w)?")
 
 
 def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
-    """Write all walks of a data set below the folder `out`, which appears whole or not at all; returns how many.
+    """Write all walks of a data set below the folder `out`, which appears whole or not at all; returns their number.
 
     format: a name in EXPORTS.
         "opengait"   SSS/CC-NN/VVV/SSS-CC-NN-VVV.pkl, a pickled float32 [T, 17, 3] each: x, y, score in the order of COCO
-        "gaitgraph"  walks.csv: image_name, then x, y, score of the 17 keypoints; a row a frame
+        "gaitgraph"  walks.csv: image_name, then x, y, score of the 17 keypoints; one row per frame
         "csv"        walks.csv: every joint and confidence with all digits, as gaitlib.poses.formats.tables describes it
-    COCO has no neck and no mid-hip, and the 15 joints no eyes and ears: those are left out, and a keypoint that is missing
-    has x, y and score 0. Walks that are not the only performance of their subject, condition and run have the name of the
-    recording for condition and run: 007/nm-03-f0060/000.
-    Raises InputError for an unknown format, an `out` that exists and is not empty, or labels that cannot be names of files.
+    COCO has no neck and no mid-hip, and the 15 joints include no eyes and ears: these are left out, and a missing keypoint
+    has x, y and score 0. If a subject has several recordings with one condition and run, the name of the recording stands
+    for condition and run: 007/nm-03-f0060/000.
+    Raises InputError for an unknown format, an `out` that exists and is not empty, or labels that cannot be file names.
     """
     out = Path(out)
     if format not in EXPORTS:
@@ -42,7 +42,7 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
     for row in dataset.index.itertuples():
         for label in (row.subject, row.view, row.recording):
             if not _LABEL.fullmatch(label) or ".." in label:
-                raise InputError(f"Walk {row.sequence!r} cannot be exported: {label[:40]!r} is no name for a file; rename it.")
+                raise InputError(f"Walk {row.sequence!r} cannot be exported: {label[:40]!r} cannot be a file name; rename it.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(".partial", f".{out.name}.", out.parent, ignore_cleanup_errors=True) as partial:
@@ -55,7 +55,7 @@ def export(dataset: GaitDataset, format: str, out: str | Path) -> int:
 
 
 def coco(walk: Walk) -> np.ndarray:
-    """The walk as float32 [T, 17, 3]: x, y, score of the keypoints of COCO, all 0 where one is missing."""
+    """The walk as float32 [T, 17, 3]: x, y, score of the COCO keypoints, all 0 if one is missing."""
     found = np.zeros((len(walk.pose), len(COCO17.names), 3), dtype=np.float32)
     joints = np.concatenate([walk.pose, walk.confidence[..., None]], axis=2)[:, _JOINTS]
     found[:, _KEYPOINTS] = np.where(np.isfinite(joints).all(-1, keepdims=True), joints, 0)
@@ -63,7 +63,7 @@ def coco(walk: Walk) -> np.ndarray:
 
 
 def _performance(walk: Walk) -> str:
-    """Condition and run, nm-01, or more where the recording has more to its name."""
+    """Condition and run, such as nm-01, or a longer name if the recording has one."""
     return walk.recording.removeprefix(f"{walk.subject}-")
 
 
@@ -95,7 +95,7 @@ def _csv(walks: Iterable[Walk], folder: Path) -> None:
 
 
 def _write_table(path: Path, columns: list[str], rows: Iterable[tuple[str, np.ndarray]]) -> None:
-    """A line a row; nine digits give every float32 back exactly, a missing number is an empty cell."""
+    """One line per row; nine digits restore every float32 exactly, and a missing number is an empty cell."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(columns) + "\n")
         for name, values in rows:

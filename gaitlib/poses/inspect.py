@@ -1,6 +1,6 @@
-"""What a data set holds, and what a reviewer would say about it: `inspect(dataset)`.
+"""What a data set holds, and what a reviewer would question: `inspect(dataset)`.
 
-The frames are read once, in chunks of walks, from the memory-mapped arrays; of each frame eight bytes are kept, to find copies.
+The frames are read once, in chunks of walks, from the memory-mapped arrays; eight bytes are kept per frame, to find copies.
 Distances are in torso lengths (the walk's mean from neck to mid-hip).
 """
 
@@ -22,34 +22,34 @@ from gaitlib.skeleton import JOINTS, LEFT_HIP, LEFT_SHOULDER, MID_HIP, MIRROR, N
 
 #: Frames read at a time, about 25 MB.
 CHUNK = 100_000
-#: Torso lengths by which the right side must be right of the left one, on average, for a walk to be seen from front or back.
+#: Torso lengths by which the right side must lie right of the left one, on average, for a walk to count as front or back.
 TURNED = 0.15
-#: Copied frames by which two walks are called copies; one or two may be equal by chance where coordinates are whole numbers.
+#: Shared frames that make two walks copies; one or two may be equal by chance if coordinates are whole numbers.
 COPIED = 5
-#: Poses are compared in steps of this share of their spread about their center. A walk that is moved by three pixels then has
-#: 99.9 % of its frames in common with the one that was; no two of 4,000 walks of real people in 11 views have a single one.
+#: Poses are compared in steps of this share of their spread about their center. A walk shifted by three pixels then shares
+#: 99.9 % of its frames with the original; of 4,000 walks of real people in 11 views, no two share a single frame.
 SAME_POSE = 0.001
 
 #: Kind of finding -> what was found, as a plural, and what to do about it.
 KINDS = {
-    "changed": ("Frames that are not those that were written", "Do not trust them before you know who changed them."),
+    "changed": ("Data sets whose frames changed after they were written", "Do not trust them until you know who changed them."),
     "left out": ("Left out when the data set was prepared", "Repair these files, or report that they were left out."),
-    "absent": ("Walks that most people have and these have not", "Find their files, or report that they lack."),
-    "short": ("Walks shorter than a window of {window} frames", "They are looped; check that they are whole."),
-    "lost joint": ("Walks that lack a joint in every frame", "Check the joint layout that their files were read with."),
-    "mostly missing": ("Walks without more than 30 % of their joints", "Estimate their poses again, or leave them out."),
-    "one point": ("Walks with all joints at one point", "Nobody is seen there: mark these frames as missing (NaN)."),
-    "upside down": ("Walks with the hips above the neck", "Image y must grow downward: negate y, and prepare them again."),
-    "frozen": ("Walks that stand still for a tenth of their frames or more", "Remove the repeated frames."),
-    "looped": ("Walks that repeat earlier frames of their own", "Cut them where they begin again."),
-    "copies": ("Walks that share frames with another walk", "One of the two has the wrong name or is a copy: remove it."),
-    "jumps": ("Walks that jump by over a torso length between two frames", "Another person was followed: track them again."),
-    "flips": ("Walks in which left and right are exchanged again and again", "Prepare them again with --repair flips."),
-    "mirrored": ("Walks that show left and right as no other of their view", "Check the view, and whether they are mirrored."),
-    "fps": ("Walks with another frame rate than most ({usual:g} a second), or none", "Correct it, or resample them."),
-    "alike": ("Names that differ only in writing", "Give each person, condition and view one spelling."),
-    "one recording": ("People with a single recording", "They can be in the gallery or be probes, not both."),
-    "protocol": ("What does not fit the protocol", "Correct the protocol or the data."),
+    "absent": ("Walks that most people have and these people lack", "Find their files, or report that they are missing."),
+    "short": ("Walks shorter than a window of {window} frames", "They are looped; check that they are complete."),
+    "lost joint": ("Walks without a certain joint in any frame", "Check the keypoint layout their files were read with."),
+    "mostly missing": ("Walks with more than 30 % of their joints missing", "Estimate their poses again, or leave them out."),
+    "one point": ("Walks with all joints at one point", "Nobody is visible in these frames: mark them as missing (NaN)."),
+    "upside down": ("Walks with the hips above the neck", "y must point down: negate y, and prepare them again."),
+    "frozen": ("Walks with a tenth or more of their frames frozen", "Remove the repeated frames."),
+    "looped": ("Walks that repeat their own earlier frames", "Cut them where they start to repeat."),
+    "copies": ("Walks that share frames with another walk", "One of the two is a copy or has the wrong name: remove it."),
+    "jumps": ("Walks that jump by more than a torso length between frames", "The tracker changed people: track them again."),
+    "flips": ("Walks in which left and right swap repeatedly", "Prepare them again with --repair flips."),
+    "mirrored": ("Walks whose left and right are swapped for their view", "Check the view, and whether they are mirrored."),
+    "fps": ("Walks with no frame rate, or not the usual {usual:g} a second", "Correct it, or resample them."),
+    "alike": ("Names that differ only in spelling", "Give each person, condition and view one spelling."),
+    "one recording": ("People with a single recording", "They can be gallery or probe, not both."),
+    "protocol": ("Mismatches with the protocol", "Correct the protocol or the data."),
 }
 
 
@@ -57,12 +57,12 @@ KINDS = {
 class Inspection:
     """What `inspect` found.
 
-    walks: a row a walk: the index, and missing (share of joints), frozen, looped, copied, collapsed, jumps (frames), flips (edges
-        of exchanges), upright (mean height of the neck over the mid-hip), facing (mean of right minus left along x, of shoulders
-        and hips: negative for who comes toward the camera).
+    walks: one row per walk: the index, and missing (share of joints), frozen, looped, copied, collapsed, jumps (frames), flips
+        (edges of swaps), upright (mean height of the neck above the mid-hip), facing (mean of right minus left along x, of
+        shoulders and hips: negative for a person who comes toward the camera).
     missing: share of frames in which a joint is missing, float table 0..1, views x 15 joints.
-    findings: kind (a key of KINDS), sequence, source, detail: every single thing to look at.
-    warnings: a sentence for each kind that was found, with the first names and what to do.
+    findings: kind (a key of KINDS), sequence, source, detail; one row for everything to look at.
+    warnings: a sentence for each kind that was found, with the first names and advice.
     """
 
     name: str
@@ -73,14 +73,14 @@ class Inspection:
 
     @property
     def counts(self) -> pd.DataFrame:
-        """Walks, int table, a row a subject, columns (condition, view), the most frequent condition first."""
+        """Numbers of walks, one row per subject, columns (condition, view), the most frequent condition first."""
         walks, names = self.walks, ["condition", "view"]
         wanted = pd.MultiIndex.from_product([_conditions(walks), sorted_views(walks["view"])], names=names)
         return pd.crosstab(walks["subject"], [walks[name] for name in names]).reindex(columns=wanted, fill_value=0)
 
     @property
     def lengths(self) -> pd.DataFrame:
-        """Frames of the walks of each condition: walks, shortest, median, longest."""
+        """Length of the walks of each condition in frames: walks, shortest, median, longest."""
         frames = self.walks.groupby("condition")["frames"]
         return frames.agg(walks="count", shortest="min", median="median", longest="max").loc[_conditions(self.walks)]
 
@@ -92,11 +92,11 @@ class Inspection:
         parts = [f"{self.name}: {len(walks):,} walks of {people:,} people in {len(views)} views, {frames:,} frames"]
         for title, table in {
             "Walks by condition and view": self.counts.sum().unstack("view").loc[_conditions(walks), views],
-            "Frames of a walk by condition": self.lengths,
-            "Frames without a joint by view, %": missing.round(1),
+            "Frames per walk by condition": self.lengths,
+            "Missing joints by view, % of frames": missing.round(1),
         }.items():
             parts.append(f"{title}\n{indent(table.rename_axis(index=None, columns=None).to_string(), '    ')}")
-        said = [f"{k}. {warning}" for k, warning in enumerate(self.warnings, 1)] or ["None: nothing a reviewer would ask about."]
+        said = [f"{k}. {warning}" for k, warning in enumerate(self.warnings, 1)] or ["None: nothing a reviewer would question."]
         return "\n\n".join([*parts, "\n".join(["Warnings", *said])])
 
 
@@ -105,10 +105,10 @@ def _conditions(walks: pd.DataFrame) -> list[str]:
 
 
 def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None = None) -> Inspection:
-    """Look at every walk, and for what does not fit between walks.
+    """Check every walk, and whether walks fit together.
 
-    window: frames of a window; shorter walks are listed. protocol: if given, who lacks in it is listed too.
-    Whether the frames in its folder are those that were written is looked at too, also for a selection.
+    window: frames of a window; shorter walks are listed. protocol: if given, people and walks that it misses are listed, too.
+    The frames in the folder are compared with those that were written, even for a selection.
     Raises InputError for a data set without walks.
     """
     if not len(dataset):
@@ -138,7 +138,7 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
 
 
 def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Of some walks: measures (a row a walk, see Inspection), frames without each joint [N, 15], digests of the poses [F]."""
+    """For some walks: measures (a row per walk, see Inspection), frames without each joint [N, 15], digests of the poses [F]."""
     start, length = (dataset.index[c].to_numpy()[rows] for c in ("start", "frames"))
     first = np.cumsum(length) - length
     walk_of = np.repeat(np.arange(len(length)), length)
@@ -176,9 +176,9 @@ _ODD = np.random.default_rng(0).integers(2**63, size=2 * len(JOINTS), dtype=np.u
 
 
 def _digests(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each pose, float32 [F, 15, 2], the same wherever it stands and however large: uint64 [F]; 0 for no pose.
+    """A number for each pose, float32 [F, 15, 2], independent of position and size: uint64 [F]; 0 for no pose.
 
-    And whether all joints lie at one point, bool [F]. Where less than half of the joints are known, neither can be told.
+    Also whether all joints lie at one point, bool [F]. Neither is known if fewer than half of the joints are.
     """
     known = np.isfinite(pose[..., 0])
     count = np.maximum(known.sum(1), 1)[:, None]
@@ -216,11 +216,11 @@ def _of_walks(walks: pd.DataFrame, lost: np.ndarray, pairs: pd.DataFrame, window
         ("mostly missing", walks["missing"] > 0.3, "{missing:.0%} of the joints are missing"),
         ("one point", walks["collapsed"] > 0, "in {collapsed} of {frames} frames"),
         ("upside down", walks["upright"] < 0, "the neck is {upright:.1f} torso lengths above the hips"),
-        ("frozen", walks["frozen"] >= 0.1 * walks["frames"], "{frozen} of {frames} frames are those before"),
-        ("looped", walks["looped"] >= COPIED, "{looped} of {frames} frames were there before"),
-        ("jumps", walks["jumps"] > 0, "{jumps} times"),
-        ("flips", walks["flips"] > seldom, "{flips} times in {frames} frames"),
-        ("mirrored", mirrored, "right is {facing:.2f} torso lengths right of left"),
+        ("frozen", walks["frozen"] >= 0.1 * walks["frames"], "{frozen} of {frames} frames equal the one before"),
+        ("looped", walks["looped"] >= COPIED, "{looped} of {frames} frames occurred before"),
+        ("jumps", walks["jumps"] > 0, "jumps: {jumps}"),
+        ("flips", walks["flips"] > seldom, "swaps: {flips} in {frames} frames"),
+        ("mirrored", mirrored, "right is {facing:.2f} torso lengths to the right of left"),
         ("fps", ~np.isclose(walks["fps"], usual) | ~(walks["fps"] > 0), "{fps:g} frames a second"),
     ):
         for row in walks[rows].itertuples():
@@ -229,11 +229,11 @@ def _of_walks(walks: pd.DataFrame, lost: np.ndarray, pairs: pd.DataFrame, window
         yield "lost joint", walks["sequence"].iat[i], walks["source"].iat[i], f"no {JOINTS[joint].replace('_', ' ')}"
     for pair in pairs.itertuples():
         a, b = walks.iloc[pair.a], walks.iloc[pair.b]
-        yield "copies", b["sequence"], b["source"], f"{pair.frames} of {b['frames']} frames are those of {a['sequence']}"
+        yield "copies", b["sequence"], b["source"], f"{pair.frames} of {b['frames']} frames also occur in {a['sequence']}"
 
 
 def _of_names(walks: pd.DataFrame) -> Iterator[tuple]:
-    """Walks that most people have and some have not, names that differ only in writing, people with a single recording."""
+    """Walks that most people have and some lack, names that differ only in spelling, people with a single recording."""
     people = walks["subject"].unique()
     cells = pd.MultiIndex.from_frame(walks[["condition", "run", "view"]])
     common = cells.value_counts()
@@ -263,12 +263,12 @@ def _of_protocol(dataset: GaitDataset, protocol: Protocol) -> Iterator[tuple]:
         return
     everyone = sorted(dataset.index["subject"].unique())
     for subject in sorted(set(everyone).difference(*protocol.people(everyone))):
-        yield "protocol", subject, "", "this person is in no part of the protocol"
+        yield "protocol", subject, "", "this person is not in the protocol"
     for part, roles in (("validation", split.validation), ("test", split.test)):
         people = roles.walks.index["subject"]
         for name, rows in (("gallery", roles.gallery), *roles.probes.items()):
             for subject in sorted(set(dataset.index["subject"]) & set(people) - set(people[rows])):
-                yield "protocol", subject, "", f"{part} person {subject} has no walk for {name}"
+                yield "protocol", subject, "", f"{part} person {subject} has no {name} walk"
 
 
 def _usual(fps: pd.Series) -> float:
@@ -276,7 +276,7 @@ def _usual(fps: pd.Series) -> float:
 
 
 def _sentences(findings: pd.DataFrame, **facts) -> list[str]:
-    """A warning for each kind: what, how many, the first three with their files, and what to do."""
+    """A warning for each kind: what, how many, the first three with their files, and advice."""
     out = []
     for kind, (what, advice) in KINDS.items():
         found = findings[findings["kind"] == kind].drop_duplicates("sequence")

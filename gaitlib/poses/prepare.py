@@ -1,4 +1,4 @@
-"""From files of poses to a data set folder: read, repair, write."""
+"""From pose files to a data set folder: read, repair, write."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -30,12 +30,12 @@ def prepare(
 ) -> GaitDataset:
     """Read `source`, write the data set folder `out` and open it.
 
-    format: a name in FORMATS, or "auto". repair: see gaitlib.poses.repair. workers: processes that read.
-    options: cameras, layout, pattern, names, subject, strict, fps, person, model, start, stop, as `gaitlib.poses.reading.read`
-    has them.
-    overlay: of clips, also write each with the skeleton of who was followed; a contact sheet is always written.
-    say: is told what was decided. progress: wraps the walks as they come.
-    Raises InputError for what cannot be read or written; a data set that was there stays as it was then.
+    format: a name in FORMATS, or "auto". repair: see gaitlib.poses.repair. workers: reading processes.
+    options: cameras, layout, pattern, names, subject, strict, fps, person, model, start, stop, as for
+    `gaitlib.poses.reading.read`.
+    overlay: for clips, also write each clip with the skeleton of the followed person; a contact sheet is always written.
+    say: is called with each decision. progress: wraps the iterator of walks.
+    Raises InputError for what cannot be read or written; an existing data set then stays as it was.
     """
     source, repairs = Path(source), Repair.parse(repair)
     if format == "auto":
@@ -43,7 +43,7 @@ def prepare(
         say(f"Format {format}: {why}")
     known, tally, left_out, changed = named(format), Tally(), [], {}
     if overlay and not known.has_images:
-        raise InputError(f"--overlay is for clips, and --format {format} has none; leave it out.")
+        raise InputError(f"--overlay is for clips, which --format {format} does not read; leave it out.")
     found = read(source, format, left_out=left_out, workers=workers, tally=tally, **options)
     notes = {"format": format, "cameras": options.get("cameras", "sensor")}
 
@@ -66,9 +66,9 @@ def prepare(
 
 @contextmanager
 def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], None] = print) -> Iterator[GaitDataset]:
-    """A data set folder as it is, or other files that `prepare` reads, as one for as long as the block lasts.
+    """A data set folder as it is, or other files that `prepare` reads, as a data set for the duration of the block.
 
-    subject: whose walks all of them are; empty: as the data set or the paths say. Walks of other files are called as these.
+    subject: whose walks they all are; empty: as in the data set or the paths. Walks read from other files take the files' names.
     Raises InputError as `prepare` does.
     """
     source = Path(source)
@@ -85,7 +85,7 @@ def as_dataset(source: str | Path, *, subject: str = "", say: Callable[[str], No
 
 
 def _decisions(notes: dict) -> list[str]:
-    """What was decided when the files were read, a clause each."""
+    """The decisions made when the files were read, a clause each."""
     said = []
     if layouts := notes.get("layouts"):
         said.append("layout " + ", ".join(f"{name}: {count} walks read" for name, count in layouts.items()))

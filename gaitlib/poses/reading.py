@@ -1,6 +1,6 @@
-"""From files of poses to walks: find, name, load, tell the layout of the keypoints, follow one person, map to the 15 joints.
+"""From pose files to walks: find, name, load, detect the keypoint layout, follow one person, map to the 15 joints.
 
-Everything that concerns one sequence happens in `to_walks`, here or in a worker process. Only a few batches are under way at
+Everything that concerns one sequence happens in `to_walks`, here or in a worker process. Only a few batches are in progress at
 any time, so memory does not grow with the number of sequences.
 """
 
@@ -32,23 +32,23 @@ from gaitlib.poses.naming import Name
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 from gaitlib.skeleton import BODY_25, BODY_25B, LAYOUTS, NUM_JOINTS, Layout
 
-#: Sequences that a worker gets at once (of clips one), and batches that wait for each worker.
+#: Sequences in a worker's batch (one if they are clips), and batches queued for each worker.
 BATCH, WAITING = 16, 2
 
-#: Frames a second of files that do not say it.
+#: Frame rate of files that do not state it.
 _USUAL_FPS = 25.0
 _STANDS = (
-    "who was followed stands still, and has no gait; to `gaitlib prepare` name somebody else with --person, or a part with "
+    "the person who was followed stands still and has no gait; give `gaitlib prepare` another --person, or a part with "
     "--from and --to"
 )
 _SECONDS = "give seconds of the clip, the later one with --to"
-_WHOM = "give largest, all, or a number of the contact sheet, from 1"
-#: Seconds that a person must be seen to be one of several who are numbered.
+_WHOM = "give largest, all, or a number from the contact sheet"
+#: Seconds for which a person must be visible to get a number.
 LEAST_SECONDS = 2.0
 
-#: BODY_25 or BODY_25B: what is measured in the median over people, in shares of the diagonal of what is seen of a person.
-#: In BODY_25 keypoint 8 is the mid-hip, in the middle of 9 and 12; in BODY_25B it is the right elbow, 9 the left wrist, 12 the
-#: right hip: 0.06 to 0.37 away in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle;
+#: BODY_25 or BODY_25B: medians over people, as shares of the diagonal of a person's bounding box.
+#: In BODY_25 keypoint 8 is the mid-hip, halfway between 9 and 12; in BODY_25B it is the right elbow, 9 the left wrist, 12 the
+#: right hip: 0.06 to 0.37 apart in real walks. In BODY_25 keypoints 15 and 16 are eyes, far above 13 and 14, knee and ankle;
 #: in BODY_25B they are ankles, 0.1 to 0.2 below the knees 13 and 14.
 _HIP_APART, _EYES_ABOVE, _ANKLES_BELOW = 0.05, -0.2, 0.05
 _FEWEST_PEOPLE, _MOST_PEOPLE = 3, 25
@@ -56,10 +56,10 @@ _FEWEST_PEOPLE, _MOST_PEOPLE = 3, 25
 
 @dataclass(frozen=True)
 class Followed:
-    """Who was followed in a clip: the detections of everybody, and of which rows [R] of them the walk is made.
+    """Who was followed in a clip: the detections of everybody, and the rows [R] of them that make up the walk.
 
-    pose: float32 [D, 15, 2] in pixels. numbers: int64 [D], of the person as --person counts, 0 who is in no count.
-    given_fps: what the user said of the clip's frame rate.
+    pose: float32 [D, 15, 2] in pixels. numbers: int64 [D], the person's number for --person; 0 if the person has none.
+    given_fps: the clip's frame rate according to the user.
     """
 
     clip: Path
@@ -72,7 +72,7 @@ class Followed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A walk of a sequence, or the reason why there is none; how often a person had to be chosen; who was followed in images."""
+    """The walk of a sequence, or why there is none; how often a person had to be chosen; who was followed in a clip."""
 
     source: str
     walk: Walk | None = None
@@ -85,9 +85,9 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What was decided on the way, for dataset.json; remarks: the walk that has each first, and how many do.
+    """The decisions made while reading, for dataset.json; remarks: for each, the first walk it concerns and the number of walks.
 
-    followed: by the name of the walk, in images, for whoever draws it, and takes it away.
+    followed: by name of the walk, in clips; whoever draws an entry removes it.
     """
 
     layouts: Counter = field(default_factory=Counter)
@@ -134,19 +134,19 @@ def read(
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Walk]:
-    """Walks, as they are read, from `source`.
+    """Read walks from `source`, one after another.
 
     format: a name in gaitlib.poses.formats.FORMATS. cameras: "sensor" or "first:last:step" in degrees, see gaitlib.data.cameras.
-    left_out: gets {"source", "reason"} for each file that cannot be used while the others can.
+    left_out: collects {"source", "reason"} for each file that cannot be used.
     strict: the first unusable file raises InputError instead.
-    For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to tell it from the keypoints; pattern
-    or names (a CSV file), who walks in which file, and subject, that it is this person in all, see gaitlib.poses.naming;
-    workers, how many processes read; fps, frames a second, that of the file or 25 where it is not given; person, whose walk it
-    is where there are several: "largest", a number in the order of their appearance, or "all" for a walk of each, see
-    gaitlib.poses.people; tally, filled with what was decided on the way.
-    For clips: model, the file of the estimator's, and start and stop, the seconds between which to look.
-    Raises InputError for an unknown format, cameras that cannot be had, options that do not fit, a missing source, or one of
-    the wrong kind; the latter also while walks are taken from the iterator.
+    For files of two-dimensional poses: layout, a name in gaitlib.skeleton.LAYOUTS, "" to detect it from the keypoints; pattern
+    or names (a CSV file), who walks in which file, and subject, if it is one person in all files, see gaitlib.poses.naming;
+    workers, the number of reading processes; fps, the frame rate, by default that of the file or else 25; person, whose walk to
+    take if there are several people: "largest", a number in order of appearance, or "all" for one walk each, see
+    gaitlib.poses.people; tally, filled with the decisions made.
+    For clips: model, the estimator's file; start and stop, the seconds between which to look.
+    Raises InputError for an unknown format, impossible cameras, options that do not fit, a missing source, or one of
+    the wrong kind; the latter also while iterating.
     """
     source, known, angles = Path(source), formats.named(format), parse_cameras(cameras)
     first, last = start or 0.0, math.inf if stop is None else stop
@@ -173,17 +173,17 @@ def read(
 
 
 def _check_fit(known: Format, cameras: str, of_clips: dict, of_poses: dict) -> None:
-    """Raise InputError for an option, name -> value, that does not fit the kind of format. cameras: virtual ones."""
+    """Raise InputError for an option, name -> value, that does not fit the format. cameras: virtual ones."""
     for option, value in of_clips.items():
         if value not in ("", None) and not known.has_images:
-            raise InputError(f"{option} is for clips, and --format {known.name} has none; leave it out.")
+            raise InputError(f"{option} is for clips, which --format {known.name} does not read; leave it out.")
     if cameras and not known.read:
         raise InputError(
-            f"--cameras {cameras} needs walks in three dimensions and --format {known.name} has two; leave --cameras out."
+            f"--cameras {cameras} needs walks in three dimensions, but --format {known.name} has two; leave --cameras out."
         )
     for option, value in of_poses.items():
         if value and known.read:
-            raise InputError(f"{option} is not for --format {known.name}, whose files say it themselves; leave it out.")
+            raise InputError(f"{option} cannot be used with --format {known.name}, whose files already say it; leave it out.")
 
 
 def _check_values(
@@ -192,11 +192,11 @@ def _check_values(
     """Raise InputError for a value that `read` cannot use, or two that contradict each other; first, last: seconds."""
     for wrong, what in (
         (layout and layout not in LAYOUTS, f"--layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}."),
-        (pattern and names, "--pattern and --names say the same thing; give one of them."),
+        (pattern and names, "--pattern and --names cannot be combined; give one of them."),
         (workers < 1, f"--workers {workers} cannot be used; give 1 or more."),
         (fps is not None and not 1 <= fps <= 1000, f"--fps {fps} cannot be used; give the frames a second, from 1 to 1000."),
         (not 0 <= first < last, f"--from {first:g} --to {last:g} cannot be used; {_SECONDS}."),
-        (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} is nobody; {_WHOM}."),
+        (not re.fullmatch("|largest|all|0*[1-9][0-9]{0,3}", person), f"--person {person} does not name anybody; {_WHOM}."),
     ):
         if wrong:
             raise InputError(what)
@@ -206,7 +206,7 @@ def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
     """The walks up to the first file that is left out, which is raised as InputError."""
     walk = True
     while walk:
-        before = len(left_out)  # whoever takes the walks leaves some out too
+        before = len(left_out)  # the consumer of the walks leaves some out too
         walk = next(walks, None)
         for entry in left_out[before:]:
             raise InputError(f"{entry['source']}: {entry['reason']}; correct or remove it, or leave --strict out.")
@@ -215,9 +215,9 @@ def _strictly(walks: Iterator[Walk], left_out: list[dict]) -> Iterator[Walk]:
 
 
 def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -> Iterator[Sequence]:
-    """The sequences with their names, or the problem.
+    """The sequences with their names, or with the problem.
 
-    Where folders that are no part of a name hold walks of one subject, that they were taken for one person is remarked.
+    If folders that are not part of a name hold walks of one subject, a remark says that they were treated as one person.
     """
     within: dict[str, str] = {}
     for sequence in sequences:
@@ -231,14 +231,14 @@ def _named(sequences: Iterator[Sequence], name_of: Callable[[Sequence], Name]) -
         first, remark = within.setdefault(name.subject, name.within), ""
         if first != name.within:
             folders = " and in ".join(folder or "the source itself" for folder in (first, name.within))
-            remark = f"people of the same name in {folders} were taken for one person"
+            remark = f"people of the same name in {folders} were treated as one person"
         yield replace(sequence, name=name, remark=remark)
 
 
 def _name(source: Path, known: Format, sequence: Sequence) -> Name:
-    """As the file itself says it, or by path in a known spelling, or by the format's own pattern.
+    """The name stated in the file, or else in the path by a known spelling, or else by the format's own pattern.
 
-    The folders above the source may be the beginning of a spelling.
+    A spelling may begin in the folders above the source.
     """
     if sequence.labels:
         return naming.checked(*sequence.labels)
@@ -255,9 +255,9 @@ def _name(source: Path, known: Format, sequence: Sequence) -> Name:
 def _walks(
     outcomes: Iterator[Outcome], source: Path, table: naming.Table | None, left_out: list[dict], tally: Tally, count_on: bool
 ) -> Iterator[Walk]:
-    """The walks among the outcomes; what was decided for them goes to `tally`, the others to `left_out`.
+    """The walks among the outcomes; their decisions go to `tally`, the other outcomes to `left_out`.
 
-    count_on: where a name has been taken, as by another person in the same clip, the walk gets the next run that is free.
+    count_on: if a name is taken, for example by another person in the same clip, the walk gets the next free run.
     """
     outcome, names = None, set()
     with closing(outcomes):
@@ -272,15 +272,15 @@ def _walks(
             tally.count(outcome)
             yield outcome.walk
     if outcome is None:
-        raise InputError(f"{source} holds no files of this format; see `gaitlib formats` for how they lie.")
+        raise InputError(f"{source} holds no files of this format; `gaitlib formats` shows how they must be laid out.")
     for path in table.unused() if table else ():
-        left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but there is no such walk"})
+        left_out.append({"source": path, "reason": f"is listed in {table.file.name}, but no such walk exists"})
 
 
 def _outcomes(
     read_one: Callable[[Sequence], list[Outcome]], named: Iterator[Sequence], workers: int, batch_size: int
 ) -> Iterator[Outcome]:
-    """The outcomes of each sequence in their order; with several workers, a bounded number of batches is under way."""
+    """The outcomes of each sequence, in order; with several workers, a bounded number of batches is in progress."""
     if workers == 1:
         yield from chain.from_iterable(map(read_one, named))
         return
@@ -302,7 +302,7 @@ def _read_all(read_one: Callable[[Sequence], list[Outcome]], batch: list[Sequenc
 
 
 def _end_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it was killed: a worker would wait for its next batch for ever."""
+    """Leave Ctrl-C to the parent, and exit if the parent is killed; otherwise a worker would wait for its next batch forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=lambda: (wait([parent_process().sentinel]), os._exit(1)), daemon=True).start()
 
@@ -311,9 +311,9 @@ def to_walks(
     load: Callable[[Sequence], Detections], named_layout: str, fps: float | None, person: str, has_images: bool,
     sequence: Sequence,
 ) -> list[Outcome]:  # fmt: skip
-    """Read one sequence that has a name or a problem; all arguments but the last as `read` and `Format` have them.
+    """Read one sequence that has a name or a problem; all other arguments are those of `read` and `Format`.
 
-    Raises InputError where what the user named is wrong: the layout, or the model of an estimator.
+    Raises InputError if the user named a wrong layout or a wrong estimator model.
     """
     try:
         if sequence.problem:
@@ -346,10 +346,10 @@ def to_walks(
 
 
 def _to_walk(found: Detections, rows: np.ndarray, layout: Layout, sequence: Sequence) -> Walk:
-    """The walk of whose detections these are, from the first to the last frame; at even times also where they were not."""
+    """The walk made of these detections, from the first to the last frame, resampled to even times if necessary."""
     name, first = sequence.name, found.frame[rows[0]]
     frame = found.frame[rows] - first
-    pose = np.full((frame[-1] + 1, NUM_JOINTS, 2), np.nan, np.float32)  # the walker is not in every frame
+    pose = np.full((frame[-1] + 1, NUM_JOINTS, 2), np.nan, np.float32)  # the walker may be missing in some frames
     pose[frame] = layout.to_joints(found.keypoints[rows])
     confidence = np.zeros((len(pose), NUM_JOINTS), np.float32)
     confidence[frame] = layout.to_joints(found.confidence[rows, :, None])[..., 0]
@@ -361,28 +361,28 @@ def _to_walk(found: Detections, rows: np.ndarray, layout: Layout, sequence: Sequ
 
 
 def tell_layout(keypoints: np.ndarray, named: str = "") -> Layout:
-    """The layout of keypoints by their number, and by the shape of the body where the number leaves two.
+    """The layout of keypoints by their number, and by the shape of the body if the number fits two layouts.
 
-    keypoints: float [D, K, 2], missing ones NaN. named: what the user says it is, "" for nothing.
-    Raises Unusable where it cannot be told or the number is another one, and InputError where the shape of the body
-    contradicts the user, since then all files are suspect.
+    keypoints: float [D, K, 2], missing ones NaN. named: the user's choice, "" for none.
+    Raises Unusable if the layout cannot be determined or the number does not fit, and InputError if the shape of the body
+    contradicts the user, because then all files are suspect.
     """
     count = keypoints.shape[1]
     fitting = [layout.name for layout in LAYOUTS.values() if layout.size == count]
     if named and named not in fitting:
-        raise Unusable(f"{count} keypoints, and --layout {named} has {LAYOUTS[named].size}")
+        raise Unusable(f"it has {count} keypoints, but --layout {named} has {LAYOUTS[named].size}")
     if not fitting:
-        raise Unusable(f"{count} keypoints are of no known layout")
+        raise Unusable(f"no known layout has {count} keypoints")
     shape = body_25_or_25b(keypoints) if len(fitting) > 1 else fitting[0]
     if named and shape and shape != named:
-        raise InputError(f"--layout {named} contradicts the shape of the body, which is that of {shape}; leave --layout out.")
+        raise InputError(f"--layout {named} contradicts the shape of the body, which fits {shape}; leave --layout out.")
     if not (named or shape):
-        raise Unusable("25 keypoints may be BODY_25 or BODY_25B and the shape of the body does not tell; name it with --layout")
+        raise Unusable("25 keypoints may be BODY_25 or BODY_25B, and the body does not show which; give --layout")
     return LAYOUTS[named or shape]
 
 
 def body_25_or_25b(keypoints: np.ndarray) -> str:
-    """ "BODY_25" or "BODY_25B" where the keypoints [D, 25, 2] of upright people show it clearly, else ""."""
+    """ "BODY_25" or "BODY_25B" if the keypoints [D, 25, 2] of upright people show it clearly, else ""."""
     seen = np.isfinite(keypoints[..., 0])
     rows = np.flatnonzero(seen[:, [8, 9, 12, 13, 14]].all(-1) & seen[:, [15, 16]].any(-1))
     points = keypoints[rows[:: len(rows) // _MOST_PEOPLE + 1]].astype(np.float64)

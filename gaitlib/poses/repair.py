@@ -1,15 +1,15 @@
-"""Repairs of a walk, each on request, named, and counted: `Repair.parse("confidence=0.2,flips,spikes=0.5,gaps=5")`.
+"""Repairs of a walk, each optional, named, and counted: `Repair.parse("confidence=0.2,flips,spikes=0.5,gaps=5")`.
 
 A step takes pose float32 [T, 15, 2] (any unit, NaN = missing) and confidence float32 [T, 15], changes neither, and returns
-new ones and how much it changed. Distances are measured in torso lengths: the walk's median from neck to mid-hip.
-By default nothing is repaired: normalizing interpolates every gap anyway, without forgetting which joints were missing, and each
-of the other steps is a guess that can be wrong, however rarely.
+new ones and the number of changes. Distances are in torso lengths: the walk's median from neck to mid-hip.
+By default nothing is repaired: normalization interpolates every gap anyway, without forgetting which joints were missing, and
+each of the other steps is a guess that can be wrong, however rarely.
 
-Measured on synthetic walkers, whose truth is known (6 people on whom nothing here was tuned, 7 views, 420 walks at 25 frames a
-second, 598,920 joints). `flips` undoes 1,363 of the 1,556 limb-frames (88 %) that are nearer to the truth exchanged, exchanges 5
+Measured on synthetic walkers, whose truth is known (6 people not used for tuning, 7 views, 420 walks at 25 frames a
+second, 598,920 joints). `flips` undoes 1,363 of the 1,556 limb-frames (88 %) that are nearer to the truth when swapped, swaps 5
 wrongly and none in walks without faults, and lowers the mean error from 0.0505 to 0.0478 torso lengths. `spikes=0.5` finds 98 %
-of added spikes of 1-3 frames and 0.8-2 torso lengths, and takes 39 joints of walks without faults (fast wrists); `spikes=0.7`
-finds 95 % and takes none. Put `flips` before `spikes`: exchanged joints jump too. All steps together take about 4 ms a walk.
+of added spikes of 1-3 frames and 0.8-2 torso lengths, and removes 39 joints from walks without faults (fast wrists); `spikes=0.7`
+finds 95 % and removes none. Put `flips` before `spikes`: swapped joints jump, too. All steps together take about 4 ms a walk.
 """
 
 import difflib
@@ -28,28 +28,28 @@ from gaitlib.skeleton import MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
 
 Repaired = tuple[np.ndarray, np.ndarray, int]
 
-#: The right joints of what is exchanged together: shoulder, arm, hip, leg. Estimators take a whole limb or side for another.
+#: The right joints of parts that are swapped together: shoulder, arm, hip, leg. Estimators confuse whole limbs or sides.
 _EXCHANGED = tuple(np.array(joints) for joints in (RIGHT_JOINTS[:1], RIGHT_JOINTS[1:3], RIGHT_JOINTS[3:4], RIGHT_JOINTS[4:]))
-#: Frames, odd, of the running median that a spike is held against: up to three bad frames are outvoted by four good ones.
+#: Frames, odd, of the running median that spikes are compared with: up to three bad frames are outvoted by four good ones.
 _SPIKE_WINDOW = 7
-#: An exchange is clear when undoing it halves the bend (root of the summed squared second differences) of d, and takes away at
-#: least what joints 0.18 torso lengths apart would add when exchanged. Less strict, it undoes more and breaks more.
+#: A swap is clear if undoing it halves the bend (root of the summed squared second differences) of d, and removes at
+#: least what joints 0.18 torso lengths apart would add if swapped. A looser rule undoes more and breaks more.
 _RATIO, _MARGIN = 0.5, 0.7
-#: Taken off for each frame of an exchange, so that of two readings the one that exchanges less wins.
+#: Penalty for each frame of a swap, so that of two explanations the one that swaps less wins.
 _PER_FRAME = 0.1
 
 
 def confidence(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repaired:
-    """Take joints less sure than `threshold` (0..1) for missing. Counts the joints lost."""
+    """Mark joints with a confidence below `threshold` (0..1) as missing. Counts the joints removed."""
     doubtful = (confidence < threshold) & _present(pose)
     return _without(pose, doubtful), confidence.copy(), int(doubtful.sum())
 
 
 def spikes(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repaired:
-    """Take a joint for missing that jumps away and comes back: farther than `threshold` torso lengths from its running median.
+    """Mark a joint as missing if it jumps away and comes back: farther than `threshold` torso lengths from its running median.
 
-    The median is over seven frames, so what stays away for four or more is no spike; with fewer than four of them present
-    there is nothing to judge by. Counts the joints lost.
+    The median is over seven frames, so a joint that stays away for four or more is not a spike; with fewer than four of them
+    present nothing is done. Counts the joints removed.
     """
     here = _without(pose, ~_present(pose)).astype(np.float64)
     joints = pd.DataFrame(here.reshape(len(here), 2 * NUM_JOINTS))
@@ -59,11 +59,11 @@ def spikes(pose: np.ndarray, confidence: np.ndarray, threshold: float) -> Repair
 
 
 def flips(pose: np.ndarray, confidence: np.ndarray, longest: float = 10) -> Repaired:
-    """Undo exchanges of left and right that last up to `longest` frames. Counts joint pairs exchanged back, times frames.
+    """Undo swaps of left and right that last up to `longest` frames. Counts joint pairs swapped back, times frames.
 
-    Exchanging the sides leaves the sum of a pair as it is and negates its difference d. So a limb is exchanged from frame s
-    to before e where negating d in between makes the second differences of d clearly smaller at both ends; second, because
-    legs that pass each other go on, and legs that are exchanged there bounce. Where that is not clear, nothing is done.
+    Swapping the sides keeps the sum of a pair and negates its difference d. So a limb is swapped from frame s until before e
+    if negating d in between makes the second differences of d clearly smaller at both ends; second differences, because
+    legs that pass each other move on, and legs that are swapped there bounce. If that is not clear, nothing is done.
     """
     pose, confidence = pose.copy(), confidence.copy()
     seen, changed = np.where(_present(pose)[..., None], pose, np.nan).astype(np.float64) / torso(pose), 0
@@ -78,11 +78,11 @@ def flips(pose: np.ndarray, confidence: np.ndarray, longest: float = 10) -> Repa
 
 
 def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
-    """First frame and the one after the last of each exchange, from the differences right - left, float [T, K, 2]."""
+    """The first frame and the one after the last of each swap, from the differences right - left, float [T, K, 2]."""
     if len(d) < 5:
         return []
     as_is, turned, turns, alone = _bends(d)
-    # at the edge before frame s: the second differences about s - 1 and s
+    # at the edge before frame s: the second differences around s - 1 and s
     edge_as_is = np.r_[np.nan, as_is[:-1] + as_is[1:]]
     edge_turned = np.r_[np.nan, turns[:-1] + turned[1:]]
     gain = edge_as_is - edge_turned
@@ -102,9 +102,9 @@ def _flipped(d: np.ndarray, longest: int) -> list[tuple[int, int]]:
 
 
 def _bends(d: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Squared second differences about each frame of d, float [T, K, 2], NaN where unknown: four arrays [T].
+    """Squared second differences about each frame of d, float [T, K, 2], NaN if unknown: four arrays [T].
 
-    As d is, with the frame before negated, with the frame after negated, and with the frame itself negated.
+    Of d itself, with the previous frame negated, with the next frame negated, and with the frame itself negated.
     """
 
     def bend(before: int, here: int, after: int) -> np.ndarray:
@@ -117,9 +117,9 @@ def _bends(d: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def flip_edges(d: np.ndarray) -> np.ndarray:
-    """Before which frames left and right are clearly exchanged, or exchanged back: bool [T].
+    """Before which frames left and right are clearly swapped, or swapped back: bool [T].
 
-    d: float [T, K, 2], right minus left of joints that are exchanged together, torso lengths, NaN = missing (and between walks).
+    d: float [T, K, 2], right minus left of joints that are swapped together, torso lengths, NaN = missing (and between walks).
     """
     if len(d) < 3:
         return np.zeros(len(d), dtype=bool)
@@ -129,12 +129,12 @@ def flip_edges(d: np.ndarray) -> np.ndarray:
 
 
 def _best_apart(episodes: list[tuple[int, int, float]]) -> list[tuple[int, int]]:
-    """Of episodes (last, first, score), sorted, those that do not touch and have the largest sum of scores, as (first, last).
+    """Of sorted episodes (last, first, score), those that do not touch and have the largest sum of scores, as (first, last).
 
-    Taking the best one by one would exchange what lies between two flips: that shares an end with each.
+    A greedy choice would swap the frames between two flips, which share an end with each.
     """
     lasts = [last for last, _, _ in episodes]
-    best, before = [0.0], []  # of the first k episodes; how many of those remain when the k-th is chosen
+    best, before = [0.0], []  # of the first k episodes; how many of them remain if the k-th is chosen
     for k, (_, first, score) in enumerate(episodes):
         before.append(bisect_left(lasts, first, hi=k))
         best.append(max(best[k], best[before[k]] + score))
@@ -147,15 +147,15 @@ def _best_apart(episodes: list[tuple[int, int, float]]) -> list[tuple[int, int]]
 
 
 def gaps(pose: np.ndarray, confidence: np.ndarray, frames: float) -> Repaired:
-    """Interpolate linearly where a joint is missing for up to `frames` frames between two that have it. Counts the joints filled.
+    """Interpolate a joint linearly if it is missing for up to `frames` frames between two that have it. Counts the joints filled.
 
-    Their confidence stays as it was: they have not been seen. Ends are not continued.
+    Their confidence stays as it was, since they were not seen. Ends are not extrapolated.
     """
     pose, present, count = pose.copy(), _present(pose), 0
     for joint in np.flatnonzero(~present.all(0) & present.any(0)):
         known = np.flatnonzero(present[:, joint])
         holes = np.flatnonzero(~present[:, joint])
-        length = np.diff(known, prepend=-np.inf, append=np.inf)[np.searchsorted(known, holes)] - 1  # endless at the ends
+        length = np.diff(known, prepend=-np.inf, append=np.inf)[np.searchsorted(known, holes)] - 1  # infinite at the ends
         holes = holes[length <= frames]
         for axis in (0, 1):
             pose[holes, joint, axis] = np.interp(holes, known, pose[known, joint, axis])
@@ -164,7 +164,7 @@ def gaps(pose: np.ndarray, confidence: np.ndarray, frames: float) -> Repaired:
 
 
 def torso(pose: np.ndarray) -> float:
-    """The median distance from neck to mid-hip, float32 [T, 15, 2]; 1 where neither is ever there."""
+    """The median distance from neck to mid-hip of poses float32 [T, 15, 2]; 1 if it is never known."""
     trunk = pose[_present(pose)[:, [NECK, MID_HIP]].all(-1)].astype(np.float64)
     lengths = np.linalg.norm(trunk[:, NECK] - trunk[:, MID_HIP], axis=-1)
     lengths = lengths[lengths > 0]
@@ -180,7 +180,7 @@ def _without(pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 class _Step(NamedTuple):
-    """value: where none is given. most: the largest. counts: what it counts. in_frames: the value is a whole number of them."""
+    """value: the default. most: the largest value. counts: what it counts. in_frames: the value is a whole number of frames."""
 
     function: Callable[[np.ndarray, np.ndarray, float], Repaired]
     value: float
@@ -199,22 +199,22 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Repair:
-    """Steps of repair, in the order in which they are applied: (name in STEPS, value) each."""
+    """Repair steps in the order of application: (name in STEPS, value) each."""
 
     steps: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Repair":
-        """Read "confidence=0.2,flips,spikes=0.5,gaps=5"; a step without a value has that of STEPS, no text is no step.
+        """Read "confidence=0.2,flips,spikes=0.5,gaps=5"; a step without a value has the default, and empty text has no steps.
 
-        Raises InputError for a step that does not exist (the nearest is named) and a value that does not fit.
+        Raises InputError for an unknown step, naming the nearest, and for a value that does not fit.
         """
         steps = []
         for part in filter(None, (p.strip() for p in text.split(","))):
             name, equals, given = (p.strip() for p in part.partition("="))
             if name not in STEPS:
                 near = difflib.get_close_matches(name, STEPS, 1, 0)[0]
-                raise InputError(f"There is no repair {name!r}; did you mean {near}? The steps are {', '.join(STEPS)}.")
+                raise InputError(f"There is no repair step {name!r}; did you mean {near}? The steps are {', '.join(STEPS)}.")
             step = STEPS[name]
             try:
                 value = float(given if equals else step.value)
@@ -231,7 +231,7 @@ class Repair:
         return ",".join(f"{name}={value:g}" for name, value in self.steps)
 
     def apply(self, walk: Walk, changed: dict[str, int]) -> Walk:
-        """The repaired walk; what each step changed is added to `changed`, {step: count}."""
+        """The repaired walk; the changes of each step are added to `changed`, {step: count}."""
         pose, sure = walk.pose, walk.confidence
         for name, value in self.steps:
             pose, sure, count = STEPS[name].function(pose, sure, value)

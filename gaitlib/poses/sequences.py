@@ -1,4 +1,4 @@
-"""What all readers of poses have in common: the files of one walk, everybody found in its frames, and what a format is."""
+"""What all pose readers share: the files of one walk, everybody detected in its frames, and what a format is."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from gaitlib.data.dataset import Walk
 
 
 class Unusable(Exception):
-    """One file cannot be used, the others can; the message is the reason, a clause without the file's name."""
+    """One file cannot be used, but others can; the message is the reason, a clause without the file's name."""
 
 
 @dataclass(frozen=True)
 class Sequence:
     """One walk before it is read.
 
-    path: where it lies below the source, "/" between folders and without suffix: "001/nm-01/090".
+    path: relative to the source, with "/" between folders and without suffix: "001/nm-01/090".
     files: in the order of the frames; a format with several walks in one file names that file in each.
-    content: what was read of it when it was found, for the format's own use; None where nothing was.
-    labels: subject, condition, run and view where the file itself says them, which then count and not the path.
-    problem: why it cannot be used, where finding it told that.
-    name: whose it is, a gaitlib.poses.naming.Name, once that was looked up. remark: what was noticed then.
+    content: what was read while finding it, for the format's own use; None if nothing was.
+    labels: subject, condition, run and view if the file states them; they take precedence over the path.
+    problem: why it cannot be used, if that was noticed while finding it.
+    name: whose walk it is, a gaitlib.poses.naming.Name, once looked up. remark: what was noticed then.
     """
 
     path: str
@@ -37,15 +37,15 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Detections:
-    """Everybody who was found in the frames of one sequence; D detections in all.
+    """Everybody who was detected in the frames of one sequence; D detections in all.
 
     frame: int64 [D], the frame of each, from 0, not decreasing.
     keypoints: float32 [D, K, 2], image x right and y down, a missing keypoint is NaN.
     confidence: float32 [D, K], 0..1.
-    person: int64 [D], the number that a tracker gave, -1 where there is none.
-    remarks: what was passed over on the way, a clause each.
-    fps: frames a second, where the files say it; 0 where they do not.
-    seconds: float64 [frames], when each frame was taken, where they are uneven in time; None where they are even.
+    person: int64 [D], the track number given by a tracker, -1 if there is none.
+    remarks: what was skipped, a clause each.
+    fps: frames a second if the files state it, else 0.
+    seconds: float64 [frames], when each frame was taken, if unevenly spaced in time; None if evenly spaced.
     """
 
     frame: np.ndarray
@@ -59,18 +59,18 @@ class Detections:
 
 @dataclass(frozen=True)
 class Format:
-    """One way in which walks lie in files.
+    """One way in which files hold walks.
 
-    name: for --format. summary: one line. files: how they lie, a few lines.
-    recognize: from a source to why it is this format, or "".
-    find: lists the walks of a source without reading more than it must. load: reads one, and raises Unusable where only this
-    one is bad. Both are plain functions of a module, so that a worker process can call them.
-    read: (source, angles of virtual cameras, left_out=list) -> walks; of formats in three dimensions, in place of the two.
-    pattern: names of walks in paths of no known spelling, see gaitlib.poses.naming.
-    rather_than: a more general format that fits the same files and gives way when the format is guessed.
-    has_images: whether it is clips: then `load` also takes model, start, stop and fps as `gaitlib.poses.reading.read` does,
-    pictures show who was followed, and who stands is left out.
-    dataset, license, citation: of the data set that comes in this format, for dataset.json; "" where it is no one's.
+    name: for --format. summary: one line. files: the file layout, a few lines.
+    recognize: maps a source to the evidence for this format, or "".
+    find: lists the walks of a source, reading as little as possible. load: reads one, and raises Unusable if only that
+    one is bad. Both are module-level functions, so that a worker process can call them.
+    read: (source, angles of virtual cameras, left_out=list) -> walks; replaces the two for three-dimensional formats.
+    pattern: how to name walks whose paths have no known spelling, see gaitlib.poses.naming.
+    rather_than: a more general format that fits the same files; this one is preferred when the format is guessed.
+    has_images: whether the files are clips. Then `load` also takes model, start, stop and fps as in `gaitlib.poses.reading.read`,
+    pictures show who was followed, and people who stand are left out.
+    dataset, license, citation: of the data set that comes in this format, for dataset.json; "" if there is none.
     """
 
     name: str

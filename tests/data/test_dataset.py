@@ -142,7 +142,7 @@ def test_frames_that_were_changed_are_found(tmp_path, name):
         file.write(b"?")
     found = GaitDataset.open(folder)
     for part in (found, found.select(subject="001")):
-        with pytest.raises(InputError, match=r"d: poses.npy or confidence.npy have changed since they were written"):
+        with pytest.raises(InputError, match=r"d: poses.npy or confidence.npy changed after they were written"):
             part.check_frames()
     of_before(folder)
     assert GaitDataset.open(folder).fingerprint != found.fingerprint
@@ -235,7 +235,7 @@ def npz(folder):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (edit(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads {SCHEMA}"),
+        (edit(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, but this version reads {SCHEMA}"),
         (lambda folder: (folder / "dataset.json").unlink(), "holds no dataset.json"),
         (rewrite("dataset.json", b"{"), "dataset.json cannot be read: it is no valid JSON"),
         (rewrite("dataset.json", b"\xff\xfe{}"), "dataset.json cannot be read: it is no text"),
@@ -261,7 +261,7 @@ def npz(folder):
         (rewrite("poses.npy", b"not an array at all, whatever it is called"), "poses.npy cannot be read"),
         (npz, "poses.npy cannot be read"),
         (save("poses.npy", np.zeros((103, 15, 2), np.float32)), "must be float32"),
-        (save("poses.npy", np.zeros((104, 15, 2))), "poses.npy must be float32 ['frames', 15, 2] in the order of C"),
+        (save("poses.npy", np.zeros((104, 15, 2))), "poses.npy must be float32 ['frames', 15, 2] in C order"),
         (save("poses.npy", np.asfortranarray(np.zeros((104, 15, 2), np.float32))), "poses.npy must be float32"),
         (save("poses.npy", np.float32(1)), "poses.npy"),
         (save("confidence.npy", np.zeros((104, 14), np.float32)), "confidence.npy must be float32 ['frames', 15]"),
@@ -344,7 +344,7 @@ def test_a_failing_exchange_of_folders_puts_the_old_one_back(tmp_path, monkeypat
 
 
 def test_a_walk_needs_fifteen_joints():
-    with pytest.raises(InputError, match=r"^001-nm-01-090: a walk needs a pose \[T,15,2\]"):
+    with pytest.raises(InputError, match=r"^001-nm-01-090: a walk needs pose \[T,15,2\]"):
         Walk(np.zeros((20, 17, 2), np.float32), np.ones((20, 15), np.float32), 25.0, "001", "nm", 1, "090")
 
 
@@ -407,7 +407,7 @@ def test_what_cannot_be_opened_does_not_replace_a_data_set(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("folder", ["x" * 300, "x" * 5000, "a\0b"])
 def test_a_folder_that_cannot_be_made(tmp_path, folder):
-    with pytest.raises(InputError, match="cannot be made, because"):
+    with pytest.raises(InputError, match="cannot be created because"):
         write_dataset(tmp_path / folder, walks(), name="few")
     assert list(tmp_path.iterdir()) == []
 
@@ -485,7 +485,7 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 @pytest.mark.parametrize("given", [[], [walk(frames=3, source="short.txt")]])
 def test_no_walks_is_an_error_and_nothing_is_written(tmp_path, given):
-    with pytest.raises(InputError, match="No walk is left") as error:
+    with pytest.raises(InputError, match="No walk can be used") as error:
         write_dataset(tmp_path / "d", given, name="none")
     assert list(tmp_path.iterdir()) == []
     assert ("short.txt: only 3 frames" in str(error.value)) == bool(given)

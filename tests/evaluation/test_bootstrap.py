@@ -157,7 +157,7 @@ def test_a_probe_set_of_one_view_leaves_the_mean_of_the_others():
 
 
 def test_differences_of_other_people_are_refused():
-    with pytest.raises(InputError, match="other people"):
+    with pytest.raises(InputError, match="different people"):
         paired_differences({"NM": random_matrix(5)}, {"NM": random_matrix(6)})
     with pytest.raises(InputError, match="no probe set in common"):
         paired_differences({"NM": random_matrix(5)}, {"CL": random_matrix(5)})

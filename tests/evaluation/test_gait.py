@@ -154,23 +154,21 @@ def test_what_the_walk_cannot_say_has_a_reason():
     pose = image(figure())
     short = gait_parameters(pose[:20], FPS)
     assert np.isnan(values(short)).all()
-    assert short.limits == ("No steady strides are seen in 0.8 seconds; about 3 strides on end are needed.",)
+    assert short.limits == ("No steady strides were found in 0.8 seconds; about 3 in a row are needed.",)
     still = gait_parameters(np.repeat(pose[:1], 100, 0), FPS)
     assert np.isnan(values(still)).all()
     noise = pose[:1] + np.random.default_rng(0).normal(size=(100, 15, 2))
     assert np.isnan(gait_parameters(noise, FPS).cadence)
     few = gait_parameters(pose[:50], FPS)
     assert few.cadence == pytest.approx(CADENCE, rel=0.01)
-    assert few.limits[0] == "Only 1.8 strides are seen, in 2.0 seconds; 3 or more are surer."
+    assert few.limits[0] == "Only 1.8 strides in 2.0 seconds; 3 or more are more reliable."
     lost = pose.copy()
     lost[:60, LEFT_ANKLE] = np.nan
     assert np.isnan(gait_parameters(lost, FPS).cadence)
-    assert gait_parameters(lost, FPS).limits == (
-        "A joint of the legs is missing in 60% of the frames, most often the left ankle.",
-    )
+    assert gait_parameters(lost, FPS).limits == ("A leg joint is missing in 60% of the frames, most often the left ankle.",)
     slow = gait_parameters(pose[::3], FPS / 3)
     assert np.isnan(slow.cadence)
-    assert "12 or more" in slow.limits[0]
+    assert "at least 12" in slow.limits[0]
 
 
 def test_from_the_front_cadence_is_seen_and_steps_are_not():
@@ -179,13 +177,13 @@ def test_from_the_front_cadence_is_seen_and_steps_are_not():
     assert front.cadence == pytest.approx(CADENCE, rel=0.002)
     assert front.step_time == pytest.approx(60 / CADENCE, rel=0.002)
     assert np.isnan(values(front)[2:]).all()
-    assert front.limits[0].startswith("The legs are seen from the front")
+    assert front.limits[0].startswith("The walk is seen from the front")
 
 
 def test_what_is_no_walk_is_refused():
     pose = image(figure())
     for joints, fps in ((np.zeros((50, 17, 2)), FPS), (pose[0], FPS), (pose[:0], FPS), (pose, 0.0), (pose, np.nan)):
-        with pytest.raises(InputError, match="Gait parameters are of a walk"):
+        with pytest.raises(InputError, match="Gait parameters need a walk"):
             gait_parameters(joints, fps)
 
 
@@ -275,5 +273,5 @@ def test_a_decoded_walker_shows_knees_from_every_view(walkers):
 
 def test_a_model_without_walkers_is_refused():
     model = GaitModel(people=2, autoencoder="paper", recognizer="none")
-    with pytest.raises(InputError, match="no walkers"):
+    with pytest.raises(InputError, match="does not make 3D walkers"):
         gait.decoded_walkers(model, None)

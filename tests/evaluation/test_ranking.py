@@ -168,7 +168,7 @@ def test_embeddings_that_are_not_finite_are_refused(value):
     embeddings = walks(["a", "b"])
     embeddings.values[5, 1] = value
     run = embeddings.index["run"].to_numpy()
-    with pytest.raises(InputError, match="1 embeddings are not finite, the first of walk a-2-018"):
+    with pytest.raises(InputError, match="1 embeddings are not finite, the first is that of walk a-2-018"):
         rank_matrix(embeddings, run <= 2, run > 2, "NM")
 
 
@@ -214,5 +214,5 @@ def test_runs_are_pooled_person_by_person():
     both = pooled([one, two])
     assert both.mean() == pytest.approx((one.mean() + two.mean()) / 2)
     assert both.counts.tolist() == (2 * one.counts).tolist()
-    with pytest.raises(InputError, match="other people or views"):
+    with pytest.raises(InputError, match="different people or views"):
         pooled([one, by_hand([[1, 0]], probe_views=["0"], gallery_views=["0", "90"])])

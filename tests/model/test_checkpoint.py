@@ -127,7 +127,7 @@ def test_a_missing_or_surplus_weight_is_named(checkpoint):
 )
 def test_descriptions_of_other_programs_are_refused(checkpoint, metadata):
     rewrite(checkpoint, **metadata)
-    with pytest.raises(InputError, match="cannot be read as a checkpoint") as error:
+    with pytest.raises(InputError, match="cannot be read as a gaitlib checkpoint") as error:
         load_model(checkpoint)
     assert "\n" not in str(error.value)
 
@@ -141,7 +141,7 @@ def test_a_network_that_no_memory_holds_is_not_made(checkpoint, model):
 def test_a_checkpoint_without_its_configuration_says_so(checkpoint):
     rewrite(checkpoint, facts=json.dumps({"iteration": 7}))
     _, facts = load_model(checkpoint)
-    with pytest.raises(InputError, match="mine does not say with which configuration it was trained"):
+    with pytest.raises(InputError, match="mine does not say which configuration it was trained with"):
         settings_of(facts, "mine")
 
 
@@ -186,7 +186,7 @@ def test_other_files_are_refused(tmp_path, content):
     with pytest.raises(InputError, match="cannot be read"):
         load_model(tmp_path)
     (tmp_path / "state.pt").write_bytes(content)
-    with pytest.raises(InputError, match="Delete it to train from the start"):
+    with pytest.raises(InputError, match="Delete it to train from the beginning"):
         load_state(tmp_path / "state.pt")
 
 
@@ -211,11 +211,11 @@ def test_a_failed_write_keeps_the_checkpoint_before_it(model, checkpoint, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gaitlib.model.checkpoint.save_file", full)
-    with pytest.raises(OSError, match="the one before it is kept"):
+    with pytest.raises(OSError, match="the previous one is kept"):
         save_weights(checkpoint, model, model.state_dict())
     monkeypatch.undo()
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="the one before it is kept"):
+    with pytest.raises(OSError, match="the previous one is kept"):
         save_weights(checkpoint, model, model.state_dict())
     monkeypatch.undo()
     assert checkpoint.read_bytes() == before

@@ -29,7 +29,7 @@ SMALL = [
     "evaluation.studies=false",
 ]  # fmt: skip
 
-#: Our joints in the order of COCO's 17 keypoints; the eyes and ears are placed about the nose.
+#: Our joints in C orderOCO's 17 keypoints; the eyes and ears are placed about the nose.
 COCO_FROM_OURS = [0, 0, 0, 0, 0, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11]
 FACE = np.array([[2, -2], [-2, -2], [4, -1], [-4, -1]])
 LEFT_WRIST, COCO_LEFT_WRIST = 7, 9
@@ -113,10 +113,10 @@ def casia_b(tmp_path_factory):
     whole = next(make_walkers(1, 0, views=[0], faults=False)).pose[:, COCO_FROM_OURS]
     frames = [[np.column_stack([points, np.full(17, 0.9)])] for points in whole]
     for path, content, reason in (
-        ("001-nm-02-090.json", results(frames)[:-700], "is no JSON, or a damaged one"),
+        ("001-nm-02-090.json", results(frames)[:-700], "is not JSON, or is damaged"),
         ("001-nm-03-090.json", b"[]", "nobody was found in any frame"),
-        ("001-nm-04-090.json", results(frames[:12]), "only 12 frames, at least 16 are needed"),
-        ("new/take two.json", results(frames), "names no subject in a known spelling"),
+        ("001-nm-04-090.json", results(frames[:12]), "only 12 frames; at least 16 are needed"),
+        ("new/take two.json", results(frames), "does not name a subject in a known spelling"),
     ):
         write(tree, path, content)
         tree.left_out[path.removesuffix(".json")] = reason

@@ -350,7 +350,7 @@ def test_bad_input_of_an_evaluation_is_said_before_anything_is_written(workbook,
         ("elsewhere", r"There is no protocol .*elsewhere.*walkers"),
         ("trained", r"tests 4 people on whom this checkpoint was trained or chosen, such as 001, 002, 003"),
         ("side", r"are all seen from view 090; recognition is measured across views"),
-        ("many", r"the data set of 16 people has no 017"),
+        ("many", r"the data set's 16 people do not include 017"),
     ):
         given = ["evaluate", "--checkpoint", str(small_run), "--name", "bad", "--set", f"protocol={protocol}"]
         result = CliRunner().invoke(main, given)

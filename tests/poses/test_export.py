@@ -105,7 +105,7 @@ def test_labels_that_are_no_names_are_refused(walks, tmp_path, label, field):
     odd = replace(walks[0], **{"recording": "", field: label})
     data = write_dataset(tmp_path / "set", [odd], name="odd")
     for format in EXPORTS:
-        with pytest.raises(InputError, match="is no name for a file"):
+        with pytest.raises(InputError, match="cannot be a file name"):
             export(data, format, tmp_path / "deep" / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
 

@@ -39,5 +39,5 @@ def test_folders_that_cannot_be_read_or_lie_too_deep_are_told(tmp_path, monkeypa
     (deep / "1.json").touch()
     assert list(folders_with(tmp_path, (".json",))) == [(tuple("abcdefghijkl"), ["1.json"])]
     (deep / "m").mkdir()
-    with pytest.raises(InputError, match="l holds folders more than 12 deep"):
+    with pytest.raises(InputError, match="l has folders nested more than 12 deep"):
         list(folders_with(tmp_path, (".json",)))

@@ -183,7 +183,7 @@ def test_both_formats_become_data_sets(tmp_path):
     [
         (lambda lines: [], "is empty"),
         (lambda lines: ["", "", ""], "is empty"),
-        (lambda lines: lines[:12], "12 lines, not one whole frame of 20"),
+        (lambda lines: lines[:12], "12 lines, less than one whole frame of 20"),
         (lambda lines: [*lines[:24], lines[24].replace(";", ";x", 1), *lines[25:]], "line 25: 'x"),
         (lambda lines: [*lines[:24], lines[24] + ";1", *lines[25:]], "line 25 is .*, not Name;x;y;z"),
         (lambda lines: [*lines[:24], lines[24].rsplit(";", 1)[0], *lines[25:]], "line 25 is .*, not Name;x;y;z"),
@@ -270,7 +270,7 @@ def test_a_last_line_cut_off_drops_its_frame(tmp_path):
 def test_a_joint_out_of_order_is_an_error_with_file_and_line(tmp_path):
     lines = lines_of(semicircle())
     path = write_recording(tmp_path, lines[:47] + lines[48:])
-    with pytest.raises(InputError, match=r"line 48: joint 'Hand-Right' where Wrist-Left belongs") as error:
+    with pytest.raises(InputError, match=r"line 48: joint 'Hand-Right' instead of Wrist-Left") as error:
         read(tmp_path, "kinect")
     assert str(path) in str(error.value)
 
@@ -298,15 +298,15 @@ def test_a_missing_array_is_named(tmp_path, name):
         ("offsets", np.array([5, 70, 150]), "offsets runs from 5"),
         ("offsets", np.array([0, 160, 150]), "offsets does not grow after entry 1"),
         ("offsets", np.array([0]), r"offsets is \[1\]"),
-        ("subject", np.array([1, 2, 3]), r"subject is \[3\], offsets speaks of 2 passes"),
+        ("subject", np.array([1, 2, 3]), r"subject is \[3\], but offsets has 2 passes"),
         ("subject", np.array([1, -2]), "subject holds numbers below 0 or of more"),
         ("walk", np.array([1, 10**30 % 2**62]), "walk holds numbers below 0 or of more"),
         ("subject", np.array(["1", "2"]), "subject holds <U1"),
         ("heading", np.array([1, 0]), "heading of pass 1 is neither"),
-        ("fps", np.float32(0), "fps is no number from 1 to 1000"),
-        ("fps", np.float32("nan"), "fps is no number from 1 to 1000"),
-        ("fps", np.float64(1e300), "fps is no number from 1 to 1000"),
-        ("fps", np.float64(1e9), "fps is no number from 1 to 1000"),
+        ("fps", np.float32(0), "fps is not a number from 1 to 1000"),
+        ("fps", np.float32("nan"), "fps is not a number from 1 to 1000"),
+        ("fps", np.float64(1e300), "fps is not a number from 1 to 1000"),
+        ("fps", np.float64(1e9), "fps is not a number from 1 to 1000"),
         ("joint_names", np.array(["head"] * 15), "joint_names is not head, neck"),
     ],
 )
@@ -357,8 +357,8 @@ def test_sources_that_are_no_files_are_refused_and_never_opened(tmp_path, format
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     for source, message in (
-        (tmp_path / "pipe", "neither a folder nor a regular file"),
-        (Path("/dev/zero"), "neither a folder nor a regular file"),
+        (tmp_path / "pipe", "neither a folder nor a file"),
+        (Path("/dev/zero"), "neither a folder nor a file"),
         (tmp_path / "loop", "too many levels of symbolic links"),
         (Path("a\0b"), "null"),
         (Path("x" * 5000), "file name too long"),
@@ -413,9 +413,7 @@ def test_guess_goes_by_content(tmp_path):
     (other / "1.txt").write_text("frame 1\n")
     np.savez(tmp_path / "other.npz", poses=np.zeros(3))
     for source in ("other", "other.npz", "other/Person001/1.txt"):
-        said = (
-            r"no format that is recognized.*; `gaitlib prepare --format` with one of these says what does not fit: kgbd, kinect, "
-        )
+        said = r"not in a known format.*; `gaitlib prepare --format` with one of these says what does not fit: kgbd, kinect, "
         with pytest.raises(InputError, match=said) as error:
             formats.guess(tmp_path / source)
         assert ("a file in it: Person001/1.txt" in str(error.value)) == (source == "other")

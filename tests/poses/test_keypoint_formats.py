@@ -133,7 +133,7 @@ def test_frames_of_the_inferencer(tmp_path):
     np.testing.assert_allclose(found.keypoints, POINTS[:3, :, :2], rtol=1e-6)
     assert COCO.recognize(tmp_path) == "w.json holds instance_info"
     content["instance_info"][0]["instances"][0]["keypoint_scores"].pop()
-    with pytest.raises(Unusable, match="no list of frames with keypoints"):
+    with pytest.raises(Unusable, match="not a list of frames with keypoints"):
         load(COCO, tmp_path / "w.json", content)
 
 
@@ -151,29 +151,29 @@ def test_where_walks_lie(tmp_path):
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"\xff\xfe\x00", "is no JSON|is no text in UTF-8"),
-        (b'["\xff"]', "is no text in UTF-8"),
-        (b'[{"image_id": 1', "is no JSON, or a damaged one, from line 1"),
-        (b"[" * 100_000, "is no JSON"),
+        (b"\xff\xfe\x00", "is not JSON|is not UTF-8 text"),
+        (b'["\xff"]', "is not UTF-8 text"),
+        (b'[{"image_id": 1', "is not JSON, or is damaged, at line 1"),
+        (b"[" * 100_000, "is not JSON"),
         (b"[" * 900 + b"]" * 900, "without image_id or keypoints"),
         ([], "nobody was found"),
-        ({}, "no list of keypoint results"),
-        (3, "no list of keypoint results"),
+        ({}, "not a list of keypoint results"),
+        (3, "not a list of keypoint results"),
         ([3], "without image_id or keypoints"),
         ([{"image_id": [1], "keypoints": []}], "without image_id or keypoints"),
         ([{"image_id": 1}], "without image_id or keypoints"),
-        ([{"image_id": 1, "keypoints": 7}], "no lists of numbers"),
-        ([{"image_id": 1, "keypoints": "123"}], "no lists of numbers"),
+        ([{"image_id": 1, "keypoints": 7}], "not lists of numbers"),
+        ([{"image_id": 1, "keypoints": "123"}], "not lists of numbers"),
         ([{"image_id": 1, "keypoints": []}], "has 0 values"),
         ([{"image_id": 1, "keypoints": [1.0] * 50}], "has 50 values"),
-        ([{"image_id": 1, "keypoints": ["a"] * 51}], "no number"),
-        ([{"image_id": 1, "keypoints": [[1, 2]] * 17}], "has not 3 numbers"),
-        ([{"image_id": 1, "keypoints": [[1, 2, [3]]] * 17}], "no number"),
+        ([{"image_id": 1, "keypoints": ["a"] * 51}], "not a number"),
+        ([{"image_id": 1, "keypoints": [[1, 2]] * 17}], "does not have 3 numbers"),
+        ([{"image_id": 1, "keypoints": [[1, 2, [3]]] * 17}], "not a number"),
         ([entry(0), {"image_id": 1, "keypoints": [1.0] * 54}], "51 and 54 values"),
         ([{"image_id": 1, "keypoints": [0.0] * 51}], "nobody was found"),
         ([{"image_id": 1, "keypoints": [None] * 51}], "nobody was found"),
         ([{"image_id": 1, "keypoints": [1e9, 1.0, 1.0] * 17}], r"frame 0 holds 1e\+09"),
-        ({"annotations": [entry(0)], "images": [3]}, '"images" are no list'),
+        ({"annotations": [entry(0)], "images": [3]}, '"images" are not a list'),
         ({"1.jpg": {"people": 3}}, "people by image"),
     ],
 )
@@ -209,7 +209,7 @@ def test_frames_by_number(names, frames):
 def test_every_second_image_is_a_frame_and_that_is_said():
     frame_of, remarks = number_frames(["a_0004_k2.json", "a_0002_k2.json", "a_0006_k2.json"])
     assert list(frame_of.values()) == [1, 0, 2]
-    assert remarks == ("the numbers of its frames rise by 2; they were taken as consecutive",)
+    assert remarks == ("its frame numbers increase by 2; they were taken as consecutive",)
 
 
 def test_wild_numbers_only_give_the_order():
@@ -219,7 +219,7 @@ def test_wild_numbers_only_give_the_order():
     assert number_frames(["9" * 5000, "1" * 5000])[0] == {"1" * 5000: 0, "9" * 5000: 1}
     frame_of, remarks = number_frames(["a", "c", "b"])
     assert frame_of == {"a": 0, "b": 1, "c": 2}
-    assert "no numbers of their own" in remarks[0]
+    assert "no frame numbers" in remarks[0]
 
 
 # ------------------------------------------------------------------------------------------------ OpenPose
@@ -251,16 +251,16 @@ def test_a_damaged_frame_counts_as_empty_and_is_told(tmp_path):
     (tmp_path / "0002_keypoints.json").write_bytes(b"[3]")
     found = OPENPOSE.load(next(OPENPOSE.find(tmp_path)))
     assert found.frame.tolist() == [0, 3]
-    assert found.remarks == ("2 of its 4 files cannot be used and count as empty; the first: 0001_keypoints.json is empty",)
+    assert found.remarks == ("2 of its 4 files cannot be used and count as empty, such as 0001_keypoints.json is empty",)
     for t in (0, 3):
         (tmp_path / f"000{t}_keypoints.json").write_bytes(b"{")
-    with pytest.raises(Unusable, match=r"none of its 4 files can be used; the first: 0000_keypoints\.json is no JSON"):
+    with pytest.raises(Unusable, match=r"none of its 4 files can be used; the first: 0000_keypoints\.json is not JSON"):
         OPENPOSE.load(next(OPENPOSE.find(tmp_path)))
 
 
 def test_duplicate_frames_mixed_models_and_nobody(tmp_path):
     files = (frame_file(tmp_path / "a", 1, [POINTS[0]]), frame_file(tmp_path / "b", 1, [POINTS[0]]))
-    with pytest.raises(Unusable, match=r"0001_keypoints\.json is there twice"):
+    with pytest.raises(Unusable, match=r"0001_keypoints\.json exists twice"):
         OPENPOSE.load(Sequence("w", files))
     files = (frame_file(tmp_path, 1, [POINTS[0]]), frame_file(tmp_path, 2, [POINTS[0, :15]]))
     with pytest.raises(Unusable, match="45 and 51 values"):
@@ -325,15 +325,15 @@ def test_landmarks_in_npy(tmp_path, columns):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({}, "no list of frames"),
+        ({}, "not a list of frames"),
         ([], "nobody"),
-        ([3], "a frame holds no list"),
+        ([3], "a frame does not hold a list"),
         ([[3]], "has 1 landmarks, not 33"),
         ([[{"x": 1}] * 33], "a landmark is not"),
         ([[[1, 2, 3, 4, 5, 6]] * 33], "a landmark is not"),
         ([[["a", "b"]] * 33], "a landmark is not"),
         ([as_dicts(LANDMARKS[0])[:32]], "has 32 landmarks"),
-        ({"width": "wide", "height": 3, "frames": []}, "no sizes of an image"),
+        ({"width": "wide", "height": 3, "frames": []}, "which is not the size of an image"),
         ([[[1e12, 1]] * 33], r"frame 0 holds 1e\+12"),
     ],
 )

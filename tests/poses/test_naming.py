@@ -110,9 +110,9 @@ def test_a_path_that_does_not_match_is_unusable():
     [
         ("{subjct}/{view}", r"unknown field \{subjct\}; did you mean \{subject\}"),
         ("{subject}/{}", "the fields are subject"),
-        ("{view}", "does not say where the subject stands"),
+        ("{view}", "has no field for the subject"),
         ("{subject}/{subject}", "twice"),
-        ("{subject}{view}", "nothing in between"),
+        ("{subject}{view}", "nothing between them"),
     ],
 )
 def test_patterns_that_cannot_be_used(pattern, message):
@@ -122,7 +122,7 @@ def test_patterns_that_cannot_be_used(pattern, message):
 
 @pytest.mark.parametrize("subject", ["..", ".", ".hidden", "a..b", "a\\b", "a:b", "a\nb", "-a", "a" * 65, "a b", "C:", "~", "$x"])
 def test_names_are_plain(subject):
-    with pytest.raises(Unusable, match="no plain name"):
+    with pytest.raises(Unusable, match="not a plain name"):
         Pattern("{subject}/{view}")(f"{subject}/000")
 
 
@@ -161,14 +161,14 @@ def test_a_table(tmp_path):
     [
         ("", "lacks the column path"),
         ("path,person\na,b\n", "lacks the column subject"),
-        ("Path,subject\na,b\n", "has the column 'Path' and none called path; rename or remove it"),
-        ("path,subject,Condition\na,b,bg\n", "has the column 'Condition' and none called condition"),
-        ("path,subject,kondition\na,b,bg\n", "has the column 'kondition' and none called condition"),
+        ("Path,subject\na,b\n", "has the column 'Path' but none called path; rename or remove it"),
+        ("path,subject,Condition\na,b,bg\n", "has the column 'Condition' but none called condition"),
+        ("path,subject,kondition\na,b,bg\n", "has the column 'kondition' but none called condition"),
         ("path,subject\n", "lists no walk"),
-        ("path,subject,run\na,p,x\n", "line 2: run 'x' is no whole number"),
-        ("path,subject\na,../p\n", r"line 2: subject '../p' is no plain name"),
-        ("path,subject\na,p\na,q\n", "line 3: 'a' is listed before"),
-        ("path,subject\na\n", "line 2: subject '' is no plain name"),
+        ("path,subject,run\na,p,x\n", "line 2: run 'x' is not a whole number"),
+        ("path,subject\na,../p\n", r"line 2: subject '../p' is not a plain name"),
+        ("path,subject\na,p\na,q\n", "line 3: 'a' is listed twice"),
+        ("path,subject\na\n", "line 2: subject '' is not a plain name"),
         (b"path,subject\n\xff\xfe,1\n", "it is no text in UTF-8"),
     ],
 )
@@ -194,5 +194,5 @@ def test_one_person_keeps_what_paths_say_of_condition_and_view():
     one = OnePerson("anna", named)
     found = [one(path) for path in ("001-bg-02-090", "clip", "siteA/002-nm-02-180")]
     assert found == [Name("anna", "bg", 1, "090"), Name("anna", "nm", 2, "000"), Name("anna", "nm", 3, "180")]
-    with pytest.raises(InputError, match=r"The name cannot be used: subject '../b' is no plain name .*; choose another\.$"):
+    with pytest.raises(InputError, match=r"The name cannot be used: subject '../b' is not a plain name .*; choose another\.$"):
         OnePerson("../b", named)

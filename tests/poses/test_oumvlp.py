@@ -85,8 +85,8 @@ def test_a_damaged_frame_is_empty_and_told(tmp_path, content):
     found = load(tmp_path)
     np.testing.assert_array_equal(found.frame, [0, 2, 3])
     (remark,) = found.remarks
-    reason = r"is empty|is no JSON|is no text|does not hold the people of a frame|cannot be read: it has 16 MB"
-    assert re.fullmatch(rf"1 of its 4 files cannot be used .* the first: 0022_keypoints.json ({reason}).*", remark)
+    reason = r"is empty|is not JSON|is not UTF-8 text|does not hold the people of a frame|cannot be read: it has 16 MB"
+    assert re.fullmatch(rf"1 of its 4 files cannot be used .* such as 0022_keypoints.json ({reason}).*", remark)
     for file in folder.iterdir():
         file.write_bytes(content)
     with pytest.raises(Unusable, match=f"none of its 4 files can be used; the first: 0021_keypoints.json ({reason})"):
@@ -98,10 +98,10 @@ def test_a_damaged_frame_is_empty_and_told(tmp_path, content):
     [
         ([], "nobody was found in any frame"),
         ([[]], "nobody was found in any frame"),
-        ([["x"] * 54], "no number"),
+        ([["x"] * 54], "not a number"),
         ([[None] * 54], "nobody was found in any frame"),
-        ([[[1]] * 54], "not 3 numbers"),
-        ([[1e9] * 54], r"frame 0 holds 1e\+09, which is no coordinate"),
+        ([[[1]] * 54], "not have 3 numbers"),
+        ([[1e9] * 54], r"frame 0 holds 1e\+09, which cannot be an image coordinate"),
         ([[0] * 54], "nobody was found in any frame"),
         ([person(0), person(0, count=25)], "54 and 75 values"),
     ],

@@ -93,11 +93,11 @@ def test_a_walk_centered_on_the_neck_has_a_neck(tmp_path):
         ({"label": [1.5, 2, 3, 4]}, "holds 1.5 where a whole number"),
         ({"label": [np.nan, 2, 3, 4]}, "holds nan where a whole number"),
         ({"label": [1e9, 2, 3, 4]}, r"holds 1e\+09 where a whole number"),
-        ({"label": ["a", "b", "c", "d"]}, "holds text such as 'a' where numbers belong"),
+        ({"label": ["a", "b", "c", "d"]}, "holds text such as 'a' where numbers are expected"),
         ({"angle": [0, 5, 10, 3]}, "train_angle.npy holds 0 to 10, places in a list of views and not degrees"),
-        ({"angle": [0, 90, 90, 500]}, "holds 500, which is no view in degrees"),
-        ({"situation": [0, 1, 2, 0]}, "train_situation.npy holds numbers, which may mean any condition"),
-        ({"situation": ["nm", "nm", "../x", "nm"]}, "holds '../x', which is no condition"),
+        ({"angle": [0, 90, 90, 500]}, "holds 500, which is not a view in degrees"),
+        ({"situation": [0, 1, 2, 0]}, "train_situation.npy holds numbers, which could mean any condition"),
+        ({"situation": ["nm", "nm", "../x", "nm"]}, "holds '../x', which is not a condition"),
         ({"situation": [["nm", "nm"]] * 4}, r"\[4, 2\], train.npy 4 walks"),
     ],
 )
@@ -123,7 +123,7 @@ def test_what_is_missing_is_an_error(tmp_path):
 def test_one_number_in_training_and_test_may_be_two_people(tmp_path):
     write(tmp_path, "train", **TRAIN)
     write(tmp_path, "gallery_nm_090", label=[1, 2])
-    with pytest.raises(InputError, match=r"person 1 is in train\.npy too"):
+    with pytest.raises(InputError, match=r"person 1 is also in train\.npy"):
         list(PAPER.find(tmp_path))
 
 
@@ -156,7 +156,7 @@ def test_a_file_cut_off_between_finding_and_loading(tmp_path):
     path = write(tmp_path, "train", **TRAIN)
     walk = list(PAPER.find(tmp_path))[-1]
     np.save(path, poses(2))
-    with pytest.raises(Unusable, match="holds 2 walks and no number 3"):
+    with pytest.raises(Unusable, match="holds 2 walks, so there is no number 3"):
         PAPER.load(walk)
     with pytest.raises(Unusable):
         PAPER.load(Sequence("x", (tmp_path / "nothing.npy",), 0))

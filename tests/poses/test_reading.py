@@ -109,7 +109,7 @@ def test_walkers_come_back_from_every_layout(tmp_path, layout):
     for named in (layout, ""):
         assert len(read(tmp_path, name, layout=named)[0]) == 2
     other = "COCO17" if layout != "COCO17" else "HALPE26"
-    assert f"and --layout {other} has" in read(tmp_path, name, layout=other)[1][0]["reason"]
+    assert f"but --layout {other} has" in read(tmp_path, name, layout=other)[1][0]["reason"]
 
 
 @pytest.mark.parametrize("layout", ["BODY_25", "BODY_25B"])
@@ -124,12 +124,12 @@ def test_25_keypoints_that_cannot_be_told_apart_are_refused():
     keypoints = keypoints_of(walks(1)[0].pose, "BODY_25")[..., :2]
     for undecided in (keypoints[:2], keypoints[..., ::-1], np.zeros_like(keypoints), keypoints * np.nan):
         assert body_25_or_25b(undecided) == ""
-        with pytest.raises(Unusable, match="name it with --layout"):
+        with pytest.raises(Unusable, match="give --layout"):
             tell_layout(undecided)
         assert tell_layout(undecided, "BODY_25B").name == "BODY_25B"
-    with pytest.raises(InputError, match=r"--layout BODY_25B contradicts the shape of the body, which is that of BODY_25;"):
+    with pytest.raises(InputError, match=r"--layout BODY_25B contradicts the shape of the body, which fits BODY_25;"):
         tell_layout(keypoints, "BODY_25B")
-    with pytest.raises(Unusable, match="19 keypoints are of no known layout"):
+    with pytest.raises(Unusable, match="no known layout has 19 keypoints"):
         tell_layout(np.zeros((5, 19, 2)))
 
 
@@ -199,12 +199,12 @@ def test_bad_files_are_listed_and_the_rest_is_read_in_order(mixed, workers):
     assert [w.sequence for w in found] == ["001-nm-01-000", "002-nm-01-000", "002-nm-02-000"]
     assert {w.fps for w in found} == {30.0}
     assert [entry["source"] for entry in left_out] == ["somebody", "001/nm-01/018"]
-    assert left_out[0]["reason"].startswith("its path names no subject in a known spelling")
+    assert left_out[0]["reason"].startswith("its path does not name a subject in a known spelling")
     assert left_out[1]["reason"] == "is empty"
 
 
 def test_strict_stops_at_the_first_bad_file(mixed):
-    with pytest.raises(InputError, match="somebody: its path names no subject"):
+    with pytest.raises(InputError, match="somebody: its path does not name a subject"):
         read(mixed, "alphapose", strict=True)
     (mixed / "somebody.json").unlink()
     for workers in (1, 2):
@@ -220,7 +220,7 @@ def test_names_by_pattern_and_table(mixed):
     table.write_text("path,subject,view\nsomebody.json,anna,left\nnobody,berta,left\n")
     found, left_out, _ = read(mixed, "alphapose", names=table)
     assert [w.sequence for w in found] == ["anna-nm-01-left"]
-    assert left_out[-1] == {"source": "nobody", "reason": "is listed in names.csv, but there is no such walk"}
+    assert left_out[-1] == {"source": "nobody", "reason": "is listed in names.csv, but no such walk exists"}
     assert len(left_out) == 5
 
 
@@ -262,8 +262,8 @@ def test_a_source_without_files_of_the_format(tmp_path):
     ("options", "message"),
     [
         ({"layout": "COCO"}, "--layout 'COCO' is unknown; choose from JOINTS15, COCO17"),
-        ({"pattern": "{view}"}, "does not say where the subject"),
-        ({"pattern": "{subject}", "names": "x.csv"}, "say the same thing"),
+        ({"pattern": "{view}"}, "has no field for the subject"),
+        ({"pattern": "{subject}", "names": "x.csv"}, "cannot be combined"),
         ({"names": "x.csv"}, "cannot be read"),
         ({"workers": 0}, "--workers 0"),
         ({"fps": 0}, "--fps 0"),
@@ -276,7 +276,7 @@ def test_options_that_cannot_be_used(tmp_path, options, message):
 
 
 def test_options_of_flat_poses_are_refused_for_kinect(tmp_path):
-    with pytest.raises(InputError, match="--pattern is not for --format kinect"):
+    with pytest.raises(InputError, match="--pattern cannot be used with --format kinect"):
         read(tmp_path, "kinect", pattern="{subject}")
 
 
@@ -314,7 +314,7 @@ def test_labels_in_a_table_count_as_they_stand(tmp_path):
     (found,), left_out, _ = read(tmp_path / "t.csv", "csv")
     assert (found.subject, found.condition, found.run, found.view) == ("x-bg-02-036", "nm", 7, "left")
     assert [entry["source"] for entry in left_out] == ["hospitalA/01/nm-01/000", "hospitalB/01/nm-02/000"]
-    assert left_out[0]["reason"].startswith("subject 'hospitalA/01' is no plain name")
+    assert left_out[0]["reason"].startswith("subject 'hospitalA/01' is not a plain name")
     found, left_out, _ = read(tmp_path / "t.csv", "csv", pattern="{any}/{subject}/{condition}-{run}/{view}")
     assert [w.sequence for w in found] == ["01-nm-01-000", "01-nm-02-000"], "by a pattern they can still be told"
     assert len(left_out) == 1
@@ -329,7 +329,7 @@ def test_people_of_one_name_in_several_folders_are_told(tmp_path):
     assert not left_out
     assert tally.notes()["remarks"] == [
         {
-            "remark": "people of the same name in siteA and in siteB were taken for one person",
+            "remark": "people of the same name in siteA and in siteB were treated as one person",
             "first": "siteB/001/nm-02/000",
             "walks": 2,
         }
@@ -414,7 +414,7 @@ def test_prepare_says_what_was_decided(mixed):
     assert len(info["left_out"]) == 2
     result = CliRunner().invoke(main, ["prepare", str(mixed), "--out", str(out), "--strict"])
     assert result.exit_code == 2
-    assert "somebody: its path names no subject" in result.output
+    assert "somebody: its path does not name a subject" in result.output
 
 
 def test_an_assumption_is_told_once_for_all_walks(tmp_path):
@@ -423,6 +423,6 @@ def test_an_assumption_is_told_once_for_all_walks(tmp_path):
     found, left_out, tally = read(tmp_path, "mediapipe")
     assert not left_out
     (remark,) = tally.notes()["remarks"]
-    assert remark["remark"].startswith("the size of the image is not given; 16:9 was assumed")
+    assert remark["remark"].startswith("the image size is not given; 16:9 was assumed")
     assert (remark["first"], remark["walks"]) == ("001-nm-01-000", 3)
     assert len(write_dataset(tmp_path / "out", found, name="x")) == 3

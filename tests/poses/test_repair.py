@@ -189,7 +189,7 @@ def test_text_and_back():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("gap=5", "no repair 'gap'; did you mean gaps?"),
+        ("gap=5", "no repair step 'gap'; did you mean gaps?"),
         ("flip", "did you mean flips?"),
         ("=5", "the steps are confidence, flips"),
         ("spikes=", "spikes=: the value is a number above 0"),

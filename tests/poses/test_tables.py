@@ -95,7 +95,7 @@ def test_numbers_that_are_no_frames_say_only_the_order(tmp_path):
     assert "jump" in times.remarks[0]
     (every,) = read(GAITGRAPH, write(tmp_path, [image(f"a-b/{i}.jpg") for i in range(0, 30, 3)])).values()
     assert every.frame.tolist() == list(range(10))
-    assert "rise by 3" in every.remarks[0]
+    assert "increase by 3" in every.remarks[0]
     (none,) = read(GAITGRAPH, write(tmp_path, [image(f"a-b/{i}.jpg") for i in "zyx"])).values()
     np.testing.assert_array_equal(none.frame, [0, 1, 2])
 
@@ -103,13 +103,13 @@ def test_numbers_that_are_no_frames_say_only_the_order(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda line: line.replace("100.0", "1OO", 1), "'1OO' is no number"),
+        (lambda line: line.replace("100.0", "1OO", 1), "'1OO' is not a number"),
         (lambda line: line.replace("100.0", "inf", 1), "frame 2 holds inf"),
         (lambda line: line.replace("100.0", "1e9", 1), r"frame 2 holds 1e\+09"),
         (lambda line: line + ",1", "a row has 53 fields, not 52"),
         (lambda line: line.rpartition(",")[0], "a row has 51 fields, not 52"),
         (lambda line: line[:30], "a row has"),
-        (lambda line: line.replace("100.0", "\udcff", 1), "is no number"),
+        (lambda line: line.replace("100.0", "\udcff", 1), "is not a number"),
     ],
 )
 def test_one_bad_walk_does_not_harm_the_others(tmp_path, change, reason):
@@ -144,10 +144,10 @@ def test_empty_and_nan_cells_are_missing(tmp_path):
         (b"", "is empty"),
         (b"\n\n", "is empty"),
         (b"a,b,c\n", "has 3 columns, not 52"),
-        (b"\xff\xfe" + b",1" * 51, "is no text in UTF-8"),
+        (b"\xff\xfe" + b",1" * 51, "is not UTF-8 text"),
         (b"x" * 100_000, "holds a line of more than"),
-        (("subject" + ",x" * 51).encode(), "has no column image_name, and 'x' is no number"),
-        (("7" + ",1" * 51).encode(), "'7', which is no image's name"),
+        (("subject" + ",x" * 51).encode(), "has no column image_name, and 'x' is not a number"),
+        (("7" + ",1" * 51).encode(), "'7', which is not the name of an image"),
     ],
 )
 def test_a_table_of_another_kind_is_an_error_alone_and_one_bad_file_among_others(tmp_path, content, message):
@@ -240,13 +240,13 @@ def test_negative_positions_and_frames_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([row("001,nm,1,090", 3), row("001,nm,1,090", 3)], "holds frame 3 twice"),
-        ([row("001,nm,1,090", "")], "'' is no frame number"),
-        ([row("001,nm,1,090", "1.5")], "'1.5' is no frame number"),
-        ([row("001,nm,1,090", "1e300")], "'1e300' is no frame number"),
-        ([row("001,nm,1,090", "one")], "'one' is no number"),
-        ([row("001,nm,1,090", 0).replace("101.0", "?", 1)], r"'\?' is no number"),
-        ([row("001,nm,1,090", 0).replace("101.0", "-inf", 1)], "frame 0 holds inf, which is no coordinate"),
+        ([row("001,nm,1,090", 3), row("001,nm,1,090", 3)], "has frame 3 twice"),
+        ([row("001,nm,1,090", "")], "'' is not a frame number"),
+        ([row("001,nm,1,090", "1.5")], "'1.5' is not a frame number"),
+        ([row("001,nm,1,090", "1e300")], "'1e300' is not a frame number"),
+        ([row("001,nm,1,090", "one")], "'one' is not a number"),
+        ([row("001,nm,1,090", 0).replace("101.0", "?", 1)], r"'\?' is not a number"),
+        ([row("001,nm,1,090", 0).replace("101.0", "-inf", 1)], "frame 0 holds inf, which cannot be an image coordinate"),
         ([row("001,nm,1,090", 0) + ",,"], "a row has 37 fields, not 35"),
         (["001,nm,1,090,0" + "," * 30], "nobody was found in any frame"),
     ],

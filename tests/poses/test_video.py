@@ -144,7 +144,7 @@ def test_people_are_numbered_as_they_appear_and_those_of_a_moment_are_not():
     assert [set(number[who == i]) for i in range(3)] == [{2}, {0}, {1}]
     for person, expected in (("1", [2]), ("2", [0]), ("all", [2, 0]), ("", [2])):
         assert [who[rows[0]] for rows in people.choose(everybody, person, 50)] == expected
-    with pytest.raises(Unusable, match="holds no person 3: of those seen in 50 frames or more there are 2"):
+    with pytest.raises(Unusable, match="has no person 3: 2 are seen in 50 frames or more"):
         people.choose(everybody, "3", 50)
     with pytest.raises(Unusable, match="nobody is seen in 200 frames or more"):
         people.choose(everybody, "all", 200)
@@ -257,7 +257,7 @@ def test_a_clip_becomes_a_walk(cv2, estimated, tmp_path, suffix, codec):
     assert [path.name for path in Path("out/followed").iterdir()] == ["anna-nm-01-000.jpg"]
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "is empty"), (b"RIFF....WAVEfmt ", "does not begin as a clip")])
+@pytest.mark.parametrize(("content", "reason"), [(b"", "is empty"), (b"RIFF....WAVEfmt ", "does not start like an MP4")])
 def test_what_is_only_named_as_a_clip_is_told_what_it_lacks(tmp_path, content, reason):
     (tmp_path / "anna.MP4").write_bytes(content)
     with pytest.raises(InputError, match=f"nothing was written. The first reason: anna: {reason}"):
@@ -281,7 +281,7 @@ def test_of_many_frames_every_nth_is_read(cv2, estimated, tmp_path, fps, given, 
     [walk] = (data := made(film(cv2, tmp_path / "fast.mp4", across(80), fps=fps), fps=given))
     assert (len(walk.pose), walk.fps, len(estimated)) == (kept, rate, kept)
     np.testing.assert_allclose(hip(walk), across(80)[:: 80 // kept], atol=1.5)
-    assert data.preparation[-1] == f"every {80 // kept}. of {given or fps} frames a second was read: fast"
+    assert data.preparation[-1] == f"one frame in {80 // kept} was read, of {given or fps} a second: fast"
 
 
 def test_names_as_phones_give_them_become_plain_ones(cv2, estimated, tmp_path):
@@ -334,7 +334,7 @@ def test_uneven_frames_are_brought_to_an_even_pace(cv2, estimated, tmp_path):
     """Who moves by as many pixels in each frame is twice as fast where the frames are twice as dense."""
     frames = 80
     [walk] = (data := made(uneven(film(cv2, tmp_path / "phone.mp4", across(frames), fps=20), frames)))
-    assert "frames are uneven in time: poses are interpolated at" in data.preparation[-1]
+    assert "frames are uneven in time; poses were interpolated at" in data.preparation[-1]
     seconds = np.cumsum([0, *[0.05] * (frames // 2), *[0.025] * (frames // 2 - 1)])
     expected = np.interp(np.arange(len(walk.pose)) / walk.fps, seconds, across(frames))
     assert len(walk.pose) == pytest.approx(1 + seconds[-1] * walk.fps, abs=1)
@@ -366,9 +366,9 @@ def test_each_of_several_people_and_nothing_is_estimated_twice(cv2, estimated, t
         [walk] = made(tmp_path / "two.mp4", person=person)
         np.testing.assert_allclose(hip(walk), way, atol=1.5)
     assert len(estimated) == count == 180
-    with pytest.raises(InputError, match="holds no person 3"):
+    with pytest.raises(InputError, match="has no person 3"):
         made(tmp_path / "two.mp4", person="3")
-    with pytest.raises(InputError, match=r"--person 0 is nobody; give largest, all, or a number"):
+    with pytest.raises(InputError, match=r"--person 0 does not name anybody; give largest, all, or a number"):
         made(tmp_path / "two.mp4", person="0")
 
 
@@ -433,7 +433,7 @@ def test_the_clip_with_the_skeleton(cv2, estimated, tmp_path):
     source = tmp_path / "001-nm-01-090.json"
     source.write_text("[]")
     for option in ({"overlay": True}, {"model": "x.task"}, {"start": 1.0}, {"stop": 1.0}):
-        with pytest.raises(InputError, match=r"is for clips, and --format coco has none"):
+        with pytest.raises(InputError, match=r"is for clips, which --format coco does not read"):
             prepare(source, Path("other"), format="coco", **option)
 
 
@@ -463,10 +463,10 @@ def test_a_full_disk_leaves_the_old_data_set_and_nothing_else(cv2, estimated, tm
 
 BAD = {
     "empty": (lambda whole: b"", "is empty"),
-    "photo": (lambda whole: b"\xff\xd8\xff\xe0" + whole, "does not begin as a clip in MP4"),
-    "list": (lambda whole: b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n", "does not begin as a clip in MP4"),
-    "sound": (lambda whole: b"RIFF\x24\x00\x00\x00WAVEfmt " + whole, "does not begin as a clip in MP4"),
-    "half": (lambda whole: whole[: len(whole) // 2], "is no clip that can be read: it is cut off, damaged, or has only sound"),
+    "photo": (lambda whole: b"\xff\xd8\xff\xe0" + whole, "does not start like an MP4"),
+    "list": (lambda whole: b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n", "does not start like an MP4"),
+    "sound": (lambda whole: b"RIFF\x24\x00\x00\x00WAVEfmt " + whole, "does not start like an MP4"),
+    "half": (lambda whole: whole[: len(whole) // 2], "is not a readable clip: it is cut off, damaged, or has only sound"),
     "no images": (lambda whole: whole.replace(b"vide", b"soun"), "is cut off, damaged, or has only sound"),
 }
 
@@ -494,8 +494,8 @@ def test_what_is_no_clip_is_told_in_one_sentence_and_stops_no_other(cv2, estimat
     ("ways", "reason"),
     [
         ([np.full(40, np.nan)], "nobody was found in any frame"),
-        ([across(3)], "only 3 frames, at least 16 are needed"),
-        ([np.full(60, 100.0)], "stands still, and has no gait"),
+        ([across(3)], "only 3 frames; at least 16 are needed"),
+        ([np.full(60, 100.0)], "stands still and has no gait"),
     ],
 )
 def test_clips_without_anybody_who_walks(cv2, estimated, tmp_path, ways, reason):
@@ -516,7 +516,7 @@ def test_a_clip_that_was_cut_off_is_read_to_its_end_and_that_is_remarked(cv2, es
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     data = made(file)
     assert 40 < data.index["frames"][0] < 70
-    assert "is cut off or damaged: it holds fewer frames than it says" in data.preparation[-1]
+    assert "is cut off or damaged: it has fewer frames than it states" in data.preparation[-1]
 
 
 # ----------------------------------------------------------------------------------------------- the estimator
@@ -546,7 +546,7 @@ needs_mediapipe = pytest.mark.skipif(
 def test_a_model_that_is_none_is_told(tmp_path):
     (tmp_path / "pose.task").write_bytes(b"no model")
     with (
-        pytest.raises(InputError, match=r"pose.task is no model that MediaPipe can use"),
+        pytest.raises(InputError, match=r"pose.task is not a model that MediaPipe can use"),
         mediapipe_pose.estimator(tmp_path / "pose.task"),
     ):
         pass

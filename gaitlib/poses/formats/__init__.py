@@ -1,4 +1,4 @@
-"""What can be read: each format is described where it is read, and all are listed in FORMATS."""
+"""All formats that can be read, listed in FORMATS; each is described in the module that reads it."""
 
 import difflib
 import sys
@@ -18,7 +18,7 @@ FORMATS: dict[str, Format] = {known.name: known for known in _ALL}
 
 
 def named(name: str) -> Format:
-    """The format of this name. Raises InputError with the nearest one."""
+    """The format with this name. Raises InputError, which suggests the nearest name."""
     if name in FORMATS:
         return FORMATS[name]
     near = difflib.get_close_matches(name.lower(), FORMATS, n=1, cutoff=0.5)
@@ -29,8 +29,7 @@ def named(name: str) -> Format:
 def guess(source: str | Path) -> tuple[str, str]:
     """The format of `source` by its content, and why, such as ("kgbd", "it holds the arrays joints_mm and offsets").
 
-    Raises InputError where no format fits, with what was looked for, or several do, with what speaks for each, and for a source
-    that cannot be read.
+    Raises InputError if no format fits, if several do (with the evidence for each), or if the source cannot be read.
     """
     source = Path(source)
     check_source(source)
@@ -49,9 +48,9 @@ def guess(source: str | Path) -> tuple[str, str]:
             raise InputError(f"{source} holds no files; give the file or folder with the poses.")
         first = source.joinpath(*folders, names[0])
         example = f" (a file in it: {first.relative_to(source)})"
-    with opened(first, sys.maxsize):  # one that cannot be read is said to be that
+    with opened(first, sys.maxsize):  # a file that cannot be read raises its own error
         pass
     raise InputError(
-        f"{source} is in no format that is recognized{example}; `gaitlib prepare --format` with one of these says what does "
-        f"not fit: {', '.join(FORMATS)} (`gaitlib formats` shows how each lies in files)."
+        f"{source} is not in a known format{example}; `gaitlib prepare --format` with one of these says what does "
+        f"not fit: {', '.join(FORMATS)} (`gaitlib formats` shows how each is laid out)."
     )

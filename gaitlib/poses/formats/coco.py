@@ -1,6 +1,6 @@
 """Keypoint results in COCO's JSON, a list with an entry for each person in each image, and AlphaPose's, with more keys.
 
-MMPose, ViTPose and Detectron2 write COCO's when they test. H.-S. Fang et al., "AlphaPose: Whole-body regional multi-person pose
+MMPose, ViTPose and Detectron2 write COCO's when testing. H.-S. Fang et al., "AlphaPose: Whole-body regional multi-person pose
 estimation and tracking in real-time", TPAMI 2022.
 """
 
@@ -14,16 +14,16 @@ from gaitlib.files import MOST_TEXT
 from gaitlib.poses.formats.files import each_file, first_contents, from_people, read_json
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
-#: Bytes of a file that is the source itself and may hold the walks of a whole data set.
+#: Bytes of a file given as the source, which may hold the walks of a whole data set.
 _LARGEST_SOURCE = 2**31
-#: Names that programs give to all their results; the folder says which walk it is.
+#: Names that programs give to all their results; then the folder names the walk.
 _RESULT_NAMES = ("alphapose-results", "results", "predictions", "keypoints", "result_keypoints")
 _MAY_NAME_A_WALK = re.compile(r"[-/\\]")
 _DASHED = re.compile(r"[A-Za-z0-9]+-[A-Za-z]+-\d{1,3}-\d{3}(?!\d)")
 #: Keys in which AlphaPose's entries differ.
 _ALPHAPOSE_KEYS = ("box", "idx")
 
-#: (image, keypoints, number of a tracker or None) of everybody in a walk, and all its images, also those that hold nobody.
+#: (image, keypoints, track number or None) of everybody in a walk, and all its images, including those without people.
 _People = tuple[list[tuple[str, list, Any]], list[str]]
 
 
@@ -33,7 +33,7 @@ def _recognize(format: str, source: Path) -> str:
 
 
 def _kind(content: Any) -> tuple[str, str]:
-    """Which of the two formats the content of a file is in, and what tells it."""
+    """Which of the two formats the content of a file is in, and the evidence for it."""
     for key in ("annotations", "instance_info"):
         if isinstance(content, dict) and isinstance(content.get(key), list):
             return "coco", f"holds {key}"
@@ -55,7 +55,7 @@ def _is_by_image(content: Any) -> bool:
 
 
 def _find(source: Path) -> Iterator[Sequence]:
-    """The walks of a folder, one a file, or those in one file; only the latter is read for that, once."""
+    """The walks of a folder, one per file, or those in one file; only the latter is read for this, once."""
     for path, file in each_file(source, ".json"):
         folder, _, name = path.rpartition("/")
         if name in _RESULT_NAMES:
@@ -80,7 +80,7 @@ def _load(sequence: Sequence) -> Detections:
 
 
 def _walks_in(file: Path, most: int) -> dict[str, _People]:
-    """Everybody in a file by walk, told apart by the folders of their images or by names that begin like 001-nm-01-090."""
+    """Everybody in a file by walk, distinguished by the folders of their images or by names that begin like 001-nm-01-090."""
     people, images = _people(read_json(file, most))
     if not people:
         raise Unusable("nobody was found in any frame")
@@ -101,10 +101,10 @@ def _walks_in(file: Path, most: int) -> dict[str, _People]:
 
 def _people(content: Any) -> _People:
     """Everybody in the content of a file, and all images."""
-    wrong = "is no list of keypoint results"
+    wrong = "is not a list of keypoint results"
     try:
         if isinstance(content, dict) and "instance_info" in content:
-            wrong = 'its "instance_info" is no list of frames with keypoints and keypoint_scores'
+            wrong = 'its "instance_info" is not a list of frames with keypoints and keypoint_scores'
             people, images = [], [str(frame["frame_id"]) for frame in content["instance_info"]]
             for image, frame in zip(images, content["instance_info"], strict=True):
                 for person in frame["instances"]:
@@ -112,12 +112,12 @@ def _people(content: Any) -> _People:
                     people.append((image, scored, person.get("track_id")))
             return people, images
         if _is_by_image(content):
-            wrong = "its people by image are no lists of keypoints"
+            wrong = "its people by image are not lists of keypoints"
             bodies = [(image, body) for image, here in content.items() for body in here.get("people", here.get("bodies"))]
             return [(i, body.get("pose_keypoints_2d", body.get("joints")), None) for i, body in bodies], list(content)
         names = {}
         if isinstance(content, dict):
-            entries, wrong = content["annotations"], 'its "images" are no list of {"id", "file_name"}'
+            entries, wrong = content["annotations"], 'its "images" are not a list of {"id", "file_name"}'
             names = {image["id"]: str(image["file_name"]) for image in content.get("images") or ()}
         else:
             entries = iter(content)
@@ -133,27 +133,27 @@ def _people(content: Any) -> _People:
 
 ALPHAPOSE = Format(
     name="alphapose",
-    summary="AlphaPose results, a JSON file a walk",
+    summary="AlphaPose results, one JSON file per walk",
     files="""\
-SOURCE/.../WALK.json                     one walk a file: a list of {"image_id", "category_id", "keypoints", "score",
+SOURCE/.../WALK.json                     one walk per file: a list of {"image_id", "category_id", "keypoints", "score",
 SOURCE/.../WALK/alphapose-results.json   "box", "idx"}, keypoints [x, y, score, ...] of 17 (COCO), 26 or 136 (Halpe);
 SOURCE.json                              or people by image, as --format cmu and open write it (18 keypoints)
-                                         images are ordered by their numbers; idx is used where people have been tracked""",
+                                         images are ordered by their numbers; idx is used if people were tracked""",
     recognize=partial(_recognize, "alphapose"),
     find=_find,
     load=_load,
 )
 COCO = Format(
     name="coco",
-    summary="keypoint results as MMPose, ViTPose and Detectron2 write them, one JSON file a walk or for all",
+    summary="keypoint results of MMPose, ViTPose and Detectron2, one JSON file per walk or for all walks",
     files="""\
-SOURCE/.../WALK.json   a list of {"image_id", "category_id", "keypoints": [x, y, score, ...], "score"}, one walk a file,
+SOURCE/.../WALK.json   a list of {"image_id", "category_id", "keypoints": [x, y, score, ...], "score"}, one walk per file,
                        or {"images": [{"id", "file_name"}], "annotations": [as above]},
                        or, as MMPose's inferencer writes it,
                        {"instance_info": [{"frame_id", "instances": [{"keypoints", "keypoint_scores"}]}]}
-SOURCE.json            the same; one file may also hold many walks, told apart by the folders of their images,
+SOURCE.json            the same; one file may also hold many walks, distinguished by the folders of their images,
                        001/nm-01/090/0001.jpg, or by names that begin like 001-nm-01-090
-                       images are ordered by their numbers; a number of a tracker is taken from "track_id" or "idx" """,
+                       images are ordered by their numbers; the track number is taken from "track_id" or "idx" """,
     recognize=partial(_recognize, "coco"),
     find=_find,
     load=_load,

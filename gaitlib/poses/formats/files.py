@@ -1,6 +1,6 @@
-"""What the readers of all formats share: folders in the order a person would list them, frames by number, people in frames.
+"""Shared by the readers of all formats: folders in the order a person would list them, frames by number, people in frames.
 
-Lists of numbers are gathered first and turned into an array once, so that reading costs little more than parsing.
+Lists of numbers are collected first and converted to one array at the end, so that reading costs little more than parsing.
 """
 
 import os
@@ -19,21 +19,21 @@ from gaitlib import InputError
 from gaitlib.files import MOST_TEXT, Unreadable, read_bytes, why_not
 from gaitlib.poses.sequences import Detections, Unusable
 
-#: Digits from which on they are no number of a frame, and more than 64 bits hold.
+#: From this many digits on, a number is not a frame number, and does not fit into 64 bits.
 _LONGEST_NUMBER = 19
-#: Where the numbers of the frames jump by more than this many times their count, they are no numbers of frames.
+#: If the numbers span more than this many times their count, they are not frame numbers.
 _LONGEST_JUMP = 50
 _DEEPEST = 12
 _NUMBER = re.compile(r"(\d+)")
 _LAST = re.compile(r"(?:.*\D)?(\d+)\D*", re.DOTALL)
-#: Bytes of one walk: ten minutes with 136 keypoints in float64 are 60 MB; a file beyond this is no walk.
+#: Bytes of one walk: ten minutes of 136 keypoints in float64 take 60 MB; a larger file is not a walk.
 LARGEST_WALK = 2**27
-#: No image is that large; a coordinate beyond it is damage.
+#: No image is that large; a coordinate beyond this is damaged.
 _LARGEST_COORDINATE = 1e6
 
 
 def check_source(source: Path) -> None:
-    """Raise InputError where `source` is no file or folder that can be looked at."""
+    """Raise InputError if `source` is not an accessible file or folder."""
     shown = str(source)[:200]
     try:
         mode = os.stat(source).st_mode
@@ -42,11 +42,11 @@ def check_source(source: Path) -> None:
     except (OSError, ValueError) as error:  # ValueError: a path with NUL
         raise InputError(f"{shown!r} cannot be read: {why_not(error)}; give the file or folder to read.") from None
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise InputError(f"{shown} cannot be read: it is neither a folder nor a regular file; give the file or folder to read.")
+        raise InputError(f"{shown} cannot be read: it is neither a folder nor a file; give the file or folder to read.")
 
 
 def usable(read: Callable, *arguments, **options) -> Any:
-    """What a reader of gaitlib.files gives, with Unusable in place of Unreadable."""
+    """Call a reader of gaitlib.files, raising Unusable in place of Unreadable."""
     try:
         return read(*arguments, **options)
     except Unreadable as error:
@@ -66,17 +66,17 @@ def _natural(name: str) -> list:
 def folders_with(
     folder: str | Path, suffixes: tuple[str, ...], parts: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Every folder at or below this one that holds files with one of the suffixes, one after the other.
+    """Every folder at or below this one that holds files with one of the suffixes.
 
-    Yields the names of the folders on the way, after `parts`, and those of the files, in order; hidden ones, and links back to a
-    folder on the way, are passed over. What is no folder counts as a file, also a pipe or a broken link, so that opening it
-    tells what it is. Raises InputError for a folder that cannot be read, or lies too deep.
+    Yields the folder names on the path, after `parts`, and the file names, in order. Hidden entries and links back to a parent
+    folder are skipped. Anything that is not a folder counts as a file, even a pipe or a broken link: opening it then reports
+    the problem. Raises InputError for a folder that cannot be read or is nested too deeply.
     """
     files, folders = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                links = entry.is_symlink() and os.path.isdir(entry.path)  # also False where a link leads to itself
+                links = entry.is_symlink() and os.path.isdir(entry.path)  # also False if a link leads to itself
                 if entry.name.startswith(".") or (links and _leads_back(entry.path, folder)):
                     continue
                 if links or entry.is_dir(follow_symlinks=False):
@@ -84,11 +84,11 @@ def folders_with(
                 elif entry.name.lower().endswith(suffixes):
                     files.append(entry.name)
     except OSError as error:
-        raise InputError(f"{folder} cannot be read: {why_not(error)}; allow it to be read, or move it away.") from None
+        raise InputError(f"{folder} cannot be read: {why_not(error)}; change its permissions, or move it away.") from None
     if files:
         yield parts, in_order(files)
     if folders and len(parts) == _DEEPEST:
-        raise InputError(f"{folder} holds folders more than {_DEEPEST} deep; give one nearer to the walks, or undo links in it.")
+        raise InputError(f"{folder} has folders nested more than {_DEEPEST} deep; give one nearer to the walks, or remove links.")
     for name in in_order(folders):
         yield from folders_with(f"{folder}{os.sep}{name}", suffixes, (*parts, name))
 
@@ -98,7 +98,7 @@ def _leads_back(link: str, folder: str) -> bool:
 
 
 def each_file(source: Path, *suffixes: str) -> Iterator[tuple[str, Path]]:
-    """(path below the source without the suffix, file) of each file with one of the suffixes; of any file given as source."""
+    """(path below the source without suffix, file) of each file with one of the suffixes, or of the source if it is a file."""
     if not source.is_dir():
         yield source.stem, source
         return
@@ -108,9 +108,9 @@ def each_file(source: Path, *suffixes: str) -> Iterator[tuple[str, Path]]:
 
 
 def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The frame of each image or file by the numbers in its name, from 0, and remarks as `count_frames` makes them.
+    """The frame of each image or file by the number in its name, from 0, and the remarks of `count_frames`.
 
-    The number is the last one in the names that is not the same in all of them.
+    The number used is the last one that differs between names.
     """
     distinct = list(dict.fromkeys(names))
     last = _LAST.fullmatch(distinct[0])
@@ -127,34 +127,34 @@ def number_frames(names: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
         frame, remarks = count_frames(np.array(numbers, dtype=np.int64))
         return dict(zip(distinct, frame.tolist(), strict=True)), remarks
     ranked = sorted(distinct, key=_natural)
-    remarks = ("its frames have no numbers of their own",) if len(distinct) > 1 else ()
+    remarks = ("its frames have no frame numbers",) if len(distinct) > 1 else ()
     return {name: frame for frame, name in enumerate(ranked)}, remarks
 
 
 def count_frames(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Frames from 0 by distinct numbers, int64 [T], which leave out empty ones, and remarks.
+    """Frames from 0 by distinct numbers, int64 [T], where missing numbers are empty frames; and remarks.
 
-    Where every second image was taken, every second number is a frame, which is remarked. Numbers that jump wildly are only
-    used for the order.
+    If every second image was used, every second number is a frame, and a remark says so. Numbers that jump wildly only give
+    the order.
     """
     frame = numbers - numbers.min()
     stride = max(int(np.gcd.reduce(frame)), 1)
     frame //= stride
     if frame.max() > _LONGEST_JUMP * len(frame):
-        return np.argsort(np.argsort(frame)), ("the numbers of its frames jump, so they only give the order",)
-    return frame, (f"the numbers of its frames rise by {stride}; they were taken as consecutive",) if stride > 1 else ()
+        return np.argsort(np.argsort(frame)), ("its frame numbers jump, so they only give the order",)
+    return frame, (f"its frame numbers increase by {stride}; they were taken as consecutive",) if stride > 1 else ()
 
 
 def numbers_between(names: list[str], start: str, stop: str) -> list[str]:
-    """What lies between `start` and `stop` in each name where that is a number in all of them, else nothing; soon, for many."""
+    """The part between `start` and `stop` in each name, if it is a number in all of them, else nothing; fast for many names."""
     numbers = "\n".join(names).removeprefix(start).removesuffix(stop).split(f"{stop}\n{start}")
     return numbers if len(numbers) == len(names) and all(numbers) and "".join(numbers).isdecimal() else []
 
 
 def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
-    """The content of a JSON file; NaN and Infinity, which Python writes and JSON has not, become None.
+    """The content of a JSON file; NaN and Infinity, which Python writes although JSON lacks them, become None.
 
-    Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is no JSON in UTF-8.
+    Raises Unusable for a file that cannot be read, has more than `most` bytes, is empty, or is not JSON in UTF-8.
     """
     content = usable(read_bytes, path, most)
     try:
@@ -167,14 +167,14 @@ def read_json(path: Path | str, most: int = MOST_TEXT) -> Any:
         if not content or content.isspace():
             raise Unusable("is empty") from None
         if "UTF-8" in error.msg:
-            raise Unusable("is no text in UTF-8") from None
-        raise Unusable(f"is no JSON, or a damaged one, from line {error.lineno}, column {error.colno} on") from None
+            raise Unusable("is not UTF-8 text") from None
+        raise Unusable(f"is not JSON, or is damaged, at line {error.lineno}, column {error.colno}") from None
 
 
 def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, Any]]:
-    """(file, content) of the first JSON files of a source that hold something, to recognize a format by.
+    """(file, content) of the first JSON files of a source that are not empty, to recognize a format by.
 
-    Damaged files and walks in which nobody was found tell nothing; many of them in a row are not waited for.
+    Damaged files and walks in which nobody was found say nothing; after many of them the search stops.
     """
     files = each_file(source, ".json") if source.is_dir() or source.suffix.lower() == ".json" else iter(())
     for _, file in islice(files, 10 * count):
@@ -190,11 +190,11 @@ def first_contents(source: Path, count: int = 3) -> Iterator[tuple[str, Any]]:
 
 
 def from_people(people: list[tuple[str, list, Any]], frames: list[str], remarks: tuple[str, ...] = ()) -> Detections:
-    """Detections of people as JSON files have them.
+    """Detections of people as listed in JSON files.
 
-    people: of each the name of the frame, the keypoints, as x, y, score, x, y, score, ... or a list [x, y, score] a keypoint
-    with None for NaN, and the number that a tracker wrote, None for nothing. frames: the names of all, also of empty ones.
-    Raises Unusable where keypoints are anything else or differ in number, and as `detections` does.
+    people: for each the name of the frame; the keypoints, as x, y, score, x, y, score, ... or one list [x, y, score] per
+    keypoint, with None for NaN; and the track number, or None. frames: the names of all frames, including empty ones.
+    Raises Unusable if keypoints have another form or differ in number, and as `detections` does.
     """
     if not people:
         raise Unusable("nobody was found in any frame")
@@ -205,37 +205,37 @@ def from_people(people: list[tuple[str, list, Any]], frames: list[str], remarks:
 
 
 def _to_array(lists: list) -> np.ndarray:
-    """Lists of numbers, one a person, as float64 [D, K, 3]."""
+    """Lists of numbers, one per person, as float64 [D, K, 3]."""
     first = lists[0]
     try:
         if isinstance(first, list) and first and isinstance(first[0], list):
             if {len(keypoint) for keypoint in chain.from_iterable(lists)} != {3}:
-                raise Unusable("a keypoint has not 3 numbers")
+                raise Unusable("a keypoint does not have 3 numbers")
             lists = [list(chain.from_iterable(keypoints)) for keypoints in lists]
         if set(map(type, lists)) != {list}:
             raise TypeError
     except TypeError:
-        raise Unusable("its keypoints are no lists of numbers") from None
+        raise Unusable("its keypoints are not lists of numbers") from None
     count, *others = sorted(set(map(len, lists)))
     if others:
         raise Unusable(f"its people have different numbers of keypoints: {count} and {others[-1]} values")
     if not count or count % 3:
         raise Unusable(f"a person has {count} values, not x, y and score of each keypoint")
     try:
-        pack = struct.Struct(f"{count}d").pack  # twice as fast as any way of numpy
+        pack = struct.Struct(f"{count}d").pack  # twice as fast as anything in numpy
         values = np.frombuffer(b"".join([pack(*numbers) for numbers in lists]))
     except (struct.error, OverflowError):
         flat = list(chain.from_iterable(lists))
         if not all(value is None or isinstance(value, int | float) for value in flat):
-            raise Unusable("its keypoints hold something that is no number") from None
+            raise Unusable("its keypoints hold something that is not a number") from None
         values = np.array(flat, dtype=np.float64)
     return values.reshape(len(lists), -1, 3)
 
 
 def _tracked(numbers: list) -> np.ndarray | None:
-    """The number of each person, or None where not all have one; trackers write 3, 3.0 or [3].
+    """The track number of each person, or None if not all have one; trackers write 3, 3.0 or [3].
 
-    Where everybody is 0 nobody was tracked: AlphaPose without a tracker writes so.
+    If all numbers are 0, nobody was tracked: AlphaPose writes 0 without a tracker.
     """
     try:
         found = np.array(numbers, dtype=np.float64).reshape(-1)
@@ -255,10 +255,10 @@ def detections(
 ) -> Detections:
     """Detections of keypoints in any order.
 
-    frame: integers [D]. keypoints: float [D, K, 2 or 3], x, y and, where it is there, score; a keypoint without x or y is
-    missing, and with zero_is_missing also one at 0, 0 or with no score. Scores are cut to 0..1.
-    person: integers [D] of a tracker, or None; they are not used where a number occurs twice in a frame.
-    Raises Unusable for coordinates that no image has, and where no keypoint is left.
+    frame: integers [D]. keypoints: float [D, K, 2 or 3], x, y and optionally score; a keypoint without x or y is
+    missing, and with zero_is_missing also one at 0, 0 or without a score. Scores are clipped to 0..1.
+    person: track numbers, integers [D], or None; ignored if a number occurs twice in a frame.
+    Raises Unusable for impossible image coordinates, or if no keypoint is left.
     """
     if not keypoints.size:
         raise Unusable("nobody was found in any frame")
@@ -266,7 +266,7 @@ def detections(
         order = np.argsort(frame, kind="stable")
         frame, keypoints = frame[order], keypoints[order]
         person = None if person is None else person[order]
-    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, some bytes are no number
+    with np.errstate(over="ignore", invalid="ignore"):  # values too large for float32 become infinite, some bytes are not numbers
         planes = keypoints.transpose(2, 1, 0).astype(np.float32, order="C")  # numpy is slow along an axis of three
     points, score = planes[:2], planes[2] if len(planes) == 3 else np.ones_like(planes[0])
     if planes.min() > 0 and points.max() < _LARGEST_COORDINATE and score.max() <= 1:  # the usual case: nothing is missing
@@ -280,7 +280,7 @@ def detections(
         largest = np.where(missing, 0, np.abs(points)).max((0, 1))
         if largest.max() > _LARGEST_COORDINATE:
             row = int(largest.argmax())
-            raise Unusable(f"frame {frame[row]} holds {largest[row]:.3g}, which is no coordinate in an image")
+            raise Unusable(f"frame {frame[row]} holds {largest[row]:.3g}, which cannot be an image coordinate")
         points = np.where(missing, np.float32(np.nan), points)
         confidence = np.where(missing, 0, np.nan_to_num(score).clip(0, 1))
     if person is None or len(set(zip(frame.tolist(), person.tolist(), strict=True))) < len(frame):

@@ -1,15 +1,15 @@
 """The Kinect Gait Biometry Dataset: as its authors publish it, and as passes that are already cut.
 
-As published it is a folder a person, a text file a recording. Each recording is a semicircle walked around a Kinect v1 that turns
-with the person, so the person is seen from the side, first from one, then from the other. Standing, turning round and lost
-tracking are cut out here; what is left are passes.
+As published, it has one folder per person and one text file per recording. In each recording the person walks a semicircle around
+a Kinect v1 that turns along, so the person is seen from the side, first from one, then from the other. Standing, turning around
+and lost tracking are cut out here; passes remain.
 
-Cut passes lie in one .npz of integer arrays:
+Cut passes are stored in one .npz of integer arrays:
 joints_mm    integers [F, 15, 3], the frames of all passes end to end, millimeters (axes: see gaitlib.data.cameras)
 offsets      integers [P + 1], pass i is joints_mm[offsets[i]:offsets[i + 1]]
 subject, walk, start_frame, heading    integers [P]; heading +1 walks toward -x, -1 toward +x
 fps          one number
-joint_names  text [15], optional; where it is there it must be the order of gaitlib.skeleton.JOINTS
+joint_names  text [15], optional; if present, it must equal gaitlib.skeleton.JOINTS
 """
 
 import itertools
@@ -35,16 +35,16 @@ from gaitlib.skeleton import JOINTS, KINECT, LEFT_ANKLE, LEFT_HIP, LEFT_SHOULDER
 FPS = 30.0
 _JOINTS_A_FRAME = len(KINECT.names)
 
-#: Walking: the distance between the ankles opens and closes with every step. Over 1.5 s, more than one stride, it
-#: varies by more than 80 mm (standard deviation); standing and turning round on the spot stay below.
+#: Walking: the distance between the ankles grows and shrinks with every step. Over 1.5 s, more than one stride, it
+#: varies by more than 80 mm (standard deviation); standing and turning on the spot stay below.
 STRIDE_FRAMES = 45
 STRIDE_MM = 80.0
 
-#: Direction: the side of the body that is farther from the sensor, by the median of one second, so that glitches of the
-#: tracker (left and right exchanged for a few frames) do not count and long ones end the pass.
+#: Direction: the side of the body that is farther from the sensor, by the median over one second, so that short tracking
+#: errors (left and right swapped for a few frames) do not count, and long ones end the pass.
 SIDE_FRAMES = 31
 
-#: Shorter pieces are dropped: about two seconds hold the two strides that a window of the recognizer needs.
+#: Shorter pieces are dropped: about two seconds contain the two strides that a window of the recognizer needs.
 SHORTEST_PASS = 64
 
 _PERSON, _WALK = re.compile(r"Person(\d+)", re.IGNORECASE), re.compile(r"(\d+)\.txt", re.IGNORECASE)
@@ -81,7 +81,7 @@ def cut(joints: np.ndarray) -> list[Pass]:
 
 
 def recordings(source: Path) -> list[tuple[int, int, Path]]:
-    """All (person, walk, file) under `source` in the order of their numbers; empty where there is none, or no folder.
+    """All (person, walk, file) under `source`, ordered by number; empty if there are none, or if it is not a folder.
 
     Raises InputError for a folder that cannot be read.
     """
@@ -107,9 +107,9 @@ def _recognize_text(source: Path) -> str:
 
 
 def _read_text(source: Path, angles: Sequence[int], *, left_out: list[dict]) -> Iterator[Walk]:
-    """Each recording is read when its turn comes. Positions are rounded to whole millimeters, finer than the sensor measures.
+    """Recordings are read one by one. Positions are rounded to whole millimeters, finer than the sensor measures.
 
-    Raises InputError where there is no recording, or the joints of one are not those of a Kinect in their order.
+    Raises InputError if there is no recording, or the joints of one are not those of a Kinect in their order.
     """
     found = recordings(source)
     if not found:
@@ -132,10 +132,10 @@ def _read_text(source: Path, angles: Sequence[int], *, left_out: list[dict]) -> 
 
 
 def read_recording(path: Path) -> tuple[np.ndarray, str]:
-    """All frames of one file, float64 [F, 15, 3] in millimeters with NaN for what is no finite number, and a remark.
+    """All frames of one file, float64 [F, 15, 3] in millimeters with NaN for values that are not finite, and a remark.
 
-    The remark says what was dropped, "" for nothing: a file that was cut off in the middle of a frame loses that frame.
-    Raises InputError for a joint out of order, since then no position can be trusted, and Unusable for other damage.
+    The remark says what was dropped, or is "": a file that ends within a frame loses that frame.
+    Raises InputError for a joint out of order, because then no position can be trusted, and Unusable for other damage.
     """
     lines = usable(read_text, path).rstrip().splitlines()
     if not lines:
@@ -144,7 +144,7 @@ def read_recording(path: Path) -> tuple[np.ndarray, str]:
     if not rest and lines[-1].count(";") < 3:
         frames, rest = frames - 1, _JOINTS_A_FRAME
     if not frames:
-        raise Unusable(f"holds {len(lines)} lines, not one whole frame of {_JOINTS_A_FRAME}")
+        raise Unusable(f"has {len(lines)} lines, less than one whole frame of {_JOINTS_A_FRAME}")
     meters = np.array([_position(path, i, line) for i, line in enumerate(lines[: frames * _JOINTS_A_FRAME])])
     meters[~np.isfinite(meters)] = np.nan
     if np.isnan(meters).all():
@@ -160,7 +160,7 @@ def _position(path: Path, i: int, line: str) -> list[float]:
     if len(numbers) != 3:
         raise Unusable(f"line {i + 1} is {line[:40]!r}, not Name;x;y;z")
     if name != expected:
-        where = f"{path}, line {i + 1}: joint {name[:40]!r} where {expected} belongs"
+        where = f"{path}, line {i + 1}: joint {name[:40]!r} instead of {expected}"
         raise InputError(f"{where}; check that the file is complete and remove it if it is not.")
     position = []
     for text in numbers:
@@ -183,11 +183,11 @@ def _recognize_passes(source: Path) -> str:
 
 
 def _read_passes(source: Path, angles: Sequence[int], *, left_out: list[dict]) -> Iterator[Walk]:
-    """The file is checked before the first pass; none is ever left out."""
+    """The whole file is checked before the first pass is read; no pass is ever left out."""
     try:
         try:
             arrays = read_arrays(source, (*_NEEDED, "joint_names"))
-        except Unreadable:  # the names of the joints may be absent
+        except Unreadable:  # joint_names may be absent
             arrays = read_arrays(source, _NEEDED)
     except Unreadable as error:
         wanted = f"--format kgbd reads one .npz file with {', '.join(_NEEDED)}"
@@ -220,13 +220,13 @@ def _check(source: Path, arrays: dict[str, np.ndarray]) -> None:
     demand(whole, f"offsets runs from {offsets[0]} to {offsets[-1]}, joints_mm from 0 to {len(joints)}")
     for name in _ONE_A_PASS:
         shape = list(arrays[name].shape)
-        demand(shape == [len(steps)], f"{name} is {shape}, offsets speaks of {len(steps)} passes")
+        demand(shape == [len(steps)], f"{name} is {shape}, but offsets has {len(steps)} passes")
         counts = name == "heading" or ((arrays[name] >= 0) & (arrays[name] < _LARGEST_NUMBER)).all()
         demand(counts, f"{name} holds numbers below 0 or of more than six digits")
     odd = ~np.isin(arrays["heading"], (-1, 1))
     demand(not odd.any(), f"heading of pass {int(np.argmax(odd))} is neither +1 nor -1")
     fps = arrays["fps"]
-    demand(fps.size == 1 and fps.dtype.kind in "iuf" and 1 <= fps.item() <= 1000, "fps is no number from 1 to 1000")
+    demand(fps.size == 1 and fps.dtype.kind in "iuf" and 1 <= fps.item() <= 1000, "fps is not a number from 1 to 1000")
     if "joint_names" in arrays:
         names = [re.sub("^l_", "left_", re.sub("^r_", "right_", str(n))) for n in arrays["joint_names"].tolist()]
         demand(tuple(names) == JOINTS, f"joint_names is not {', '.join(JOINTS)} in that order")
@@ -243,7 +243,7 @@ KINECT_TEXT = Format(
     summary="the Kinect Gait Biometry Dataset as published, text recordings in meters; passes are cut out (3D)",
     files="""\
 SOURCE/Data/PersonNNN/K.txt   person NNN, walk K; SOURCE may also be Data or one PersonNNN
-                              one line a joint, Name;x;y;z in meters, 20 lines a frame from Head to Foot-Left
+                              one line per joint, Name;x;y;z in meters, 20 lines per frame from Head to Foot-Left
 SOURCE/person-data.csv        not read""",
     recognize=_recognize_text,
     read=_read_text,

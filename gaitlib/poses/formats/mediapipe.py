@@ -15,13 +15,13 @@ from gaitlib.poses.formats.files import LARGEST_WALK, detections, each_file, fir
 from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 _LANDMARKS = 33
-#: The shape of most videos; with another one the person is squeezed, so it is only a last resort.
+#: The shape of most videos; with a different one the person is distorted, so this is a last resort.
 _ASPECT = 16 / 9
-#: Shares of an image reach little beyond 1, pixels are far above.
+#: Shares of an image are hardly above 1; pixels are far above.
 _LARGEST_SHARE = 4.0
-_ASSUMED = "the size of the image is not given; 16:9 was assumed, so give width and height or pixels if it is another"
+_ASSUMED = "the image size is not given; 16:9 was assumed, so give width and height, or pixels, if that is wrong"
 
-#: The size of the image in pixels, where it is given.
+#: The size of the image in pixels, if given.
 _Size = tuple[float, float] | None
 
 
@@ -42,14 +42,14 @@ def _recognize(source: Path) -> str:
 
 
 def _find(source: Path) -> Iterator[Sequence]:
-    """None of the files is read."""
+    """No file is read."""
     for suffix in (".json", ".npy") if source.is_dir() else ("",):
         for path, file in each_file(source, suffix):
             yield Sequence(path, (file,))
 
 
 def _load(sequence: Sequence) -> Detections:
-    """In pixels or, where the size of the image is unknown, in its heights."""
+    """In pixels, or in image heights if the size of the image is unknown."""
     file = Path(sequence.files[0])
     frame, landmarks, size = _from_npy(file) if file.suffix.lower() == ".npy" else _from_json(file)
     points, remarks = np.where(np.isfinite(landmarks[..., :2]), landmarks[..., :2], np.nan), ()
@@ -68,7 +68,7 @@ def _from_npy(file: Path) -> tuple[np.ndarray, np.ndarray, _Size]:
         raise Unusable(f"is an array of {str(landmarks.dtype)[:20]}, not of numbers")
     if landmarks.ndim != 3 or landmarks.shape[1] != _LANDMARKS or not 2 <= landmarks.shape[2] <= 5 or not len(landmarks):
         raise Unusable(f"is an array {list(landmarks.shape)}, not [T, {_LANDMARKS}, 2 to 5]")
-    with np.errstate(invalid="ignore"):  # a number of another kind than was written may be none
+    with np.errstate(invalid="ignore"):  # some values may not be valid numbers
         return np.arange(len(landmarks)), landmarks.astype(np.float64), None
 
 
@@ -93,17 +93,17 @@ def _from_json(file: Path) -> tuple[np.ndarray, np.ndarray, _Size]:
 
 
 def _frames(content: Any) -> tuple[list, _Size]:
-    """The frames in the content of a file, and the width and height of the image where they are given."""
+    """The frames in the content of a file, and the width and height of the image if given."""
     size = None
     if isinstance(content, dict):
         size = tuple(content.get(key, content.get(f"image_{key}")) for key in ("width", "height"))
         if size == (None, None):
             size = None
         elif not all(isinstance(s, int | float) and 0 < s < 1e6 for s in size):
-            raise Unusable(f"its width and height are {size[0]!r:.20} and {size[1]!r:.20}, no sizes of an image")
+            raise Unusable(f"its width and height are {size[0]!r:.20} and {size[1]!r:.20}, which is not the size of an image")
         content = next((content[key] for key in ("frames", "pose_landmarks", "landmarks") if key in content), None)
     if not isinstance(content, list):
-        raise Unusable("is no list of frames with landmarks")
+        raise Unusable("is not a list of frames with landmarks")
     return content, size
 
 
@@ -116,21 +116,21 @@ def _people(content: Any) -> list[list]:
     first = content[0] if isinstance(content, list) else None
     people = content if isinstance(first, list) and first and isinstance(first[0], list | dict) else [content]
     if not all(isinstance(person, list) for person in people):
-        raise Unusable("a frame holds no list of landmarks")
+        raise Unusable("a frame does not hold a list of landmarks")
     return people
 
 
 MEDIAPIPE = Format(
     name="mediapipe",
-    summary="MediaPipe Pose, 33 landmarks, a .npy or JSON file a walk",
+    summary="MediaPipe Pose, 33 landmarks, one .npy or JSON file per walk",
     files="""\
-SOURCE/.../WALK.npy    a float array [T, 33, 2 to 5]: x, y, then z, visibility, presence; a third and last column that lies
-                       between 0 and 1 is the visibility; NaN or 0, 0 where nobody is
+SOURCE/.../WALK.npy    a float array [T, 33, 2 to 5]: x, y, then z, visibility, presence; a third and last column with values
+                       between 0 and 1 is the visibility; NaN or 0, 0 if there is nobody
 SOURCE/.../WALK.json   a list of frames, or {"width", "height", "frames": [...]}; a frame is a list of 33 landmarks
-                       {"x", "y", "z", "visibility"} or [x, y, z, visibility], or several such lists, one a person,
-                       or {"landmarks"} or {"pose_landmarks"} with these; null or [] where nobody is
-                       x and y are shares of the width and height of the image, or pixels; where width and height are not
-                       given, shares are taken to be of a 16:9 image, and it is said""",
+                       {"x", "y", "z", "visibility"} or [x, y, z, visibility], or several such lists, one per person,
+                       or {"landmarks"} or {"pose_landmarks"} with these; null or [] if there is nobody
+                       x and y are shares of the width and height of the image, or pixels; if width and height are not
+                       given, shares are assumed to be of a 16:9 image, and a remark says so""",
     recognize=_recognize,
     find=_find,
     load=_load,

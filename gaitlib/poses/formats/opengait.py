@@ -1,9 +1,8 @@
-"""Pickled arrays of keypoints, one file a walk, as OpenGait and FastPoseGait prepare them; nothing in a pickle is run.
+"""Pickled arrays of keypoints, one file per walk, as OpenGait and FastPoseGait prepare them; nothing in a pickle is executed.
 
-A pickle is a program, and what it can call is what `find_class` gives it. Here that are the few names by which numpy (1 and 2,
-protocols 0 to 5) writes arrays, each replaced by something of ours that checks its arguments. Before it runs, its steps are
-looked through: none may make other objects, use dictionaries, whose keys could be nested without end, or ask for room that
-the file does not fill.
+A pickle is a program that can call what `find_class` returns. Here these are the few names with which numpy (1 and 2, protocols
+0 to 5) writes arrays, each replaced by an object of ours that checks its arguments. The steps are checked beforehand: none may
+create other objects, use dictionaries, whose keys could be nested without limit, or request more memory than the file fills.
 """
 
 import io
@@ -24,13 +23,13 @@ from gaitlib.poses.sequences import Detections, Format, Sequence, Unusable
 
 #: COCO, and COCO with the neck as OpenPose writes it.
 _KEYPOINTS = (17, 18)
-#: `_recognize` looks at no more files than this: a pickle of silhouettes may come first, a folder of them does not end.
+#: `_recognize` looks at no more files than this: the first may be a pickle of silhouettes, a whole folder is not.
 _TRIED = 5
-#: Steps of the machine: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; these take a second.
+#: Pickle steps: an array takes about 60, a walk of 1,000 frames as nested lists 60,000; this many take a second.
 MOST_STEPS = 500_000
-#: Numbers that a file may unfold to, for lists that are mentioned many times.
+#: Numbers that a file may expand to, as lists can be referenced many times.
 _MOST_NUMBERS = 2**23
-#: Lists inside lists; a walk needs three.
+#: Nested lists; a walk needs three.
 _DEEPEST = 16
 _NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 _STEPS = {
@@ -53,7 +52,7 @@ def _recognize(source: Path) -> str:
 
 
 def _find(source: Path) -> Iterator[Sequence]:
-    """None of the files is opened."""
+    """No file is opened."""
     if source.is_file():
         if source.suffix.lower() in (".pkl", ".pickle"):
             yield Sequence(source.stem, (source,))
@@ -61,7 +60,7 @@ def _find(source: Path) -> Iterator[Sequence]:
     for folders, names in folders_with(source, (".pkl", ".pickle")):
         for name in names:
             stem = name.rpartition(".")[0]
-            # the file's name counts only where it says something that the folders do not
+            # the file's name counts only if it adds something to the folders
             repeats = folders and stem in (folders[-1], "-".join(folders[-3:]))
             alone = len(names) == 1 and len(folders) >= 3 and not stem.isdecimal()
             path = folders if repeats or alone else (*folders, stem)
@@ -70,7 +69,7 @@ def _find(source: Path) -> Iterator[Sequence]:
 
 def _load(sequence: Sequence) -> Detections:
     array = _keypoints(sequence)
-    if array.shape[2] == 3 and not array[..., 2].any():  # no scores, then
+    if array.shape[2] == 3 and not array[..., 2].any():  # there are no scores
         array = array[..., :2]
     frame = np.arange(len(array))
     return detections(frame, array, np.zeros_like(frame))
@@ -84,10 +83,10 @@ def _keypoints(sequence: Sequence) -> np.ndarray:
 
 
 def load_array(path: Path) -> np.ndarray:
-    """The array of numbers that a pickle holds, also as lists of arrays, of lists or of numbers that are all alike.
+    """The array of numbers in a pickle, also given as regular lists of arrays, lists or numbers.
 
-    Nothing is executed or imported, whatever the file says. Raises Unusable for a file that holds or asks for anything else, is
-    damaged, too large, or nested without end.
+    Nothing is executed or imported, whatever the file says. Raises Unusable for a file that holds or requests anything else, is
+    damaged, too large, or nested too deeply.
     """
     content = usable(read_bytes, path, LARGEST_WALK)
     if not content:
@@ -96,31 +95,31 @@ def load_array(path: Path) -> np.ndarray:
         _check_steps(content)
         value = _Unpickler(content).load()
     except (pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError, MemoryError):
-        raise Unusable("is no pickle, or a damaged or cut off one") from None
+        raise Unusable("is not a pickle, or is damaged or cut off") from None
     if _count(value, {}) > _MOST_NUMBERS:
-        raise Unusable("unfolds to many more values than a walk has")
+        raise Unusable("expands to many more values than a walk has")
     if not isinstance(value, np.ndarray | _Array | list | tuple):
         raise Unusable(f"holds a {type(value).__name__.strip('_').lower()}, not an array")
     try:
         return np.asarray(value, dtype=np.float64 if isinstance(value, list | tuple) else None)
     except (ValueError, TypeError, OverflowError):
-        raise Unusable("holds a list of things that are no numbers, or not alike in every frame") from None
+        raise Unusable("holds a list of things that are not numbers, or that differ from frame to frame") from None
 
 
 def _check_steps(content: bytes) -> None:
     for count, (step, argument, _) in enumerate(pickletools.genops(content)):
         if count >= MOST_STEPS:
-            raise Unusable(f"takes more than {MOST_STEPS:,} steps to read, which no single walk does")
+            raise Unusable(f"takes more than {MOST_STEPS:,} steps to read, more than any single walk")
         if "DICT" in step.name or "SETITEM" in step.name:
             raise Unusable("holds a dict, not an array")
         if step.name not in _STEPS:
-            raise Unusable(f"refuses the step {step.name}, since only arrays and lists are read from a pickle")
-        if "PUT" in step.name and argument > MOST_STEPS:  # places up to that number would be made
+            raise Unusable(f"contains the step {step.name}, but only arrays and lists are read from a pickle")
+        if "PUT" in step.name and argument > MOST_STEPS:  # memory would be reserved up to that number
             raise ValueError
 
 
 def _count(value: Any, known: dict[int, int], depth: int = 0) -> int:
-    """How many numbers a value unfolds to; each list is looked at once, however often it is mentioned."""
+    """How many numbers a value expands to; each list is counted once, however often it is referenced."""
     if not isinstance(value, list | tuple):
         return np.asarray(value).size if isinstance(value, np.ndarray | _Array) else 1
     if depth == _DEEPEST:
@@ -131,7 +130,7 @@ def _count(value: Any, known: dict[int, int], depth: int = 0) -> int:
 
 
 class _Type:
-    """In place of numpy.dtype; the byte order comes as its state."""
+    """Replaces numpy.dtype; the byte order comes as its state."""
 
     def __init__(self, kind: str | bytes, *flags: Any):
         if not _NUMBERS.fullmatch(_text(kind)):
@@ -147,7 +146,7 @@ class _Type:
 
 
 class _Array:
-    """In place of numpy.ndarray, also as _reconstruct makes it, empty; shape and bytes come as its state."""
+    """Replaces numpy.ndarray, also the empty one made by _reconstruct; shape and bytes come as its state."""
 
     def __init__(self, *arguments: Any):
         self.values = np.empty(0)
@@ -165,7 +164,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _from_bytes(data: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> np.ndarray:
-    """Bytes as an array of a shape that fits them exactly, without a copy."""
+    """Bytes as an array of a shape that must fit them exactly, without a copy."""
     fits = len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
     if not fits or len(data) != math.prod(shape) * kind.dtype.itemsize:
         raise ValueError
@@ -190,11 +189,11 @@ class _Unpickler(pickle.Unpickler):
         full = f"{module}.{name}".replace("numpy._core.", "numpy.core.").replace("__builtin__.", "builtins.")
         if full not in self.known:
             shown = "".join(c if c.isprintable() else "?" for c in f"{module}.{name}"[:80])
-            raise Unusable(f"refuses {shown}, since only arrays and lists are read from a pickle")
+            raise Unusable(f"contains {shown}, but only arrays and lists are read from a pickle")
         return self.known[full]
 
     def _encode(self, text: str, encoding: str) -> bytes:
-        """Bytes as protocols 0 to 2 write them; in all no more than the file has, however often one text is mentioned."""
+        """Bytes as protocols 0 to 2 write them; never more in all than the file has, however often a text is referenced."""
         self.room -= len(text)
         if self.room < 0 or encoding not in ("latin1", "latin-1"):
             raise ValueError
@@ -205,9 +204,9 @@ OPENGAIT = Format(
     name="opengait",
     summary="pickled arrays as OpenGait and FastPoseGait prepare them",
     files="""\
-SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one pickled array a walk,
-                             [frames, 17, 3] or [frames, 18, 3] in the order of COCO: x, y, score; or without score
-                             (only arrays and lists are read from a pickle, nothing in it is run)""",
+SOURCE/SSS/CC-NN/VVV/*.pkl   subject, condition-run, view (001/nm-01/090); one pickled array per walk,
+                             [frames, 17, 3] or [frames, 18, 3] in COCO order: x, y, score; or without score
+                             (only arrays and lists are read from a pickle; nothing in it is executed)""",
     recognize=_recognize,
     find=_find,
     load=_load,

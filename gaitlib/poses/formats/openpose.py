@@ -1,4 +1,4 @@
-"""OpenPose's JSON, a file a frame with everybody in it; the poses of OU-MVLP are written so too, in folders of their own.
+"""OpenPose's JSON, one file per frame with everybody in it; the poses of OU-MVLP have the same form, in their own folder layout.
 
 Z. Cao et al., "OpenPose: Realtime multi-person 2D pose estimation using part affinity fields", TPAMI 2021. OU-MVLP: 10,307
 people, 14 views, two walks each.
@@ -41,15 +41,15 @@ def _recognize_oumvlp(source: Path) -> str:
 
 
 def _find(source: Path) -> Iterator[Sequence]:
-    """The walks below a folder; none of their files is read."""
+    """The walks below a folder; no file is read."""
     if not source.is_dir():
         yield Sequence(source.stem, (source,))
         return
     for folders, names in folders_with(source, (".json",)):
         below, folder = "/".join(folders), os.path.join(source, *folders, "")
         first, walks = _FRAME.fullmatch(names[0]), {}
-        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: quicker
-            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # as text: quicker than Path
+        if first and numbers_between(names, first[1], names[0][first.end(2) :]):  # one walk: faster
+            walks[first[1].rstrip("._-")] = [folder + name for name in names]  # text is faster than Path
         else:
             for name in names:
                 frame = _FRAME.fullmatch(name)
@@ -60,7 +60,7 @@ def _find(source: Path) -> Iterator[Sequence]:
 
 
 def _load(sequence: Sequence) -> Detections:
-    """Frames whose file cannot be used count as empty and are told in the remarks."""
+    """Frames whose file cannot be used count as empty and are mentioned in the remarks."""
     people, bad = [], []
     names = list(map(os.path.basename, sequence.files))
     for name, file in zip(names, sequence.files, strict=True):
@@ -79,13 +79,13 @@ def _load(sequence: Sequence) -> Detections:
         raise Unusable(f"none of its {len(names)} files can be used; the first: {bad[0]}")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise Unusable(f"{name} is there twice")
-    remarks = [f"{len(bad)} of its {len(names)} files cannot be used and count as empty; the first: {name}" for name in bad[:1]]
+        raise Unusable(f"{name} exists twice")
+    remarks = [f"{len(bad)} of its {len(names)} files cannot be used and count as empty, such as {name}" for name in bad[:1]]
     return from_people(people, names, tuple(remarks))
 
 
 def _load_oumvlp(sequence: Sequence) -> Detections:
-    """Where nobody else is in any frame it is one person, however far apart the places are."""
+    """If no frame shows anybody else, all detections are one person, however far apart they are."""
     found = _load(sequence)
     alone = (found.frame[1:] != found.frame[:-1]).all()
     return replace(found, person=np.zeros_like(found.frame)) if alone else found
@@ -93,21 +93,21 @@ def _load_oumvlp(sequence: Sequence) -> Detections:
 
 OPENPOSE = Format(
     name="openpose",
-    summary="OpenPose output, a folder a walk with a JSON file a frame",
+    summary="OpenPose output, one folder per walk with one JSON file per frame",
     files="""\
-SOURCE/.../WALK/*.json             one file a frame, ordered by the last number in its name: {"people": [{"person_id": [-1],
+SOURCE/.../WALK/*.json             one file per frame, ordered by the last number in its name: {"people": [{"person_id": [-1],
                                    "pose_keypoints_2d": [x, y, score, ...]}]}; 0, 0, 0 is a missing keypoint
-SOURCE/.../WALK_*_keypoints.json   several walks in one folder, told apart by what stands before the number
-                                   25 keypoints are BODY_25 or BODY_25B (the shape of the body tells), 18 are COCO18""",
+SOURCE/.../WALK_*_keypoints.json   several walks in one folder, distinguished by the text before the number
+                                   25 keypoints are BODY_25 or BODY_25B (told apart by the shape of the body), 18 are COCO18""",
     recognize=_recognize,
     find=_find,
     load=_load,
 )
 OUMVLP = Format(
     name="oumvlp",
-    summary="the poses of OU-MVLP, a folder a walk with a JSON file a frame",
+    summary="the poses of OU-MVLP, one folder per walk with one JSON file per frame",
     files="""\
-SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way round; a file a
+SOURCE/SSSSS/VVV_RR/NNNN*.json   subject, view and walk (00001/090_01), or the folders the other way around; one file per
 SOURCE/VVV_RR/SSSSS/NNNN*.json   frame, {"people": [{"pose_keypoints_2d": [18 x (x, y, score)]}]}, COCO with the neck""",
     recognize=_recognize_oumvlp,
     find=_find,

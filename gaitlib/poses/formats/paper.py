@@ -1,14 +1,14 @@
-"""The arrays that the program of the IJCB 2021 paper reads: 15 joints, all walks of a set cut to one length.
+"""The arrays read by the program of the IJCB 2021 paper: 15 joints, all walks of a set cut to one length.
 
 NAME.npy             numbers [N, T, 15, 2], the joints of gaitlib.skeleton; (0, 0) and NaN are missing
 NAME_label.npy       [N], the person, from 1
-NAME_angle.npy       [N], the view in degrees; may be absent where NAME itself has it: gallery_nm_090
-NAME_situation.npy   [N], text: nm, bg, cl, or with the run, nm-01; may be absent where NAME itself has it, and for a gallery
+NAME_angle.npy       [N], the view in degrees; may be absent if NAME contains it: gallery_nm_090
+NAME_situation.npy   [N], text: nm, bg, cl, or with the run, nm-01; may be absent if NAME contains it, and for a gallery
 
-The arrays do not say which repetition a walk is. It is counted: the first walk of a person, condition and view is run 1,
-the galleries before the probes. Where walks are missing, the counted runs of two views may be different performances.
-What the numbers mean is never guessed: conditions as numbers, views as positions in a list, and people of one number in
-training and test are errors.
+The arrays do not say which repetition a walk is, so repetitions are counted: the first walk of a person, condition and view is
+run 1, galleries before probes. If walks are missing, equal runs of two views may be different performances.
+The meaning of numbers is never guessed: conditions as numbers, views as positions in a list, and person numbers that occur in
+both training and test are errors.
 """
 
 import re
@@ -37,7 +37,7 @@ class _Set(NamedTuple):
 
     @property
     def role(self) -> str:
-        """What its name says it is for: training, or test (gallery, then probe)."""
+        """Its purpose according to its name: training, or test (gallery, then probe)."""
         return next((role for role in ("gallery", "probe", "test") if role in self.name.lower()), "train")
 
     def beside(self, part: str) -> Path:
@@ -57,7 +57,7 @@ def _recognize(source: Path) -> str:
 def _find(source: Path) -> Iterator[Sequence]:
     """The walks of all sets in a folder, or of one NAME.npy, named SSS/CC-NN/VVV.
 
-    Raises InputError where labels, views or conditions are missing, do not fit the poses, or cannot be understood.
+    Raises InputError if labels, views or conditions are missing, do not fit the poses, or cannot be understood.
     """
     counted: Counter = Counter()
     roles: dict[int, _Set] = {}
@@ -70,8 +70,8 @@ def _find(source: Path) -> Iterator[Sequence]:
         for person in np.unique(people).tolist():
             other = roles.setdefault(person, found)
             if (other.role == "train") != (found.role == "train"):
-                what = f"person {person} is in {other.path.name} too, and the labels do not tell whether it is one person"
-                todo = "number the people of the test from 75 on, or prepare the two from separate folders"
+                what = f"person {person} is also in {other.path.name}, and the labels do not show whether it is the same person"
+                todo = "number the test people from 75 on, or prepare the two from separate folders"
                 raise InputError(f"{found.path}: {what}; {todo}.")
         rows = zip(people.tolist(), _conditions(found, walks), _views(found, walks), strict=True)
         for row, (person, (condition, run), view) in enumerate(rows):
@@ -81,17 +81,17 @@ def _find(source: Path) -> Iterator[Sequence]:
 
 
 def _load(sequence: Sequence) -> Detections:
-    """Empty frames at the end are padding and dropped."""
+    """Empty frames at the end are padding and are dropped."""
     poses, row = _poses(sequence.files[0]), sequence.content
     if row >= len(poses):
-        raise Unusable(f"holds {len(poses)} walks and no number {row}")
+        raise Unusable(f"holds {len(poses)} walks, so there is no number {row}")
     if poses[row].nbytes > LARGEST_WALK:
-        raise Unusable(f"holds {poses.shape[1]} frames a walk, which no walk has")
+        raise Unusable(f"has {poses.shape[1]} frames in each walk, too many for a walk")
     pose = np.array(poses[row], dtype=np.float64)
     pose[(pose == 0).all(-1)] = np.nan
     there = np.isfinite(pose).all(-1)
     used = there.any(-1)
-    if (pose < 0).any():  # no pixels, so walks centered on a joint, which is then at (0, 0) and not missing
+    if (pose < 0).any():  # not pixels, so walks centered on a joint, which is then at (0, 0) and not missing
         for center, other in ((NECK, MID_HIP), (MID_HIP, NECK)):
             if not there[:, center].any() and there[:, other].any():
                 pose[used, center] = 0
@@ -115,7 +115,7 @@ def _poses(path: Path) -> np.ndarray:
 
 
 def _part(found: _Set, part: str, walks: int) -> np.ndarray | None:
-    """One of the arrays [N] beside the poses, None where it is absent."""
+    """One of the arrays [N] beside the poses, None if it is absent."""
     path = found.beside(part)
     if not path.exists():
         return None
@@ -125,7 +125,7 @@ def _part(found: _Set, part: str, walks: int) -> np.ndarray | None:
         raise InputError(f"{path} {reason}; save it again with np.save, as numbers or text.") from None
     if array.size != walks or array.dtype.kind not in "iufUS":
         both = f"{path} holds {array.dtype} {list(array.shape)}, {found.path.name} {walks} walks"
-        raise InputError(f"{both}; give it one number or text a walk.")
+        raise InputError(f"{both}; give it one number or text for each walk.")
     return np.char.decode(array, "latin1").reshape(-1) if array.dtype.kind == "S" else array.reshape(-1)
 
 
@@ -134,7 +134,7 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
     try:
         numbers = array.astype(np.float64)
     except ValueError:
-        raise InputError(f"{path} holds text such as {str(array[0])[:20]!r} where numbers belong; replace it.") from None
+        raise InputError(f"{path} holds text such as {str(array[0])[:20]!r} where numbers are expected; replace it.") from None
     bad = ~((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e6))
     if bad.any():
         raise InputError(f"{path} holds {numbers[np.argmax(bad)]:g} where a whole number below a million belongs; correct it.")
@@ -159,7 +159,7 @@ def _views(found: _Set, walks: int) -> list[str]:
     views = _whole(angles, path)
     bad = (views < 0) | (views > 360)
     if bad.any():
-        raise InputError(f"{path} holds {views[np.argmax(bad)]}, which is no view in degrees; correct it.")
+        raise InputError(f"{path} holds {views[np.argmax(bad)]}, which is not a view in degrees; correct it.")
     if 0 < views.max() <= 10:
         places = f"{path} holds {views.min()} to {views.max()}, places in a list of views"
         raise InputError(f"{places} and not degrees; save the degrees instead.")
@@ -167,7 +167,7 @@ def _views(found: _Set, walks: int) -> list[str]:
 
 
 def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
-    """Condition and run of each walk, run 0 where it is not told."""
+    """Condition and run of each walk, run 0 if it is not stated."""
     path, situations = found.beside("situation"), _part(found, "situation", walks)
     if situations is None:
         named = re.findall(r"(?<![a-z])(nm|bg|cl)(?![a-z])", found.name.lower())
@@ -175,12 +175,12 @@ def _conditions(found: _Set, walks: int) -> list[tuple[str, int]]:
             raise InputError(f"{path} is missing, and {found.path.name} does not name one condition, such as probe_bg_090.npy.")
         return [(named[0] if named else "nm", 0)] * walks
     if situations.dtype.kind != "U":
-        raise InputError(f"{path} holds numbers, which may mean any condition; save text instead: nm, bg, cl.")
+        raise InputError(f"{path} holds numbers, which could mean any condition; save text instead: nm, bg, cl.")
     known: dict[str, tuple[str, int]] = {}
     for text in np.unique(situations).tolist():
         match = _CONDITION.fullmatch(text.strip())
         if not match:
-            raise InputError(f"{path} holds {text[:20]!r}, which is no condition such as nm, bg, cl or nm-01; correct it.")
+            raise InputError(f"{path} holds {text[:20]!r}, which is not a condition such as nm, bg, cl or nm-01; correct it.")
         known[text] = (match[1].lower(), int(match[2] or 0))
     return [known[text] for text in situations.tolist()]
 
@@ -191,8 +191,8 @@ PAPER = Format(
     files=f"""\
 SOURCE/train.npy            [N, T, {NUM_JOINTS}, 2], with train_label.npy (people from 1), train_angle.npy (degrees) and
                             train_situation.npy (text: nm, bg, cl, or nm-01), [N] each; also test.npy
-SOURCE/gallery_nm_090.npy   a file a view, likewise, with ..._label.npy; condition and view from the name;
-SOURCE/probe_bg_090.npy     the order of the walks of a person, condition and view counts their runs""",
+SOURCE/gallery_nm_090.npy   one file per view, likewise, with ..._label.npy; condition and view from the name;
+SOURCE/probe_bg_090.npy     runs are numbered in the order of the walks of a person, condition and view""",
     recognize=_recognize,
     find=_find,
     load=_load,

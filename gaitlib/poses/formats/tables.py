@@ -1,8 +1,8 @@
 """CSV tables in which a row is a frame and one file holds many walks: our own, and GaitGraph's.
 
-A table is read twice from end to end: for the last row of each walk, then for the rows themselves, so that a table sorted by
-walk is in memory one walk at a time, and rows in any other order are still put together. Fields may be quoted; they hold no
-commas or line ends. (pandas would fill a row that is cut off with empty cells, and refuse the whole table for one too long.)
+A table is read twice from end to end: once to find the last row of each walk, then for the rows themselves. A table sorted by
+walk is thus in memory one walk at a time, and rows in any other order are still put together. Fields may be quoted but must not
+hold commas or line breaks. (pandas would fill a truncated row with empty cells, and reject the whole table for one row too long.)
 """
 
 import re
@@ -26,15 +26,15 @@ LABELS = ("subject", "condition", "run", "view")
 POSITIONS = tuple(f"{joint}_{axis}" for joint in JOINTS for axis in "xy")
 CONFIDENCES = tuple(f"{joint}_confidence" for joint in JOINTS)
 
-#: From a row to the path of its walk, and subject, condition, run and view where the table has them.
+#: From a row to the path of its walk, and subject, condition, run and view if the table has them.
 _WalkOf = Callable[[str], tuple[str, tuple[str, ...]]]
-#: From a table to the walk of a row, how many rows names of columns take, and what it was recognized by; raises Unusable where
-#: it is a table of another kind.
+#: From a table to the walk of a row, the number of header rows, and the evidence for the format; raises Unusable for a table of
+#: another kind.
 _Look = Callable[[Path], tuple[_WalkOf, int, str]]
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a table that hold something, without quotes; bytes that are no UTF-8 become what no number has."""
+    """The non-empty lines of a table, without quotes; bytes that are not UTF-8 become a character that no number has."""
     with opened(path, MOST_ARRAY) as file:
         while line := file.readline(_LONGEST_LINE):
             if len(line) == _LONGEST_LINE:
@@ -44,10 +44,10 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _first_row(path: Path) -> list[str]:
-    """The fields of the first line. Raises Unusable where there is none, or it is no text."""
+    """The fields of the first line. Raises Unusable if there is none, or it is not text."""
     line = usable(lambda: next(_lines(path), ""))
     if not line or "\ufffd" in line:
-        raise Unusable("is no text in UTF-8" if line else "is empty")
+        raise Unusable("is not UTF-8 text" if line else "is empty")
     for sign in ";\t":
         if sign in line and "," not in line:
             raise Unusable(f"has columns separated by {sign!r}; save it with commas")
@@ -63,10 +63,10 @@ def _recognize(look: _Look, source: Path) -> str:
 
 
 def _find(look: _Look, wanted: str, source: Path) -> Iterator[Sequence]:
-    """The walks of a table, or of all tables in a folder, each with its rows as one text; one of another kind is a problem.
+    """The walks of a table, or of all tables in a folder, each with its rows as one text; other tables are reported as problems.
 
-    wanted: the advice where `source` itself is of another kind, which raises InputError, as does a table whose walks are too
-    mixed to be held in memory.
+    wanted: the advice if `source` itself is another kind of table, which raises InputError, as does a table whose walks are too
+    interleaved to be held in memory.
     """
     for _, path in each_file(source, ".csv"):
         try:
@@ -95,7 +95,7 @@ def _walks(path: Path, walk_of: _WalkOf, header: int) -> Iterator[Sequence]:
 
 
 def _cells(sequence: Sequence, columns: int) -> np.ndarray:
-    """The cells of all rows, texts [rows, columns]. Raises Unusable where a row has another number of them."""
+    """The cells of all rows, texts [rows, columns]. Raises Unusable if a row has a different number of cells."""
     rows = [line.split(",") for line in sequence.content.split("\n")]
     for row in rows:
         if len(row) != columns:
@@ -104,18 +104,18 @@ def _cells(sequence: Sequence, columns: int) -> np.ndarray:
 
 
 def _numbers(cells: np.ndarray) -> np.ndarray:
-    """The numbers in cells of any shape, float64; NaN for empty ones. Raises Unusable with the first that is none."""
+    """The numbers in cells of any shape, float64; NaN for empty ones. Raises Unusable for the first that is not a number."""
     numbers = []
     for cell in cells.flat:
         try:
             numbers.append(float(cell) if cell.strip() else np.nan)
         except ValueError:
-            raise Unusable(f"{cell[:40]!r} is no number") from None
+            raise Unusable(f"{cell[:40]!r} is not a number") from None
     return np.array(numbers).reshape(cells.shape)
 
 
 def _our_columns(path: Path) -> dict[str, int]:
-    """Where each column stands, by its name. Raises Unusable where one is missing or comes twice."""
+    """The position of each column, by name. Raises Unusable if one is missing or occurs twice."""
     names = _first_row(path)
     walk = ("path",) if "path" in names else LABELS
     wanted = (*walk, "frame", *POSITIONS, *(() if set(CONFIDENCES).isdisjoint(names) else CONFIDENCES))
@@ -132,7 +132,7 @@ def _look_csv(path: Path) -> tuple[_WalkOf, int, str]:
     columns = [at[name] for name in (("path",) if "path" in at else LABELS)]
 
     def walk_of(row: str) -> tuple[str, tuple[str, ...]]:
-        """The path, or what stands for it, and the labels; empty where the row is cut off."""
+        """The path, or its equivalent, and the labels; empty if the row is truncated."""
         cells = row.split(",", max(columns) + 1)
         found = [cells[c].strip() if c < len(cells) else "" for c in columns]
         if len(found) == 1:
@@ -149,10 +149,10 @@ def _load_csv(sequence: Sequence) -> Detections:
     number = _numbers(cells[:, at["frame"]])
     bad = ~((np.abs(number) < 2**53) & (number == np.floor(number)))
     if bad.any():
-        raise Unusable(f"{cells[bad.argmax(), at['frame']][:40]!r} is no frame number")
+        raise Unusable(f"{cells[bad.argmax(), at['frame']][:40]!r} is not a frame number")
     distinct, times = np.unique(number, return_counts=True)
     if times.max() > 1:
-        raise Unusable(f"holds frame {int(distinct[times.argmax()])} twice")
+        raise Unusable(f"has frame {int(distinct[times.argmax()])} twice")
     parts = [names for names in (POSITIONS, CONFIDENCES) if names[0] in at]
     joints = [_numbers(cells[:, [at[name] for name in names]]).reshape(len(cells), NUM_JOINTS, -1) for names in parts]
     frame, remarks = count_frames(number.astype(np.int64))
@@ -176,7 +176,7 @@ def _look_gaitgraph(path: Path) -> tuple[_WalkOf, int, str]:
             raise Unusable(f"has no column image_name, and {reason} in its first line") from None
         why, header = f"{why}, named", 1
     if not re.search(r"[^\d.eE+-]", name):
-        raise Unusable(f"starts with {name[:40]!r}, which is no image's name")
+        raise Unusable(f"starts with {name[:40]!r}, which is not the name of an image")
     return _walk_of_image, header, why
 
 
@@ -190,7 +190,7 @@ def _walk_of_image(row: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _load_gaitgraph(sequence: Sequence) -> Detections:
-    """Several rows of one image are several people, numbered by no tracker."""
+    """Several rows of one image are several people, without track numbers."""
     cells = _cells(sequence, _GAITGRAPH_COLUMNS)
     frame_of, remarks = number_frames(cells[:, 0].tolist())
     frame = np.array([frame_of[name] for name in cells[:, 0]])
@@ -200,14 +200,14 @@ def _load_gaitgraph(sequence: Sequence) -> Detections:
 
 CSV = Format(
     name="csv",
-    summary="our own table, a row a frame with named columns (CSV)",
+    summary="our own table, one row per frame with named columns (CSV)",
     files=f"""\
 FILE.csv, or a folder of them   named columns in any order: path, or subject, condition, run, view; frame; then for each
-                                of the {NUM_JOINTS} joints NAME_x, NAME_y and, for all or none, NAME_confidence; a row a frame,
-                                an empty cell is a missing joint; joints: {", ".join(JOINTS[:5])},
+                                of the {NUM_JOINTS} joints NAME_x, NAME_y and, for all or none, NAME_confidence; one row per
+                                frame, an empty cell is a missing joint; joints: {", ".join(JOINTS[:5])},
                                 {", ".join(JOINTS[5:11])},
                                 {", ".join(JOINTS[11:])}
-                                subject, condition, run and view are taken as they stand, a path is read as one of files""",
+                                subject, condition, run and view are used as given; a path is parsed like a file's path""",
     recognize=partial(_recognize, _look_csv),
     find=partial(_find, _look_csv, "`gaitlib formats` lists the columns of --format csv"),
     load=_load_csv,
@@ -215,11 +215,11 @@ FILE.csv, or a folder of them   named columns in any order: path, or subject, co
 )
 GAITGRAPH = Format(
     name="gaitgraph",
-    summary="GaitGraph's table, a row a frame with 17 keypoints (CSV)",
+    summary="GaitGraph's table, one row per frame with 17 keypoints (CSV)",
     files="""\
-FILE.csv, or a folder of them   a row an image: its name, such as 001-nm-01-090/000001.jpg, then x, y, score of the 17
-                                keypoints of COCO; the first line may name the columns (image_name, nose_x, ...);
-                                the walk is the folder in the image's name""",
+FILE.csv, or a folder of them   one row per image: its name, such as 001-nm-01-090/000001.jpg, then x, y, score of the 17
+                                COCO keypoints; the first line may name the columns (image_name, nose_x, ...);
+                                the folder in the image's name is the walk""",
     recognize=partial(_recognize, _look_gaitgraph),
     find=partial(_find, _look_gaitgraph, "--format gaitgraph reads image names and 17 x (x, y, score)"),
     load=_load_gaitgraph,

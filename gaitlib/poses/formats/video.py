@@ -1,7 +1,7 @@
-"""Clips of people who walk: an estimator finds everybody in all frames.
+"""Video clips: an estimator detects everybody in all frames.
 
-What was found is kept in the workspace's cache/, a stage for each piece of a clip: a run that was killed goes on where it was,
-and to ask for another person costs nothing.
+Detections are kept in the workspace's cache/, one stage for each piece of a clip: an interrupted run continues where it was,
+and asking for another person costs nothing.
 """
 
 import sys
@@ -26,14 +26,14 @@ from gaitlib.stages import Stages
 
 #: Seconds of a clip that are estimated and kept together.
 PIECE = 20.0
-#: Seconds between two lines that say how far a clip is, where there is no terminal to draw a bar in.
+#: Seconds between two lines of progress if there is no terminal to draw a bar in.
 SAY_EVERY = 30.0
-#: A clip that ends this share before its end as the file names it was cut off.
+#: A clip with less than this share of the frames its file states was cut off.
 _CUT_OFF = 0.95
 
 
 def pieces(start: float, stop: float) -> Iterator[tuple[float, float]]:
-    """The parts of the seconds from start to stop that lie in each piece of a clip; stop may be infinite."""
+    """The interval from start to stop, in seconds, divided at the borders of the pieces of a clip; stop may be infinite."""
     for i in count(int(start / PIECE)):
         first, last = max(start, i * PIECE), min(stop, (i + 1) * PIECE)
         if first >= last:
@@ -49,20 +49,20 @@ def _recognize(source: Path) -> str:
             continue
         if kind:
             return f"{name} is a clip ({kind})"
-    return f"{source.name} is named as a clip" if source.is_file() and source.suffix.lower() in SUFFIXES else ""
+    return f"{source.name} is named like a clip" if source.is_file() and source.suffix.lower() in SUFFIXES else ""
 
 
 def _find(source: Path) -> Iterator[Sequence]:
-    """None of the clips is opened."""
+    """No clip is opened."""
     for path, file in each_file(source, *SUFFIXES):
         yield Sequence(path, (file,))
 
 
 def _load(sequence: Sequence, *, model: str | Path, start: float, stop: float, fps: float | None) -> Detections:
-    """Everybody between two seconds of a clip; frames are those that were read, counted from its beginning."""
+    """Everybody between two seconds of a clip; frame numbers count the frames read, from the beginning of the clip."""
     file = Path(sequence.files[0])
     if not usable(container, file):
-        raise Unusable("does not begin as a clip in MP4, MOV, AVI, MKV or WebM does" if file.stat().st_size else "is empty")
+        raise Unusable("does not start like an MP4, MOV, AVI, MKV or WebM clip" if file.stat().st_size else "is empty")
     model = mediapipe_pose.find_model(model)
     with Clip(file, fps) as clip:
         found = list(_in_pieces(clip, file, model, start, stop))
@@ -73,25 +73,25 @@ def _load(sequence: Sequence, *, model: str | Path, start: float, stop: float, f
         raise Unusable("nobody was found in any frame")
     rate, remarks = clip.fps / clip.step, []
     if clip.step > 1:
-        remarks.append(f"every {clip.step}. of {clip.fps:.4g} frames a second was read")
+        remarks.append(f"one frame in {clip.step} was read, of {clip.fps:.4g} a second")
     if 0 <= found[-1]["of"] < _CUT_OFF * clip.named:
-        remarks.append("is cut off or damaged: it holds fewer frames than it says")
+        remarks.append("is cut off or damaged: it has fewer frames than it states")
     everybody = detections(frame // clip.step, keypoints, zero_is_missing=False)
     if fps or are_even(seconds):
         return replace(everybody, fps=rate, remarks=tuple(remarks))
     rate, _ = frame_rate(rate, seconds)
-    remarks.append(f"frames are uneven in time: poses are interpolated at {rate:.4g} a second")
+    remarks.append(f"frames are uneven in time; poses were interpolated at {rate:.4g} a second")
     every = np.interp(np.arange(number[-1] // clip.step + 1), number // clip.step, seconds)
     return replace(everybody, fps=rate, remarks=tuple(remarks), seconds=every)
 
 
-#: What is kept of a piece: number [T] and seconds [T] of the frames that were read, frame [D] and keypoints [D, K, 3] of who was
-#: found in them; and `of`: of how many frames the clip is, where it ends in this piece, otherwise -1.
+#: Kept for a piece: number [T] and seconds [T] of the frames that were read, frame [D] and keypoints [D, K, 3] of the people
+#: detected in them; and `of`: the clip's number of frames if it ends in this piece, otherwise -1.
 _ARRAYS = ("number", "seconds", "frame", "keypoints")
 
 
 def _in_pieces(clip: Clip, file: Path, model: Path, start: float, stop: float) -> Iterator[dict[str, np.ndarray]]:
-    """What was found in one piece of a clip after the other, up to its end."""
+    """The detections of one piece of a clip after another, up to its end."""
     stages, estimating = Stages(workspace() / "cache"), ("gaitlib.poses.clips", mediapipe_pose.__name__)
     facts = [file_fingerprint(file), file_fingerprint(model), code_fingerprint(*estimating), clip.step]
     with _Progress(file.name, (min(clip.named / clip.fps, stop) - start) * clip.fps / clip.step) as progress:
@@ -106,7 +106,7 @@ def _in_pieces(clip: Clip, file: Path, model: Path, start: float, stop: float) -
 
 
 def _estimate(clip: Clip, model: Path, first: float, last: float, progress: "_Progress", folder: Path) -> None:
-    """Write what is found between two seconds of a clip."""
+    """Write the detections between two seconds of a clip."""
     number, seconds, frame, keypoints, clock = [], [], [], [], -1
     with mediapipe_pose.estimator(model) as estimate:
         for n, second, image in clip.frames(first, last):
@@ -128,7 +128,7 @@ def _estimate(clip: Clip, model: Path, first: float, last: float, progress: "_Pr
 
 
 class _Progress:
-    """How far a clip is: a bar in a terminal, otherwise a line now and then. A context manager; done: frames so far."""
+    """Progress through a clip: a bar in a terminal, otherwise a line now and then. A context manager; done: frames so far."""
 
     def __init__(self, name: str, total: float):
         self.name, self.total, self.done, self.estimated = name, max(int(total), 1), 0, 0
@@ -142,7 +142,7 @@ class _Progress:
         self.bar.close()
 
     def step(self) -> None:
-        """A frame has been estimated."""
+        """Count a frame that was estimated."""
         self.estimated += 1
         self.pass_over(1)
         now = time.monotonic()
@@ -153,18 +153,18 @@ class _Progress:
             self.said = now
 
     def pass_over(self, frames: int) -> None:
-        """So many frames are known from before."""
+        """Count frames that are already known."""
         self.done += frames
         self.bar.update(frames)
 
 
 VIDEO = Format(
     name="video",
-    summary="clips of people who walk, one a walk; needs what `make video` installs",
+    summary="video clips, one walk each; needs what `make video` installs",
     files="""\
-SOURCE/.../WALK.mp4   or .mov, .m4v, .avi, .mkv, .webm: one person who walks in view of a camera that stands still, for three
-                      seconds or more; who is followed is shown in OUT/followed/WALK.jpg, see docs/video.md
-                      a clip whose name is in no known spelling is of a subject of that name""",
+SOURCE/.../WALK.mp4   or .mov, .m4v, .avi, .mkv, .webm: one person walking in front of a fixed camera for three seconds or
+                      more; OUT/followed/WALK.jpg shows who was followed, see docs/video.md
+                      if a clip's name is not in a known spelling, it is the name of the subject""",
     recognize=_recognize,
     find=_find,
     load=_load,
