@@ -27,14 +27,14 @@ POSE_MODEL := $(VENV)/share/gaitlib/pose.task
 help:
 	@echo "make report   run the four notebooks on a small synthetic data set: reports/quick/index.html"
 	@echo "make test     run the tests"
-	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make lab      open copies of the notebooks, in work/, in JupyterLab"
 	@echo "make app      the explorers of notebook 04 as a page without code (installs voila)"
 	@echo "make video    install what turns clips into walks, and make its model; README.md says what then"
 	@echo "make bench    run the comparisons in benchmarks/"
 	@echo "make pretrained   train the model in gaitlib/pretrained/ again (half an hour)"
 	@echo "make readme-numbers   take the numbers of a finished reports/quick into docs/numbers.json and README.md"
 	@echo "make api      write docs/api.md from the docstrings"
-	@echo "make clean    remove .venv and all caches; reports and data stay"
+	@echo "make clean    remove .venv and all caches; reports, data and work/ stay"
 
 report: $(INSTALLED)
 	$(BIN)/gaitlib run configs/quick.yaml --name quick --resume
@@ -42,8 +42,11 @@ report: $(INSTALLED)
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# In copies, which JupyterLab saves by itself as one works.
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	@$(BIN)/python -c "from gaitlib.notebooks import working_copies; from pathlib import Path; \
+	  [print(said) for said in working_copies(Path('work'))]"
+	$(BIN)/jupyter lab --ServerApp.root_dir=. work/01_data_preparation.ipynb
 
 # A page that trains would stay empty for minutes: that comes first, unless it is done. Voila's page asks a CDN for icons that
 # nothing here uses: the policy lets the browser load from this machine only.

@@ -4,7 +4,8 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -105,7 +106,8 @@ class Experiment:
                 world = Variation.world(settings.variety)
                 more = make_walkers(settings.more, settings.seed, faults=faults, first_subject=FIRST_OF_MORE, variation=world)
                 people = chain(people, more)
-            write_dataset(folder / "data", people, name="walkers")
+            walks = len(walkers_index(1)) * (settings.subjects + settings.more)
+            write_dataset(folder / "data", _shown(people, "walkers" if faults else "true walkers", walks), name="walkers")
 
         return GaitDataset.open(self.stages.made("walkers" if faults else "truth", key, make) / "data")
 
@@ -438,8 +440,7 @@ class Experiment:
                 self.model, self._few_normalized[0], self._few[1], *self._roles_of_few(), self._codes, stride=settings.stride,
                 mirrored=settings.mirrored, adapt=settings.adapt, seed=self.config.seed, device=_device(),
             )  # fmt: skip
-            shown = tqdm(found, "ablations", ABLATIONS, disable="GAITLIB_HEADLESS" in os.environ)
-            return ablation_table(list(shown), **self.draws)
+            return ablation_table(list(_shown(found, "ablations", ABLATIONS)), **self.draws)
 
         return pd.DataFrame(self._study("ablations", "gaitlib.evaluation.ablations", rows))
 
@@ -523,6 +524,12 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _shown(items: Iterable, what: str, count: int) -> Iterable:
+    """The items, with a progress bar where somebody watches: in JupyterLab and in a terminal, not in pages and logs."""
+    watched = "GAITLIB_HEADLESS" not in os.environ and ("ipykernel" in sys.modules or sys.stderr.isatty())
+    return tqdm(items, what, count, disable=not watched)
 
 
 def _some_people(walks: GaitDataset) -> list[str]:

@@ -17,7 +17,8 @@ from unittest import mock
 from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, root, workspace
 from gaitlib.experiment import Experiment
-from gaitlib.files import is_taken, locked, replace_folder, write_text
+from gaitlib.files import Unreadable, is_taken, locked, read_json, replace_folder, write_text
+from gaitlib.fingerprints import fingerprint
 from gaitlib.reports.run import Run
 from gaitlib.stages import StageFailed, Stages
 
@@ -218,3 +219,32 @@ def _clear_sockets(base: Path) -> None:
                 os.kill(int(process), 0)
             except ProcessLookupError:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def working_copies(folder: Path) -> Iterator[str]:
+    """Copy the notebooks into a folder to work in; yields a sentence for each copy that stays although its notebook is newer.
+
+    A copy in which nobody changed a cell follows its notebook; running it is no change, but its outputs go with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted((root() / "notebooks").glob("*.ipynb")):
+        copy, notebook = folder / path.name, json.loads(path.read_text("utf-8"))
+        newest = _sources(notebook)
+        if is_taken(copy):
+            try:
+                kept = read_json(copy)
+                copied, stands = kept["metadata"].get("copied"), _sources(kept)
+            except (Unreadable, LookupError, TypeError, AttributeError):
+                copied, stands = None, ""
+            if newest in (copied, stands):
+                continue
+            if copied != stands:
+                yield f"{copy} has your changes and stays; rename it to get the newer {path.relative_to(root())}."
+                continue
+        notebook["metadata"]["copied"] = newest
+        write_text(copy, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+
+
+def _sources(notebook: dict) -> str:
+    """A fingerprint of the cells without their outputs."""
+    return fingerprint([[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]])

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 import nbformat
 from bs4 import BeautifulSoup
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -225,6 +226,22 @@ def _without_progress(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not _PROGRESS.search(line)).strip("\r\n")
 
 
+class _Renderer(IPythonRenderer):
+    """Equations become MathML, which browsers draw without a script; what is not LaTeX stays text."""
+
+    def inline_math(self, body: str) -> str:
+        try:
+            return convert(body)
+        except Exception:  # its exceptions have no base class of their own
+            return super().inline_math(body)
+
+    def block_math(self, body: str) -> str:
+        try:
+            return convert(body, display="block")
+        except Exception:
+            return super().block_math(body)
+
+
 def _prose(source: str, attachments: Mapping | None = None) -> Markup:
     """Markdown as HTML, with the pictures that were attached to the cell."""
 
@@ -233,7 +250,7 @@ def _prose(source: str, attachments: Mapping | None = None) -> Markup:
         return next((_address(encoded, kind) for kind, encoded in content.items()), "")
 
     source = re.sub(r"(?<=\]\()attachment:([^)\s]+)", attached, source)
-    renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
+    renderer = _Renderer(escape=False, exclude_anchor_links=True)
     return _whole(MarkdownWithMath(renderer=renderer).render(source))
 
 

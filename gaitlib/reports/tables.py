@@ -25,8 +25,8 @@ VERIFICATION = {
 }
 #: What exchanged views are compared with.
 GUESSES = {
-    "exchange": "exchanged view", "copy": "the walk as it is", "mean_walk": "mean walk of that view",
-    "walker": "the decoded walker itself, in three dimensions",
+    "exchange": "exchanged view", "copy": "unchanged walk", "mean_walk": "mean walk of that view",
+    "gain": "mean walk minus exchanged view, paired by person", "walker": "decoded walker, in three dimensions",
 }  # fmt: skip
 
 RANK1, SAME_VIEW, BASELINE = "Cross-view rank-1", "Same-view rank-1", "Baseline cross-view"

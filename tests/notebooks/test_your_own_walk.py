@@ -41,8 +41,8 @@ def test_a_walker_is_told_from_a_stranger_and_nothing_stays(execute, tmp_path):
     page = BeautifulSoup(shown, "html.parser")
     answers = [[cell.text for cell in row.select("th, td")][:2] for row in page("table")[1].select("tbody tr")]
     assert answers == [["009-nm-06-090", "009"], ["021-nm-06-090", "nobody enrolled"]]
-    assert "009-nm-06-090 is of **009**" in said
-    assert "Walks that were asked about: 2, of nobody who is enrolled: 1." in said
+    assert "009-nm-06-090: **009**, with a score of" in said
+    assert "Walks of enrolled people: 1 of 2." in said
     assert "The person walks to the left" in said
     assert "People enrolled: 20, with 240 walks in all." in said
     assert [bool(figure.find("script")) for figure in page.select(".gait-fragment")] == [True] * 3
@@ -57,6 +57,6 @@ def test_poses_in_a_table_are_asked_of_a_given_gallery(execute, tmp_path):
     export(walks.select(subject="002", run=[3, 4]), "csv", "asked")
     printed, said, _ = execute(source="asked/walks.csv", gallery="two.gallery", walk=1)
     assert "Format csv" in printed
-    assert "002/nm-04/072 is of **" in said
+    assert "002/nm-04/072: **" in said
     assert "Fewer than 5 people are enrolled" in said
     assert "Nobody is enrolled from the view" not in said  # the path says which

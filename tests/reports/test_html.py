@@ -228,9 +228,12 @@ def test_an_image_of_the_folder_is_embedded(page_of, tmp_path):
     assert page.all("img")[0]["src"] == "data:image/png;base64," + base64.b64encode(b"png").decode()
 
 
-def test_a_formula_is_text(page_of):
-    _, page = page_of(new_markdown_cell(r"$\frac{a}{b}$ of it, $$\nosuch{<}$$"), shown({"text/latex": r"$x \le y$"}))
-    for formula in (r"\frac{a}{b}", r"\nosuch{<}", r"x \le y"):
+def test_a_formula_is_drawn_without_a_script_and_what_is_none_is_text(page_of):
+    source = r"$\frac{a}{b}$ of it, $$\sqrt{c}$$, $\no{$"
+    _, page = page_of(new_markdown_cell(source), shown({"text/latex": r"$x \le y$"}))
+    assert [attrs["display"] for attrs in page.all("math")] == ["inline", "block"]
+    assert len(page.all("mfrac")) == len(page.all("msqrt")) == 1
+    for formula in (r"\no{", r"x \le y"):
         assert formula in page.text
 
 

@@ -10,5 +10,5 @@ from .codes import code_maps, code_rows, exchange_matrix, motion_difference_maps
 from .data import missing_cells, missing_joints, walk_lengths
 from .drawing import BLUE, embedded, show, show_picture
 from .recognition import ablation_chart, cmc, det, rank1_bars, rank1_heat_map, rank1_matrix, rank1_over_axis, score_histograms
-from .training import training_curves, validation_curves
-from .walks import exchange_animation, gait_cycles, gait_spread, joint_errors, saliency, skeleton_strip
+from .training import NETWORK, training_curves, validation_curves
+from .walks import animation, gait_cycles, gait_spread, joint_errors, saliency, skeleton_strip

@@ -122,7 +122,7 @@ def embedded(fig: Figure, png: bytes | None = None) -> str:
 
 
 def show_picture(path: str | Path, text: str) -> None:
-    """Display a file, an SVG such as `exchange_animation` writes or a JPEG, with its text alternative; it is embedded."""
+    """Display a file, an SVG such as `animation` writes or a JPEG, with its text alternative; it is embedded."""
     kind, _ = mimetypes.guess_type(path)
     picture = _image(kind, Path(path).read_bytes(), text, "max-width:100%;height:auto")
     IPython.display.display(IPython.display.HTML(picture))

@@ -1,6 +1,7 @@
 """Figures of a training: its losses, and rank-1 of the validation people."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
@@ -11,6 +12,9 @@ from gaitlib.display.figures import drawing
 from gaitlib.display.figures.drawing import BLUE, DASHES, MARKERS, ORANGE
 from gaitlib.progress import SCORES, score_column
 from gaitlib.rounding import percent
+
+#: The network of configs/default.yaml, drawn by hand.
+NETWORK = Path(__file__).with_name("network.svg")
 
 
 @drawing.styled

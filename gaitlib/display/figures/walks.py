@@ -1,7 +1,7 @@
-"""Figures of skeletons: strips of walks, what belongs to each joint over time, gait cycles and parameters, a moving exchange."""
+"""Figures of skeletons: strips of walks, what belongs to each joint over time, gait cycles and parameters, walkers that move."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -204,34 +204,33 @@ def gait_starts(pose: np.ndarray) -> np.ndarray:
     return peaks
 
 
-def exchange_animation(
-    path: str | Path, original: np.ndarray, exchange: np.ndarray, truth: np.ndarray, fps: float, labels: Sequence[str]
-) -> Path:
-    """Write skeletons that walk side by side as an animated SVG: original, its view exchanged, and the truth; returns the path.
+def animation(path: str | Path, walks: Mapping[str, np.ndarray], fps: float) -> Path:
+    """Write skeletons that walk side by side in step as an animated SVG; returns the path.
 
     It plays as <img> on GitHub and from a file, on light and dark pages (it brings its own background, dark where the
-    reader prefers dark), stands still for readers who prefer that, and loops where the walk comes closest to its start.
-    original, exchange, truth: float [T, 15, 2], one scale, y down, no missing joints. labels: a line under each.
+    reader prefers dark), stands still for readers who prefer that, and loops where the first walk comes closest to its start.
+    walks: what is written under each, at most three -> float [T, 15, 2], one scale, y down, no missing joints.
     Raises InputError for another suffix, other shapes or missing joints.
     """
-    path = Path(path)
-    walks = [np.asarray(walk, dtype=float) for walk in (original, exchange, truth)]
+    path, labels = Path(path), list(walks)
+    poses = [np.asarray(walk, dtype=float) for walk in walks.values()]
     if path.suffix != ".svg":
         raise InputError(f"{path}: the animation is an .svg file.")
-    if any(w.shape != walks[0].shape or w.shape[1:] != (NUM_JOINTS, 2) or not np.isfinite(w).all() for w in walks):
+    if any(p.shape != poses[0].shape or p.shape[1:] != (NUM_JOINTS, 2) or not np.isfinite(p).all() for p in poses):
         raise InputError("The animation needs walks of one length [T,15,2] without missing joints.")
-    start, end = _loop(walks[0])
-    walks = [walk[start : end + 1] for walk in walks]
-    low = min(walk[..., 1].min() for walk in walks)
-    tall = max(walk[..., 1].max() for walk in walks) - low
-    scale = min(196 / tall, 0.44 * ACROSS / max(np.abs(w[..., 0] - w[:, :1, 0].mean()).max() for w in walks))
+    start, end = _loop(poses[0])
+    poses = [pose[start : end + 1] for pose in poses]
+    low = min(pose[..., 1].min() for pose in poses)
+    tall = max(pose[..., 1].max() for pose in poses) - low
+    scale = min(196 / tall, 0.44 * ACROSS / max(np.abs(p[..., 0] - p[:, :1, 0].mean()).max() for p in poses))
     drawn = []
-    for k, (walk, label) in enumerate(zip(walks, labels, strict=True)):
+    for k, (label, pose) in enumerate(zip(labels, poses, strict=True)):
         middle = int(ACROSS * (k + 0.5))
-        points = (walk - [walk[..., 0].mean(), low + tall]) * scale + [middle, GROUND]
+        points = (pose - [pose[..., 0].mean(), low + tall]) * scale + [middle, GROUND]
         drawn.append({"label": label, "middle": middle, **_lines(points)})
     template = Template(Path(__file__).with_name("exchange.svg.j2").read_text("utf-8"), autoescape=True, trim_blocks=True)
-    sizes = {"width": ACROSS * len(walks), "height": HEIGHT, "ground": GROUND}
+    sizes = {"width": ACROSS * len(drawn), "height": HEIGHT, "ground": GROUND}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(template.render(walks=drawn, seconds=(end - start) / fps, **sizes) + "\n", encoding="utf-8")
     return path
 
