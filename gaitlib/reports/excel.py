@@ -34,7 +34,7 @@ _FORMATS = {
     "share": "0.0 %", "points": '+0.0" points";-0.0" points";0.0" points"', "percent": '0.0" %"', "count": "#,##0",
     "hours": "0.00", "number": "[<0.001]0.0E+00;[<10]0.0000;0.0", "weight": "General", "text": "General",
 }  # fmt: skip
-_HIDDEN = 40  # the last column before those that charts need and nobody reads
+_LENGTHS = "Error bars"  # a sheet that charts need and nobody reads
 _LINKS = 5  # in a column of the summary
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell
 _BLUE, _ORANGE, _GREEN, _PURPLE = "0072B2", "D55E00", "009E73", "CC79A7"
@@ -67,8 +67,9 @@ def write_results(
     measured = [_wide(t, "Measure") if t.name in ("Ranking", "Verification") else t for t in tables.all_measured(metrics)]
     settings = [tables.key_values("Config", "Configuration", config), tables.key_values("Provenance", "Provenance", provenance)]
     others = [*measured, *background, tables.left_out(left_out), *settings]
-    taken = {"summary", "history", *(table.name.lower() for table in others)}  # History is Excel's own
+    taken = {"summary", "history", _LENGTHS.lower(), *(table.name.lower() for table in others)}  # History is Excel's own
     with _written(path, "Gait recognition results") as book:
+        book.create_sheet(_LENGTHS).sheet_state = "hidden"
         _summary(book, metrics, str((provenance.get("protocol") or {}).get("summary", "")))
         lowest = _lowest(matrices.values())
         for probe_set, matrix in matrices.items():
@@ -79,7 +80,9 @@ def write_results(
         for table in measured:
             if draw := {"CMC": _cmc_chart, "Ablations": _ablation_chart}.get(table.name):
                 draw(book[table.name], table)
-        _link_sheets(book["Summary"], book.sheetnames[1:], top=6 + len(metrics.get("rank1") or {}))
+        book.move_sheet(_LENGTHS, len(book.sheetnames))
+        book.active = 0
+        _link_sheets(book["Summary"], book.sheetnames[1:-1], top=6 + len(metrics.get("rank1") or {}))
 
 
 def write_tables(path: Path, title: str, written: Iterable[Table]) -> None:
@@ -190,7 +193,7 @@ def _bars(sheet: Worksheet, table: Table) -> BarChart:
         chart.add_data(Reference(sheet, min_col=column, min_row=4, max_row=last), titles_from_data=True)
         chart.series[-1].graphicalProperties = GraphicalProperties(solidFill=color)
     chart.set_categories(Reference(sheet, min_col=1, min_row=5, max_row=last))
-    chart.series[0].errBars = _error_bars(chart, sheet, table.frame, RANK1)
+    chart.series[0].errBars = _error_bars(chart, sheet.parent[_LENGTHS], table.frame, RANK1)
     width = 2.45 * min(12, len(table.frame.columns)) + 1.5  # that of the table
     _finish(chart, "Rank-1 by probe set, with 95 % intervals", 10, width, 11.5)
     return chart
@@ -202,27 +205,25 @@ def _ablation_chart(sheet: Worksheet, table: Table) -> None:
     chart.add_data(Reference(sheet, min_col=3, min_row=4, max_row=last), titles_from_data=True)
     chart.set_categories(Reference(sheet, min_col=2, min_row=5, max_row=last))
     chart.series[0].graphicalProperties = GraphicalProperties(solidFill=_BLUE)
-    chart.series[0].errBars = _error_bars(chart, sheet, table.frame, "Mean")
+    chart.series[0].errBars = _error_bars(chart, sheet.parent[_LENGTHS], table.frame, "Mean")
     _finish(chart, "Mean cross-view rank-1, with 95 % intervals", 10, 24, 3 + 0.6 * len(table.frame))
     chart.x_axis.scaling.orientation, chart.y_axis.crosses = "maxMin", "max"  # the first row on top, the shares below
     chart.legend = None
     sheet.add_chart(chart, f"A{last + 3}")
 
 
-def _error_bars(chart: BarChart, sheet: Worksheet, frame: pd.DataFrame, name: str) -> ErrorBars:
-    """Error bars of a column that is followed by its ENDS; their lengths stand in two hidden columns of the sheet.
+def _error_bars(chart: BarChart, hidden: Worksheet, frame: pd.DataFrame, name: str) -> ErrorBars:
+    """Error bars of a column that is followed by its ENDS; their lengths stand in two columns of a hidden sheet.
 
     As constants within the chart, which the format allows too, LibreOffice does not draw them.
     """
     chart.visible_cells_only = False
     c, sources = list(frame).index(name), []
     for k in (1, 2):
-        column = get_column_letter(_HIDDEN + k)
-        sheet.column_dimensions[column].hidden = True
-        for r, length in enumerate((frame.iloc[:, c + k] - frame.iloc[:, c]).abs().fillna(0), 5):
-            sheet[f"{column}{r}"] = length
-        reference = f"{quote_sheetname(sheet.title)}!${column}$5:${column}${4 + len(frame)}"
-        sources.append(NumDataSource(numRef=NumRef(f=reference)))
+        column = hidden.max_column + 1
+        for r, length in enumerate((frame.iloc[:, c + k] - frame.iloc[:, c]).abs().fillna(0), 1):
+            hidden.cell(r, column).value = length
+        sources.append(NumDataSource(numRef=NumRef(f=Reference(hidden, column, 1, column, len(frame)))))
     line = GraphicalProperties(ln=LineProperties(solidFill="1D2329", w=12_700))
     return ErrorBars(errBarType="both", errValType="cust", minus=sources[0], plus=sources[1], spPr=line)
 

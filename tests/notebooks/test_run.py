@@ -148,6 +148,7 @@ def test_the_excel_file_has_the_numbers_of_the_metrics(small_run):
     assert book.sheetnames == [
         *("Summary", "NM", "BG", "CL", "Ranking", "CMC", "Verification", "Ablations", "Scorecard", "Subjects"),
         *("Exchange", "Split", "Missing joints", "Losses", "Training", "Left-out walks", "Config", "Provenance"),
+        "Error bars",
     ]
     rows = list(book["Summary"].iter_rows(values_only=True))
     header = next(i for i, row in enumerate(rows) if row[0] == "Probe set")
