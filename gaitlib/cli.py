@@ -1,39 +1,110 @@
-"""The `gaitlib` command. Errors are one sentence; --debug shows the traceback.
+"""The `gaitlib` command. Every error is one sentence; --debug shows the traceback.
 
 Exit code 2 for bad input, 1 for a failure, 130 after Ctrl-C.
 """
 
+import difflib
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from gaitlib import InputError, __version__, sentence
 
+#: The commands as `gaitlib --help` groups them.
+_SECTIONS = {
+    "Data": ("formats", "prepare", "walkers", "inspect", "export"),
+    "Run": ("run", "train", "evaluate", "visualize", "embed", "export-model"),
+    "Compare": ("compare", "grid"),
+    "Identify": ("enroll", "identify", "forget"),
+    "Housekeeping": ("runs", "open", "rerun", "clean"),
+}
+
+
+class _Sentence(click.ClickException):
+    """An error of any kind, in one sentence, with its exit code."""
+
+    def __init__(self, text: str, exit_code: int):
+        super().__init__(text)
+        self.exit_code = exit_code
+
+    def show(self, file=None) -> None:
+        click.echo(f"gaitlib: {self.message}", err=True)
+
 
 class _Group(click.Group):
+    def make_context(self, info_name, args, parent=None, **extra) -> click.Context:
+        try:
+            return super().make_context(info_name, args or ["--help"], parent, **extra)
+        except click.UsageError as error:
+            raise self._in_our_style(error) from None
+
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.UsageError as error:
+            raise self._in_our_style(error) from None
+        except (click.ClickException, click.exceptions.Exit):
             raise
-        except KeyboardInterrupt as error:
-            said, code = sentence(error), 130  # as shells have it
+        except (KeyboardInterrupt, click.Abort) as error:
+            raise _Sentence(sentence(KeyboardInterrupt(*error.args)), 130) from None  # as shells have it
         except Exception as error:
             if context.params.get("debug"):
                 raise
-            said, code = sentence(error), 2 if getattr(error, "bad_input", False) else 1
-        click.echo(f"gaitlib: {said}", err=True)
-        sys.exit(code)
+            raise _Sentence(sentence(error), 2 if getattr(error, "bad_input", False) else 1) from None
+
+    def _in_our_style(self, error: click.UsageError) -> _Sentence:
+        command = error.ctx.command_path if error.ctx else "gaitlib"
+        return _Sentence(f"{error.format_message().rstrip('.')}; see `{command} --help`.", error.exit_code)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for names in _SECTIONS.values() for name in names)
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), self.commands[name].get_short_help_str(limit=1000)) for name in names])
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool):
-    """Gait recognition from 2D skeletons by motion, body and view codes."""
+    """Recognize people by how they walk, from 2D skeletons split into motion, body and view codes."""
+
+
+def _configuration(context: click.Context, parameter: click.Parameter, given: str) -> str:
+    """The configuration file at this path or, where there is none, the one of this name in configs/ of the clone."""
+    from gaitlib.config import config_folder
+
+    known = {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
+    name = Path(given).name.removesuffix(".yaml")
+    is_name = Path(given).parent in (Path(), Path("configs"))
+    if is_name and name in known and not os.path.isfile(given):
+        return str(known[name])
+    if os.path.exists(given):
+        return given
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"configs/ has {', '.join(known)}."
+    raise InputError(f"There is no configuration {given}; {hint}")
+
+
+def _existing(context: click.Context, parameter: click.Parameter, given: str | Path) -> str | Path:
+    """A file or folder, or several with commas between; what is missing is called missing before the work begins."""
+    for path in map(str.strip, str(given or "").split(",")):
+        if path and path != "pretrained" and not os.path.exists(path):
+            raise InputError(f"There is no file or folder {path}.")
+    return given
+
+
+def _free(path: Path, force: bool) -> None:
+    """Raise InputError where a file cannot be written, or would be replaced and nobody asked for that."""
+    from gaitlib.files import check_writable
+
+    check_writable(path)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; give --force to replace it, or another --out.")
 
 
 def _checked_name(context: click.Context, parameter: click.Parameter, name: str) -> str:
@@ -65,42 +136,52 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+_config = click.argument("config", callback=_configuration)
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
-_data = click.option("--data", default="", metavar="DIR", help="A data set folder; without it, the embedded walkers.")
-_checkpoint_of_gallery = click.option(
-    "--checkpoint", default="pretrained", show_default=True, metavar="RUN", help="What describes the walks."
+_data = click.option(
+    "--data", default="", metavar="DIR", callback=_existing, help="A data set folder; default: synthetic walkers."
 )
-_name = click.option("--name", callback=_checked_name, help="The run folder's name in reports/.")
+_checkpoint_of_gallery = click.option(
+    "--checkpoint", default="pretrained", show_default=True, metavar="RUN", callback=_existing,
+    help="The model that turns walks into embeddings: a run folder or a weights file.",
+)  # fmt: skip
+_name = click.option("--name", callback=_checked_name, help="Name of the run folder in reports/.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_force = click.option("--force", is_flag=True, help="Replace an existing file.")
 
 
-@main.command(epilog="Example: gaitlib run configs/quick.yaml --name quick --set training.iterations=200")
-@click.argument("config")
+@main.command(epilog="Example: gaitlib run quick --set training.iterations=200 --name short")
+@_config
 @_set
 @_data
 @_name
-@click.option("--resume", is_flag=True, help="Finish or refresh an existing run; finished stages are used again.")
-@click.option("--force", is_flag=True, help="Replace an existing run and train anew.")
+@click.option("--resume", is_flag=True, help="Finish or refresh an existing run; finished stages are reused.")
+@click.option("--force", is_flag=True, help="Replace an existing run and train from scratch.")
 def run(config, overrides, data, name, resume, force):
-    """Run notebooks 01-04 on CONFIG and write the report into reports/NAME/."""
+    """Run notebooks 01-04 and write the report to reports/NAME/.
+
+    CONFIG is a YAML file, or the name of one in configs/, such as quick.
+    """
     from gaitlib.config import load_config
     from gaitlib.notebooks import run_experiment
     from gaitlib.runs import write_runs_page
 
+    began = time.monotonic()
     settings = load_config(config, list(overrides))
     folder = run_experiment(settings, name or Path(config).stem, data=data, resume=resume, force=force)
     write_runs_page(_reports())
-    _say_where(folder)
+    _say_found(folder, time.monotonic() - began)
 
 
-@main.command(epilog="Example: torchrun --nproc-per-node 2 --no-python gaitlib train configs/casia_b.yaml --data data/casia_b")
-@click.argument("config")
+@main.command(epilog="Example: torchrun --nproc-per-node 2 --no-python gaitlib train casia_b --data data/casia_b")
+@_config
 @_set
 @_data
 def train(config, overrides, data):
-    """Only train CONFIG, also with several processes; `gaitlib run` with the same configuration and data then uses it.
+    """Only train; `gaitlib run` with the same configuration and data then uses the result.
 
-    Started by torchrun, as many processes as it is told share each batch, one a GPU, on one machine or several that see the same
-    folder. What was interrupted goes on where it stopped.
+    Under torchrun, all processes share each batch, one per GPU, on one machine or on several that see the same folder. An
+    interrupted training continues where it stopped.
     """
     from gaitlib.config import load_config, workspace
     from gaitlib.experiment import Experiment
@@ -117,25 +198,25 @@ def train(config, overrides, data):
 @click.option("--format", default="auto", help="A name from `gaitlib formats`, or auto.")
 @click.option("--cameras", default="sensor", show_default=True, help="For 3D sources: sensor, or first:last:step in degrees.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
-@click.option("--layout", default="", metavar="NAME", help="Keypoints of the files, such as COCO17; default: told from them.")
-@click.option("--pattern", default="", help='Where the names stand in a path: "{subject}/{condition}-{run}/{view}", {any}.')
-@click.option("--names", metavar="FILE.csv", help="A table of path, subject, condition, run, view, in place of a pattern.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read.")
-@click.option("--strict", is_flag=True, help="Stop at the first file that cannot be used; default: list it and go on.")
-@click.option("--fps", type=float, help="Frames a second of 2D sources; default: those of a clip, else 25.")
-@click.option("--person", default="", metavar="N|largest|all", help="Whom of several; default: long, large, clear, on the way.")
-@click.option("--from", "start", type=float, metavar="SECONDS", help="Where to begin in a clip.")
-@click.option("--to", "stop", type=float, metavar="SECONDS", help="Where to end in a clip.")
-@click.option("--model", default="", metavar="FILE.task", help="Of clips: a model of MediaPipe's; default: that of `make video`.")
-@click.option("--overlay", is_flag=True, help="Of clips: write each into OUT/followed/ with the skeleton of who was followed.")
-@click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: nothing.")
+@click.option("--layout", default="", metavar="NAME", help="Keypoint layout, such as COCO17; default: detected.")
+@click.option("--pattern", default="", help='How paths name walks: "{subject}/{condition}-{run}/{view}", {any} for the rest.')
+@click.option("--names", metavar="FILE.csv", help="A table of path, subject, condition, run, view, instead of --pattern.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read files.")
+@click.option("--strict", is_flag=True, help="Stop at the first unusable file; default: list it and go on.")
+@click.option("--fps", type=float, help="Frame rate of 2D sources; default: that of the clip, else 25.")
+@click.option("--person", default="", metavar="N|largest|all",
+              help="Whom to follow among several people; default: who is seen longest, largest and clearest.")  # fmt: skip
+@click.option("--from", "start", type=float, metavar="SECONDS", help="Where to start in a clip.")
+@click.option("--to", "stop", type=float, metavar="SECONDS", help="Where to stop in a clip.")
+@click.option("--model", default="", metavar="FILE.task", help="For clips: a MediaPipe pose model; default: from `make video`.")
+@click.option("--overlay", is_flag=True, help="For clips: write each to OUT/followed/ with the tracked skeleton drawn in.")
+@click.option("--repair", default="", metavar="STEPS", help="Such as confidence=0.2,flips,spikes=0.7,gaps=5; default: none.")
 def prepare(source, out, **options):
-    """Turn files of poses, or clips of people who walk, into a data set folder.
+    """Turn pose files or video clips of walking people into a data set folder.
 
     Subject, condition, run and view come from paths like 001/nm-01/090 or 001-nm-01-090, from --pattern, or from --names.
-    Repairs are made in the order given, and what each has changed is counted: confidence=C takes joints below C for missing,
-    flips undoes exchanges of left and right, spikes=S takes joints that jump by S torso lengths for missing, gaps=N bridges up
-    to N frames.
+    Repairs run in the order given, and the changes are counted: confidence=C marks joints below C as missing, flips swaps left
+    and right back, spikes=S marks joints that jump by S torso lengths as missing, gaps=N interpolates up to N frames.
     """
     from tqdm import tqdm
 
@@ -148,11 +229,11 @@ def prepare(source, out, **options):
 
 
 @main.command("export", epilog="Example: gaitlib export data/mine --format opengait --out peers/mine")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), callback=_existing)
 @click.option("--format", "format_name", required=True, help="opengait, gaitgraph or csv.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 def export_folder(folder, format_name, out):
-    """Write the data set DIR in the format of another program, so that a peer can be run on the same walks."""
+    """Write a data set in the format of another program, to run that program on the same walks."""
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.poses.export import export
 
@@ -161,12 +242,12 @@ def export_folder(folder, format_name, out):
 
 
 @main.command("inspect", epilog="Example: gaitlib inspect data/walkers --protocol walkers --findings look_at.csv")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--window", default=64, show_default=True, type=click.IntRange(1), help="Frames; shorter walks are listed.")
-@click.option("--protocol", default="", help="A name in configs/protocols/: who lacks in it is listed too.")
-@click.option("--findings", type=click.Path(path_type=Path), help="A .csv to write: every walk to look at, and why.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), callback=_existing)
+@click.option("--window", default=64, show_default=True, type=click.IntRange(1), help="List walks shorter than this many frames.")
+@click.option("--protocol", default="", help="A name in configs/protocols/; people and walks it needs but DIR lacks are listed.")
+@click.option("--findings", type=click.Path(path_type=Path), help="A .csv to write: every flagged walk, and why.")
 def inspect_folder(folder, window, protocol, findings):
-    """Count what the data set DIR holds, and say what a reviewer would ask about."""
+    """Count the walks of a data set and flag what a reviewer would question."""
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.protocol import Protocol
     from gaitlib.files import check_writable
@@ -186,7 +267,10 @@ def inspect_folder(folder, window, protocol, findings):
 
 @main.command()
 def formats():
-    """List what can be read, with the layout of each. Example: gaitlib formats"""
+    """List the formats that can be read, and how their files are laid out.
+
+    Example: gaitlib formats
+    """
     from gaitlib.poses.formats import FORMATS
 
     for form in FORMATS.values():
@@ -195,11 +279,11 @@ def formats():
 
 
 @main.command(epilog="Example: gaitlib walkers --subjects 124 --seed 0 --out data/walkers")
-@click.option("--subjects", required=True, type=click.IntRange(1, 9999), help="How many people; each walks 110 times.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--subjects", required=True, type=click.IntRange(1, 9999), help="How many people; 110 walks each.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed makes other people.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The data set folder to write.")
 def walkers(subjects, seed, out):
-    """Make synthetic people who walk, laid out as CASIA-B."""
+    """Make a synthetic data set of walking people, laid out like CASIA-B."""
     from tqdm import tqdm
 
     from gaitlib.data.dataset import write_dataset
@@ -226,18 +310,21 @@ def _say(dataset, out) -> None:
 
 
 @main.command(epilog="Example: gaitlib embed reports/quick data/walkers --out walks.npz")
-@click.argument("run")
-@click.argument("data")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
-def embed(run, data, out):
-    """Give every walk of the data set DATA its vector by the checkpoint of RUN."""
+@click.argument("run", callback=_existing)
+@click.argument("data", callback=_existing)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
+@_force
+def embed(run, data, out, force):
+    """Write the embedding of every walk in a data set.
+
+    RUN is a run folder, a weights file, or pretrained; DATA is a data set folder.
+    """
     from gaitlib.data.dataset import GaitDataset
     from gaitlib.data.preprocess import normalize
     from gaitlib.evaluation.embedding import embed_walks
-    from gaitlib.files import check_writable
     from gaitlib.model.checkpoint import evaluation_of, load_model
 
-    check_writable(out)
+    _free(out, force)
     model, facts = load_model(run)
     dataset, settings = GaitDataset.open(data), evaluation_of(facts, run)
     found = embed_walks(model, normalize(dataset), stride=settings.stride, mirrored=settings.mirrored, device=_device())
@@ -249,13 +336,13 @@ def embed(run, data, out):
 @click.argument("gallery", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @_checkpoint_of_gallery
-@click.option("--as", "subject", default="", metavar="NAME", help="All walks are of this person; default: as their paths say.")
-@click.option("--keep-poses", is_flag=True, help="Keep a moment of each walk, to be shown beside those who are asked about.")
+@click.option("--as", "subject", default="", metavar="NAME", help="Whose walks these are; default: as their paths say.")
+@click.option("--keep-poses", is_flag=True, help="Keep a short piece of each walk, to show beside the walks to identify.")
 def enroll(gallery, source, checkpoint, subject, keep_poses):
-    """Add the people of SOURCE to GALLERY, one file, which is made where it is missing.
+    """Add people to a gallery file, which is created if it does not exist.
 
-    SOURCE: a data set folder, or a clip or other files that `gaitlib prepare` reads. Numbers that recognize people are biometric
-    data: keep the file as you would keep fingerprints; `gaitlib forget` deletes a person.
+    SOURCE is a data set folder, a clip, or other files that `gaitlib prepare` reads. Embeddings that identify people are
+    biometric data: protect the file as you would fingerprints; `gaitlib forget` deletes a person.
     """
     from tqdm import tqdm
 
@@ -265,7 +352,7 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
     from gaitlib.poses.prepare import as_dataset
 
     check_writable(gallery)
-    if gallery.exists():  # what is wrong with it is said before clips are read
+    if gallery.exists():  # report a damaged gallery before reading clips
         with Gallery(gallery, checkpoint):
             pass
     with as_dataset(source, subject=subject, say=click.echo) as dataset, Gallery(gallery, checkpoint, create=True) as known:
@@ -278,7 +365,7 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
     walks = _counted(found["walks"].sum(), "walk", "walks")
     click.echo(f"{gallery}: {walks} of {_counted(len(found), 'person', 'people')}")
     if len(found) < 10:
-        click.echo("With fewer than ten people enrolled, many of their walks are answered with nobody (docs/identification.md).")
+        click.echo("With fewer than ten people enrolled, many of their walks will not be identified (docs/identification.md).")
 
 
 @main.command(epilog="Example: gaitlib identify family.gallery clip.mp4")
@@ -286,14 +373,14 @@ def enroll(gallery, source, checkpoint, subject, keep_poses):
 @click.argument("source", type=click.Path(path_type=Path))
 @_checkpoint_of_gallery
 @click.option("--far", default=0.01, show_default=True, callback=_checked_share, metavar="SHARE",
-              help="The share of strangers that may be taken for somebody, up to 0.5.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--page", type=click.Path(path_type=Path), help="An .html page to write, which also takes further walks.")
+              help="False alarm rate: the share of strangers that may be mistaken for somebody, up to 0.5.")  # fmt: skip
+@_json
+@click.option("--page", type=click.Path(path_type=Path), help="An .html page to write, on which more walks can be identified.")
 def identify(gallery, source, checkpoint, far, as_json, page):
-    """Say for each walk of SOURCE who of GALLERY it is, or nobody.
+    """Say who in a gallery each walk belongs to, or that it is nobody enrolled.
 
-    SOURCE: a data set folder, or a clip or other files that `gaitlib prepare` reads. How often a stranger comes as near is
-    measured on the enrolled people, each of whom is a stranger to a gallery without them.
+    SOURCE is a data set folder, a clip, or other files that `gaitlib prepare` reads. How often a stranger comes this close is
+    measured on the enrolled people: each is a stranger to the gallery without them.
     """
     import orjson
     from tabulate import tabulate
@@ -319,7 +406,7 @@ def identify(gallery, source, checkpoint, far, as_json, page):
         click.echo(tabulate(answers_table(found), headers="keys", tablefmt="plain", showindex=False, disable_numparse=True))
         click.echo(f"\n{note(found)}")
         if page:
-            click.echo(f"The page is {page}")
+            click.echo(f"The page is {page}.")
 
 
 @main.command(epilog="Example: gaitlib forget family.gallery anna")
@@ -327,41 +414,55 @@ def identify(gallery, source, checkpoint, far, as_json, page):
 @click.argument("person")
 @_checkpoint_of_gallery
 def forget(gallery, person, checkpoint):
-    """Delete PERSON from GALLERY, and overwrite what was known of them."""
+    """Delete a person from a gallery and overwrite their data."""
     from gaitlib.gallery import Gallery
 
     with Gallery(gallery, checkpoint) as known:
         count = known.forget(person)
     click.echo(f"{gallery}: {_counted(count, 'walk', 'walks')} of {person} deleted")
-    click.echo("Poses of clips stay in cache/ until `gaitlib clean` deletes them.")
+    click.echo("Poses read from clips remain in cache/ until you run `gaitlib clean`.")
 
 
 @main.command(epilog="Example: gaitlib export-model pretrained --out model.onnx")
-@click.argument("run")
+@click.argument("run", callback=_existing)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
 @click.option("--format", type=click.Choice(["onnx"]), default="onnx", show_default=True, expose_value=False)
-def export_model(run, out):
-    """Write the network of RUN as one graph that runs without Python: normalized windows in, embeddings and codes out.
+@_force
+def export_model(run, out, force):
+    """Write a network as an ONNX graph: normalized windows in, embeddings and codes out.
 
-    docs/model_export.md says what it takes and gives.
+    RUN is a run folder, a weights file, or pretrained. docs/model_export.md describes inputs and outputs.
     """
     from gaitlib.model.export import export_onnx
 
+    _free(out, force)
     frames = export_onnx(run, out)
     click.echo(f"{out}: windows of {frames} frames, {out.stat().st_size / 1e6:.1f} MB")
 
 
+def _say_found(folder: Path, seconds: float) -> None:
+    """What a run found, how long it took, and where its page is."""
+    from gaitlib.reports.run import Run
+    from gaitlib.reports.terminal import duration, headline
+
+    if found := headline(Run(folder).metrics):
+        click.echo(f"\n{found}\n")
+    click.echo(f"Finished in {duration(seconds)}.")
+    _say_where(folder)
+
+
 def _say_where(folder: Path) -> None:
-    click.echo(f"The report is {os.path.relpath(folder / 'index.html')}")
+    click.echo(f"The report is {os.path.relpath(folder / 'index.html')}.")
 
 
 def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple[str, ...], other_people: bool):
-    """Run one notebook on a given checkpoint; what is wrong is said before anything is written."""
+    """Run one notebook on a given checkpoint; what is wrong is reported before anything is written."""
     from gaitlib.experiment import Experiment
     from gaitlib.files import is_taken
     from gaitlib.notebooks import run_notebooks
     from gaitlib.stages import Stages
 
+    began = time.monotonic()
     run = _reports() / (name or f"{Path(checkpoint).stem}-{chapter.partition('_')[2]}")
     if is_taken(run):
         raise InputError(f"{os.path.relpath(run)} exists; give another --name.")
@@ -369,32 +470,32 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     experiment = Experiment.of_checkpoint(checkpoint, overrides, other_people=other_people, **places)
     experiment.check()
     try:
-        run_notebooks(experiment, [chapter], "begins again, with what it has computed")
+        run_notebooks(experiment, [chapter], "starts again, reusing what it has computed")
     except KeyboardInterrupt:
         shutil.rmtree(run, ignore_errors=True)  # it was empty
         raise
-    _say_where(run)
+    _say_found(run, time.monotonic() - began)
 
 
 def _on_a_checkpoint(command):
     """The options of commands that run one notebook."""
-    files = "A run folder, a weights file, or files of the released program: autoencoder.pt,recognizer.pt."
-    others = "Test people who share a name with people the checkpoint was trained on are others."
-    checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILES", help=files)
+    files = "A run folder, a weights file, or the files of the released program: autoencoder.pt,recognizer.pt."
+    others = "Test people who share a name with training people are different people."
+    checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILES", callback=_existing, help=files)
     return checkpoint(_data(_name(_set(click.option("--other-people", is_flag=True, help=others)(command)))))
 
 
 @main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")
 @_on_a_checkpoint
 def evaluate(**options):
-    """Run notebook 03 alone on a given checkpoint."""
+    """Run notebook 03 alone, on an existing checkpoint."""
     _alone("03_evaluation", **options)
 
 
 @main.command(epilog="Example: gaitlib visualize --checkpoint reports/quick --name pictures")
 @_on_a_checkpoint
 def visualize(**options):
-    """Run notebook 04 alone on a given checkpoint."""
+    """Run notebook 04 alone, on an existing checkpoint."""
     _alone("04_visualization", **options)
 
 
@@ -402,25 +503,26 @@ def visualize(**options):
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @_name
 def compare(runs, name):
-    """Compare runs on the same people with the first of them: one page in reports/NAME/.
+    """Compare runs with the first one, on the same people, in one page: reports/NAME/.
 
-    Runs that differ only in the seed are given with commas and count as one.
+    Put commas between runs that differ only in the seed; they count as one.
     """
     from gaitlib.reports.compare import compare
 
-    click.echo(f"The page is {os.path.relpath(compare(runs, _reports() / (name or 'compared')))}")
+    click.echo(f"The page is {os.path.relpath(compare(runs, _reports() / (name or 'compared')))}.")
 
 
 @main.command(epilog="Example: gaitlib grid configs/grids/smoke.yaml --workers 2")
 @click.argument("grid_file", metavar="GRID.yaml")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Runs at a time on this machine.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Parallel runs on this machine.")
 @click.option("--scheduler", default="", metavar="ADDRESS", help="A dask scheduler whose workers run the points instead.")
-@click.option("--resume", is_flag=True, help="Do what is missing in an existing grid; what is done stays.")
+@click.option("--resume", is_flag=True, help="Complete an existing grid; finished points stay.")
 @_name
 def grid(grid_file, workers, scheduler, resume, name):
-    """Run every point of GRID.yaml, each as `gaitlib run` would, into reports/NAME/POINT/, and compare them in one page.
+    """Run every point of a grid file as `gaitlib run` would, and compare all of them in one page.
 
-    Points that fail stop no others. After Ctrl-C, a crash or a failure the same command with --resume does what is missing.
+    The points go to reports/NAME/POINT/. One that fails does not stop the others. After Ctrl-C, a crash or a failure, the same
+    command with --resume completes the grid.
     """
     from gaitlib.grid import DONE, run_grid
     from gaitlib.runs import write_runs_page
@@ -431,7 +533,7 @@ def grid(grid_file, workers, scheduler, resume, name):
     failed = [point for point in points if point.state != DONE]
     _say_where(folder)
     if failed:
-        raise StageFailed(f"{len(failed)} of {len(points)} points are not done; the first, {failed[0].name}: {failed[0].error}")
+        raise StageFailed(f"{len(failed)} of {len(points)} points did not finish; the first, {failed[0].name}: {failed[0].error}")
 
 
 @main.command(epilog="Example: gaitlib rerun reports/quick")
@@ -439,9 +541,9 @@ def grid(grid_file, workers, scheduler, resume, name):
 @_data
 @_name
 def rerun(run, data, name):
-    """Repeat RUN from its folder alone, without any cached stage, and say whether the numbers are the same.
+    """Repeat a run from its folder alone, without the cache, and say whether the numbers are the same.
 
-    Exit code 0 when metrics.json is the same, 1 when a number differs. A data set is found in data/ by its fingerprint, or given
+    Exit code 0 if metrics.json is the same, 1 if a number differs. The data set is found in data/ by its fingerprint, or given
     with --data.
     """
     from gaitlib.reports.run import Run
@@ -451,7 +553,7 @@ def rerun(run, data, name):
     _say_where(again.folder)
     write_runs_page(_reports())
     for line in circumstances(Run(Path(run)), again):
-        click.echo(f"  not the same around it: {line}")
+        click.echo(f"  changed since: {line}")
     for line in differing:
         click.echo(f"  {line}")
     click.echo(f"{len(differing)} numbers differ." if differing else "All numbers are the same.")
@@ -460,42 +562,54 @@ def rerun(run, data, name):
 
 @main.command(epilog="Example: gaitlib runs protocol=walkers 'smoke/*'")
 @click.argument("words", nargs=-1)
-def runs(words):
-    """List the runs in reports/ and what they take on the disk, and write reports/index.html.
+@_json
+def runs(words, as_json):
+    """List the runs in reports/ with their size on disk, and write reports/index.html.
 
-    WORDS choose: key=value of the configuration, or a part of the name.
+    WORDS select runs: key=value of the configuration, or part of a name.
     """
+    import orjson
+
+    from gaitlib.reports.terminal import facts, listing
     from gaitlib.runs import find_runs, megabytes, size, write_runs_page
 
-    chosen = [run for run in find_runs(_reports()) if run.matches(words)]
-    if not chosen:
-        click.echo("No run in reports/" + (f" fits {' '.join(words)}." if words else "."))
+    sizes = {run: size(run.folder) for run in find_runs(_reports()) if run.matches(words)}
+    if as_json:
+        rows = [facts(run) | {"bytes": count} for run, count in sizes.items()]
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return
-    width = max(len(run.name) for run in chosen)
-    click.echo(f"{'run':{width}}  {'started':16}  {'protocol':10}  seed  validation  rank-1  {'size':>10}")
-    for run in chosen:
-        click.echo(f"{run.name:{width}}  {_line(run)}  {megabytes(size(run.folder)):>10}")
-    total, cache = megabytes(sum(size(run.folder) for run in chosen)), megabytes(size(_reports().parent / "cache"))
-    click.echo(f"{len(chosen)} runs, {total}; cache/ {cache}")
+    if not sizes:
+        click.echo("No run in reports/" + (f" matches {' '.join(words)}." if words else "."))
+        return
+    click.echo(listing({run: megabytes(count) for run, count in sizes.items()}))
+    cache = megabytes(size(_reports().parent / "cache"))
+    click.echo(f"{_counted(len(sizes), 'run', 'runs')}, {megabytes(sum(sizes.values()))}; cache/ {cache}")
     click.echo(f"All of them on one page: {os.path.relpath(write_runs_page(_reports()))}")
 
 
-def _line(run) -> str:
-    """What `gaitlib runs` says of a run."""
-    if run.problem:
-        return f"unreadable: {run.problem}"
-    validation, rank1 = ("–" if share is None else f"{share:.1%}" for share in (run.validation, run.rank1()))
-    started = run.provenance.get("start", "not finished")[:16].replace("T", " ")
-    return f"{started:16}  {run.content.get('protocol', ''):10}  {run.content.get('seed', ''):4}  {validation:>10}  {rank1:>6}"
+@main.command("open", epilog="Example: gaitlib open quick")
+@click.argument("run")
+def open_page(run):
+    """Open the page of a run in the browser.
+
+    RUN is its name in reports/, or its folder.
+    """
+    import webbrowser
+
+    from gaitlib.runs import find_page
+
+    page = find_page(run, _reports())
+    is_open = webbrowser.open(page.absolute().as_uri())
+    click.echo(f"{os.path.relpath(page)}{'' if is_open else ' (no browser could be opened here)'}")
 
 
 @main.command(epilog="Example: gaitlib clean --keep-best")
-@click.option("--keep-best", is_flag=True, help="Also the weights of all runs but the best of each data set and protocol.")
+@click.option("--keep-best", is_flag=True, help="Also delete weights, except of the best run of each data set and protocol.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean(keep_best, yes):
-    """Delete stages from cache/, which are made again when they are needed; pages and numbers of runs always stay.
+    """Delete cached stages, which are recomputed when needed; the pages and numbers of runs always stay.
 
-    The best run is chosen by the validation people. Runs without weights can be repeated with `gaitlib rerun`.
+    The best run is the one with the highest rank-1 on the validation people. `gaitlib rerun` repeats runs without weights.
     """
     from gaitlib.runs import delete, megabytes, size, what_can_go
     from gaitlib.stages import Stages
@@ -512,7 +626,7 @@ def clean(keep_best, yes):
         deleted = [path for path in going if delete(path, stages)]
         for path in going:
             if path not in deleted:
-                click.echo(f"  in use by now, stays: {os.path.relpath(path)}")
+                click.echo(f"  now in use, kept: {os.path.relpath(path)}")
         click.echo(f"Deleted {megabytes(sum(sizes[path] for path in deleted))}.")
 
 
@@ -527,4 +641,4 @@ def point(folder, name):
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="gaitlib")

@@ -19,7 +19,7 @@ import yaml
 from tqdm import tqdm
 
 from gaitlib import InputError, progress
-from gaitlib.config import Config, load_config, resolve, root
+from gaitlib.config import TERMS, Config, load_config, resolve, root
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.preprocess import NormalizedWalks, as_poses, mapped, normalize, opening_windows, write_normalized
 from gaitlib.data.protocol import Protocol, Split
@@ -490,6 +490,7 @@ class Experiment:
         self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
     ) -> None:
         """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
+        from gaitlib.reports import background as tables
         from gaitlib.reports.excel import write_results
 
         metrics = evaluation.metrics | {
@@ -501,11 +502,15 @@ class Experiment:
         evaluation.embeddings.save(self.run / "embeddings.npz")
         write_text(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
         facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known at the end only
+        background = [tables.exchange_by_view(exchange.to_frame(), metrics["exchange"]["mean_walk"][0])] if exchange else []
+        background += [tables.split(self.split), tables.missing_joints(self.dataset)]
+        background += [tables.losses({term: getattr(self.config.losses, term) for term in TERMS})]
+        background += [tables.training(history)] if (history := self.history()) is not None else []
         self.keep_config()
         write_results(
             self.run / "results.xlsx", metrics=metrics, matrices=evaluation.matrices,
             baseline_matrices=evaluation.baseline_matrices, config=self.config.model_dump(mode="json"), provenance=facts,
-            left_out=self.left_out,
+            left_out=self.left_out, background=background,
         )  # fmt: skip
 
     def keep_config(self) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from unittest import mock
+
+from tqdm import tqdm
 
 from gaitlib import InputError, Interrupted, progress
 from gaitlib.config import Config, root, workspace
@@ -80,14 +83,12 @@ def run_notebooks(
         seen = folder if Run(run).is_finished else run  # where a notebook that stopped can be looked at
         experiment.keep_config()
         for number, (name, path) in enumerate(paths.items(), 1):
-            print(f"[{number}/{len(paths)}] {name}", flush=True)
             if point := progress.point():
                 chapter = name.partition("_")[2].replace("_", " ")
                 progress.report(point, chapter=f"{number}/{len(paths)} {chapter}", seconds_left=None)
-            began = time.monotonic()
-            _execute(path, experiment, "02_training" in seconds, seen / path.name, again)
-            seconds[name] = time.monotonic() - began
-            print(f"    {seconds[name]:.0f} s", flush=True)
+            with _Shown(f"[{number}/{len(paths)}] {name}") as shown:
+                _execute(path, experiment, "02_training" in seconds, seen / path.name, again, shown)
+            seconds[name] = shown.seconds
         write_text(folder / "provenance.json", json.dumps(experiment.provenance(seconds, start), indent=1))
         _write_pages(experiment, run.name, list(seconds))
 
@@ -130,7 +131,70 @@ def _replace_run(folder: Path, run: Path) -> None:
     replace_folder(folder, run)
 
 
-def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str) -> None:
+class _Shown:
+    """Shows how far a notebook is: in a terminal by one line that changes, elsewhere by a line for each section.
+
+    `begin`, `start` and `end` are hooks of nbclient; `write` and `flush` take what the notebook prints, and show it above.
+    """
+
+    def __init__(self, title: str):
+        self._title, self._began, self._printed, self._over = title, time.monotonic(), "", threading.Event()
+        self._terminal = sys.stdout.isatty()
+        self._line = tqdm(
+            desc=title, bar_format="{desc}  {elapsed}  {n_fmt}/{total_fmt} cells{postfix}", file=sys.stdout, leave=False,
+            dynamic_ncols=True, disable=not self._terminal,
+        )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._began
+
+    def __enter__(self) -> "_Shown":
+        if self._terminal:
+            threading.Thread(target=self._tick, daemon=True).start()
+        else:
+            print(self._title, flush=True)
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._over.set()
+        if self._printed:
+            self.write("\n")
+        self._line.close()
+        how, took = "stopped" if kind else "done", tqdm.format_interval(self.seconds)
+        print(f"{self._title if self._terminal else '   '} {took}  {how}", flush=True)
+
+    def _tick(self) -> None:
+        while not self._over.wait(1):
+            self._line.refresh()
+
+    def begin(self, notebook) -> None:
+        """Before the first cell."""
+        self._line.total = sum(cell.cell_type == "code" for cell in notebook.cells)
+
+    def start(self, cell, cell_index: int) -> None:
+        """Before each cell, of which those of text begin sections."""
+        if cell.cell_type == "markdown" and (heading := re.match(r"##\s+(.+)", cell.source)):
+            self._line.set_postfix_str(heading[1])
+            if not self._terminal:
+                print(f"    {tqdm.format_interval(self.seconds)}  {heading[1]}", flush=True)
+
+    def end(self, cell, cell_index: int, execute_reply: dict) -> None:
+        """After each cell of code."""
+        self._line.update()
+
+    def write(self, text: str) -> None:
+        """What the notebook prints; a line is shown when it is complete."""
+        *lines, self._printed = (self._printed + text).split("\n")
+        for line in lines:
+            tqdm.write(line, sys.stdout)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str, shown: _Shown) -> None:
     """Execute one notebook into the run folder. trained: whether the run folder holds the checkpoint already."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -143,7 +207,8 @@ def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, agai
         with mock.patch.dict(os.environ, _ENVIRONMENT | os.environ), _sockets() as kernels:
             papermill.execute_notebook(
                 path, experiment.run / path.name, parameters, kernel_name="python3", cwd=root(), progress_bar=False,
-                log_output=False, stdout_file=sys.stdout, config=kernels,
+                log_output=False, stdout_file=shown, config=kernels, on_notebook_start=shown.begin, on_cell_start=shown.start,
+                on_cell_executed=shown.end,
             )  # fmt: skip
     except PapermillExecutionError as error:
         if error.ename in ("KeyboardInterrupt", "Interrupted"):

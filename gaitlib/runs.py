@@ -1,5 +1,6 @@
 """The runs in reports/: what there is, what it takes on the disk, what can go, and whether a run repeats itself."""
 
+import difflib
 import os
 import re
 import tempfile
@@ -20,6 +21,19 @@ def find_runs(reports: Path) -> list[Run]:
     found = sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")])
     names = {path.parent: path.parent.relative_to(reports) for path in found}
     return [Run(folder, name.as_posix()) for folder, name in names.items() if not any(p.startswith(".") for p in name.parts)]
+
+
+def find_page(run: str | Path, reports: Path) -> Path:
+    """The page of a run, which is given by its name in the folder `reports` or by its own folder; InputError if there is none."""
+    folders = [folder for folder in (Path(run), reports / run) if folder.is_dir()]
+    pages = [folder / "index.html" for folder in folders if (folder / "index.html").is_file()]
+    if pages:
+        return pages[0]
+    if folders:
+        raise InputError(f"{os.path.relpath(folders[0])} has no page; `gaitlib run` writes it when a run is complete.")
+    near = difflib.get_close_matches(str(run), [found.name for found in find_runs(reports)], 1)
+    hint = f"did you mean {near[0]}?" if near else "`gaitlib runs` lists the runs there are."
+    raise InputError(f"There is no run {run}; {hint}")
 
 
 def size(path: Path) -> int:

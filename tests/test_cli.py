@@ -13,6 +13,7 @@ import pytest
 
 from gaitlib import InputError, __version__
 from gaitlib.cli import main
+from gaitlib.config import load_config
 from gaitlib.data.dataset import GaitDataset, Walk, write_dataset
 from gaitlib.skeleton import NUM_JOINTS
 
@@ -26,7 +27,7 @@ def call(tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
+            main([str(a) for a in arguments], prog_name="gaitlib")
         return stop.value.code, *capsys.readouterr()
 
     return run
@@ -63,27 +64,37 @@ def other_schema():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "none.yaml"], "configuration none.yaml cannot be read"),
+        (["run", "none.yaml"], "There is no configuration none.yaml; configs/ has as_published, "),
         (["run", QUICK, "--set", "training.iteration=3"], "the nearest is 'training.iterations'"),
         (["run", QUICK, "--set", "training.iterations=few"], "--set training.iterations=few: training.iterations = 'few'"),
         (["run", QUICK, "--set", "walkers.subjects=10"], "protocol walkers, train: the data set's 10 people do not include 011"),
         (["run", QUICK, "--set", "seed"], "write it as key=value"),
         (["run", QUICK, "--set", "protocol=casia"], "casia.yaml; the folder has: asked, casia-b-lt"),
-        (["run", QUICK, "--data", "nowhere"], "nowhere is not a data set folder"),
+        (["run", QUICK, "--data", "nowhere"], "There is no file or folder nowhere."),
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "is not in a known format"),
         (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
         (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no whole .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
         (["prepare", QUICK, "--format", "kgbd", "--cameras", "all", "--out", "o"], "'all'"),
-        (["inspect", "nothing"], "nothing is not a data set folder"),
+        (["inspect", "nothing"], "There is no file or folder nothing."),
         (["inspect", QUICK], "quick.yaml is not a data set folder"),
-        (["embed", "nothing", "nowhere", "--out", "o.npz"], "nothing holds no checkpoint"),
-        (["embed", QUICK, "nowhere", "--out", "o.npz"], "cannot be read as a gaitlib checkpoint"),
-        (["evaluate", "--checkpoint", "nothing"], "nothing holds no checkpoint"),
-        (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "nothing holds no checkpoint"),
-        (["evaluate", "--checkpoint", "autoencoder.pt,recognizer.pt"], "autoencoder.pt cannot be read: there is no such file"),
-        (["embed", "a.pth", "nowhere", "--out", "o.npz"], "a.pth cannot be read: there is no such file"),
+        (["embed", "nothing", "nowhere", "--out", "o.npz"], "There is no file or folder nothing."),
+        (["embed", QUICK, QUICK, "--out", "o.npz"], "cannot be read as a gaitlib checkpoint"),
+        (["evaluate", "--checkpoint", "nothing"], "There is no file or folder nothing."),
+        (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "There is no file or folder nothing."),
+        (["evaluate", "--checkpoint", f"{QUICK}, recognizer.pt"], "There is no file or folder recognizer.pt."),
+        (["evaluate", "--checkpoint", str(Path(QUICK).parent)], "holds no checkpoint"),
+        (["rerun", "nothing"], "There is no run folder nothing; "),
+        (["compare", "nothing", "nowhere"], "There is no run folder nothing; "),
+        (["open", "nothing"], "There is no run nothing; `gaitlib runs` lists the runs there are."),
+        (["run", "quik"], "There is no configuration quik; did you mean quick?"),
+        (["run", "elsewhere/quick.yaml"], "There is no configuration elsewhere/quick.yaml; did you mean quick?"),
+        (["run"], "Missing argument 'CONFIG'; see `gaitlib run --help`."),
+        (["run", QUICK, "--nonsense"], "No such option '--nonsense'; see `gaitlib run --help`."),
+        (["walkers", "--subjects", "0", "--out", "o"], "Invalid value for '--subjects'"),
+        (["nonsense"], "No such command 'nonsense'; see `gaitlib --help`."),
+        (["--nonsense", "runs"], "No such option '--nonsense'; see `gaitlib --help`."),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(refused, tmp_path, arguments, words):
@@ -128,7 +139,7 @@ def test_an_existing_evaluation_is_kept(refused, tmp_path):
     kept = tmp_path / "reports" / "mine" / "index.html"
     kept.parent.mkdir(parents=True)
     kept.write_text("read me")
-    assert "give another --name" in refused("evaluate", "--checkpoint", "any", "--name", "mine")
+    assert "give another --name" in refused("evaluate", "--checkpoint", "pretrained", "--name", "mine")
     assert kept.read_text() == "read me"
 
 
@@ -182,11 +193,63 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch):
         main(["--debug", "run", "none.yaml"])
 
 
-def test_options_that_do_not_exist_are_refused(call):
-    for arguments in (["nonsense"], ["run"], ["run", QUICK, "--nonsense"], ["walkers", "--subjects", "0", "--out", "o"]):
-        code, _, err = call(*arguments)
-        assert code == 2
-        assert "Traceback" not in err
+def test_help_names_every_command_once_in_whole_sentences(call):
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert call("--help")[1] == out
+    listed = re.findall(r"^  ([a-z-]+)  ", out.partition("Data:")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(name for name, command in main.commands.items() if not command.hidden)
+    for title in ("Data", "Run", "Compare", "Identify", "Housekeeping"):
+        assert f"\n{title}:\n" in out
+    assert "..." not in out.partition("Data:")[2]
+
+
+def test_a_configuration_is_found_by_its_name(call, monkeypatch, tmp_path):
+    import gaitlib.notebooks as module
+
+    def made(settings, name, **_):
+        asked.append((settings, name))
+        return tmp_path
+
+    asked = []
+    monkeypatch.setattr(module, "run_experiment", made)
+    (tmp_path / "quick").mkdir()  # as in reports/, where runs are called so
+    for given in ("quick", "quick.yaml", "configs/quick.yaml", QUICK):
+        assert call("run", given)[0] == 0
+    assert asked == [(load_config(QUICK), "quick")] * 4
+    (tmp_path / "quick.yaml").write_text("seed: 77")
+    call("run", "quick.yaml")
+    assert asked[-1][0].seed == 77  # a file of one's own comes first
+
+
+def test_a_run_ends_with_what_it_found(call, monkeypatch, small_run):
+    import gaitlib.notebooks as module
+
+    monkeypatch.setattr(module, "run_experiment", lambda *_, **__: small_run)
+    code, out, err = call("run", "quick")
+    assert (code, err) == (0, "")
+    assert "\nCross-view rank-1 of 4 people not seen in training, with 95 % intervals:\n" in out
+    assert re.search(r"\nnormal walking \(NM\) +\d+\.\d\u202f% +", out.replace("\xa0", " "))
+    assert re.search(rf"\nFinished in \d+ s\.\nThe report is \S*{small_run.name}/index\.html\.\n$", out)
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_the_page_of_a_run_is_opened(call, refused, monkeypatch, tmp_path, opened):
+    import webbrowser
+
+    asked = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: asked.append(address) or opened)
+    page = tmp_path / "reports" / "mine" / "index.html"
+    page.parent.mkdir(parents=True)
+    assert "reports/mine has no page" in refused("open", "mine")
+    page.touch()
+    for run in ("mine", "reports/mine"):
+        code, out, err = call("open", run)
+        assert (code, err) == (0, "")
+        assert out == "reports/mine/index.html" + ("\n" if opened else " (no browser could be opened here)\n")
+    assert asked == [page.as_uri()] * 2
+    (page.parent / "config.yaml").touch()
+    assert "There is no run mime; did you mean mine?" in refused("open", "mime")
 
 
 def test_formats_are_listed_with_their_layout(call):
@@ -250,20 +313,26 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_walkers_are_made_and_embedded(call, checkpoint, tmp_path):
+def test_walkers_are_made_and_embedded(call, refused, checkpoint, tmp_path):
     code, out, err = call("walkers", "--subjects", 1, "--seed", 3, "--out", "w")
     assert (code, err) == (0, "")
     dataset = GaitDataset.open(tmp_path / "w")
     assert out == f"w: 110 walks of 1 people in 11 views, {len(dataset.poses)} frames\n"
     assert dataset.info["walkers"] == {"subjects": 1, "seed": 3}
 
-    code, out, err = call("embed", "reports/tiny", "w", "--out", "walks.npz")
+    command = ["embed", "reports/tiny", "w", "--out", "walks.npz"]
+    code, out, err = call(*command)
     assert (code, out, err) == (0, "walks.npz: 110 walks, 8 numbers each\n", "")
     with np.load(tmp_path / "walks.npz", allow_pickle=False) as found:
         assert found["values"].shape == (110, 8)
         np.testing.assert_allclose(np.linalg.norm(found["values"], axis=1), 1, rtol=1e-4)
         assert found["sequence"].tolist() == dataset.index["sequence"].tolist()
         assert len(np.unique(found["values"].round(6), axis=0)) > 100
+
+    (tmp_path / "walks.npz").write_text("years of work")
+    assert "walks.npz exists; give --force to replace it, or another --out." in refused(*command)
+    assert (tmp_path / "walks.npz").read_text() == "years of work"
+    assert call(*command, "--force")[0] == 0
 
 
 def test_released_weights_that_do_not_fit_are_named(refused, tmp_path):
@@ -272,7 +341,7 @@ def test_released_weights_that_do_not_fit_are_named(refused, tmp_path):
     torch.save({"motion_encoder.model.1.weight": torch.zeros(64, 28, 3)}, tmp_path / "a.pt")
     wanted = "a.pt does not fit its network: autoencoder.motion_encoder.model.1.weight has shape [64, 28, 3], not [64, 30, 3]."
     assert wanted in refused("evaluate", "--checkpoint", "a.pt", "--name", "mine")
-    assert wanted in refused("embed", "a.pt", "nowhere", "--out", "o.npz")
+    assert wanted in refused("embed", "a.pt", ".", "--out", "o.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
@@ -397,6 +466,6 @@ def test_where_nothing_can_be_written_is_said_before_the_work(refused, tmp_path,
     monkeypatch.setattr(checkpoint, "load_model", None)
     monkeypatch.setattr(inspect, "inspect", None)
     for out, said in (("no/x", "no/x cannot be written; make the folder no"), ("d", "d is a folder")):
-        assert said in refused("embed", "any", "d", "--out", out)
+        assert said in refused("embed", "pretrained", "d", "--out", out)
         assert said in refused("inspect", "d", "--findings", out)
     assert "file/x cannot be created because file is not a folder" in refused("walkers", "--subjects", "4", "--out", "file/x")

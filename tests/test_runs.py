@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 
@@ -57,10 +58,25 @@ LESSER = ["reports/lesser/checkpoint/model.safetensors", "reports/lesser/checkpo
 def test_runs_are_listed_with_what_they_found(reports, tmp_path, capsys):
     main(["runs", "seed=1", "bas"], standalone_mode=False)
     out = capsys.readouterr().out
-    assert "base  2026-01-01 00:00  walkers        1       90.0%   80.0%" in out
+    assert re.search(r"base +2026-01-01 00:00 +walkers +1 +90\.0\u202f% +80\.0\u202f% +0\.0 MB\n1 run, ", out)
     assert 'href="base/index.html"' in (tmp_path / "reports" / "index.html").read_text()
     main(["runs", "seed=2"], standalone_mode=False)
-    assert "No run in reports/ fits seed=2." in capsys.readouterr().out
+    assert "No run in reports/ matches seed=2." in capsys.readouterr().out
+
+
+def test_runs_are_listed_for_programs(reports, tmp_path, capsys):
+    number(reports("broken"))
+    main(["runs", "--json"], standalone_mode=False)
+    base, broken, lesser = json.loads(capsys.readouterr().out)
+    assert {key: base[key] for key in ("name", "protocol", "seed", "finished", "seconds", "validation", "rank1", "ci95")} == {
+        "name": "base", "protocol": "walkers", "seed": 1, "finished": True, "seconds": 1.0, "validation": 0.9,
+        "rank1": {"mean": 0.8}, "ci95": None,
+    }  # fmt: skip
+    assert base["bytes"] == sum(path.stat().st_size for path in (tmp_path / "reports" / "base").rglob("*") if path.is_file())
+    assert "rank1" in broken["problem"]
+    assert lesser["validation"] == 0.5
+    main(["runs", "--json", "nothing"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def number(folder):
@@ -96,7 +112,7 @@ def test_a_damaged_folder_is_listed_as_unreadable_and_stops_nothing(reports, tmp
     main(["runs"], standalone_mode=False)
     out = capsys.readouterr().out
     assert "broken  unreadable: " in out
-    assert "lesser  2026-01-01" in out
+    assert re.search(r"lesser +2026-01-01", out)
     page = (tmp_path / "reports" / "index.html").read_text()
     assert "broken" in page
     assert 'href="lesser/index.html"' in page
@@ -151,7 +167,7 @@ def test_what_is_resumed_while_the_question_waits_stays(reports, tmp_path, monke
     main(["clean", "--keep-best"], standalone_mode=False)
     go.set()
     thread.join()
-    assert "in use by now, stays: cache/training-0123456789abcdee.partial" in capsys.readouterr().out
+    assert "now in use, kept: cache/training-0123456789abcdee.partial" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["locks", "mine", partial.name]
     assert [p for p in LESSER if (tmp_path / p).exists()] == []
     assert (tmp_path / "reports" / "lesser" / "metrics.json").exists()
@@ -165,7 +181,7 @@ def test_numbers_that_differ_are_told():
 
 
 def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):
-    with pytest.raises(InputError, match="none is no finished run"):
+    with pytest.raises(InputError, match="There is no run folder reports/none"):
         rerun("reports/none")
     run = tmp_path / "reports" / "old"
     run.mkdir()

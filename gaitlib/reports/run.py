@@ -80,11 +80,13 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Run":
-        """A finished run; InputError where it is none, or damaged."""
+        """A finished run; InputError where it is missing, not finished or damaged."""
         run = cls(Path(folder))
+        if not run.folder.is_dir():
+            raise InputError(f"There is no run folder {folder}; `gaitlib runs` lists the runs there are.")
         for file in FILES:
             if not (run.folder / file).is_file():
-                raise InputError(f"{folder} is no finished run: it holds no {file}; `gaitlib run` makes one.")
+                raise InputError(f"{folder} is not a finished run: it has no {file}; `gaitlib run` makes one.")
         if run.problem:
             raise InputError(run.problem)
         return run

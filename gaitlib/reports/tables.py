@@ -219,7 +219,7 @@ def ablations(metrics: Mapping) -> Table:
         "against the first row, for the same people. "
     ) + measured_on(metrics.get("counts") or {}, "study_people")
     frame = frame_of(rows, ["Kind", "Ablation"], ["Mean", *ENDS, "Difference", *ENDS, *sets, "Same view"])
-    return Table("Ablations", "What recognition rests on", note, frame)
+    return Table("Ablations", "What recognition rests on", note, frame, {"Difference": "points"})
 
 
 def scorecard(metrics: Mapping) -> Table:

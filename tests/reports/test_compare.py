@@ -112,7 +112,7 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(make_run, tmp_path, monke
         ([f"{a},{elsewhere}", other], "different data sets"),
         ([a], "two runs or more"),
         ([a, a], "different names"),
-        ([a, tmp_path / "nothing"], "no finished run"),
+        ([a, tmp_path / "nothing"], "There is no run folder"),
         ([a, other], "other people in one of the runs"),
         ([a, fewer], "a and fewer were made by different protocols (gallery.run: 1-4 and 1)"),
         ([f"{a},{fewer}", again], "a and fewer were made by different protocols"),
@@ -199,7 +199,7 @@ def test_the_report_of_a_grid(grid):
     assert not re.search(r"(src|href)=\"https?:", page)
     first, second = numbers_of(folder, 0), numbers_of(folder, 1)
     assert [first["contrastive"], first["role"]] == [0, "baseline, best"]
-    assert (second["seeds"], second["difference over seeds"]) == ("2 of 3", pytest.approx(0.095))
+    assert (second["seeds"], second["difference over seeds"]) == ("2 of 3", pytest.approx(9.5))
     assert openpyxl.load_workbook(folder / "grid.xlsx")["Runs"]["A4"].hyperlink.target == "contrastive-0.0_seed-0/index.html"
 
 
@@ -232,8 +232,8 @@ def test_a_difference_has_an_interval_over_the_people_of_the_seeds_in_common(gri
     assert mean[1:] == pytest.approx(mean_interval(np.array([1.0, 0, 0, 0]), seed=0), abs=0.02)
     write_report(folder, found)
     row = numbers_of(folder, 1)
-    assert row["difference over people"] == mean[0]
-    assert [row["95 % low.2"], row["95 % high.2"]] == mean[1:]
+    assert row["difference over people"] == 100 * mean[0]
+    assert [row["95 % low.2"], row["95 % high.2"]] == [100 * end for end in mean[1:]]
     assert math.isnan(numbers_of(folder, 0)["difference over people"])
     known = second.runs[0].folder / "provenance.json"
     before = known.read_text()

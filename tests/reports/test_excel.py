@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import openpyxl
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitlib.reports import excel
+from gaitlib.reports.background import losses
 
 
 @dataclass
@@ -124,13 +127,19 @@ def test_a_matrix_keeps_every_cell_and_both_margins(write):
 
 
 def test_the_color_scale_leaves_the_gray_diagonal_out_and_is_the_same_everywhere(write):
-    book = write()
+    """It begins at the lowest cell of the model on any sheet, rounded down to ten percent."""
+    first, second = matrix("NM"), matrix("CL", 1)
+    for changed, lowest in ((first, 0.66), (second, 0.83)):
+        changed.values[:] = np.maximum(changed.values, lowest)
+        np.fill_diagonal(changed.values, 0.1)
+    first.values[0, 1] = 0.66
+    book = write(matrices={"NM": first, "CL": second})
     for name in ("NM", "CL"):
         sheet = book[name]
         assert {sheet.cell(7 + i, 2 + i).fill.fgColor.rgb for i in range(4)} == {"00D0D4D9"}
         for shaded in sheet.conditional_formatting:
             (rule,) = shaded.rules
-            assert [(p.type, p.val) for p in rule.colorScale.cfvo] == [("num", 0), ("num", 1)]
+            assert [(p.type, p.val) for p in rule.colorScale.cfvo] == [("num", 0.6), ("num", 1)]
             for area in shaded.cells.ranges:
                 for row, c in area.cells:
                     assert sheet.cell(row, 1).value != sheet.cell(6, c).value, "the diagonal is in the color scale"
@@ -169,10 +178,14 @@ def test_characters_that_excel_cannot_store_are_removed():
 
 
 def test_any_probe_set_names_make_different_sheets(write):
-    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 300, "'", "\x01", "history", "y" * 30 + "' z", "CMC"]
-    sheets = write(matrices={name: matrix(name) for name in names}, metrics=METRICS).sheetnames
-    assert len({name.lower() for name in sheets}) == len(names) + 4
+    names = ["Summary", "a/b", "a:b", "config", "x" * 40, "x" * 300, "'", "\x01", "history", "y" * 30 + "' z", "CMC", "losses"]
+    book = write(matrices={name: matrix(name) for name in names}, metrics=METRICS, background=[losses({"camera": 1})])
+    sheets = book.sheetnames
+    assert len({name.lower() for name in sheets}) == len(names) + 6
     assert all(0 < len(name) <= 31 and name.strip("' ") == name for name in sheets)
+    cells = [cell for row in book["Summary"].iter_rows() for cell in row if cell.hyperlink]
+    quoted = {cell.value: cell.hyperlink.location for cell in cells}
+    assert quoted == {name: "'" + name.replace("'", "''") + "'!A1" for name in sheets[1:-1]}
 
 
 def test_curves_have_a_chart_and_exchanged_views_stand_below_the_scorecard(write):
@@ -183,7 +196,69 @@ def test_curves_have_a_chart_and_exchanged_views_stand_below_the_scorecard(write
     rows = [[cell.value for cell in row] for row in book["Scorecard"].iter_rows(min_row=8, max_row=12)]
     assert rows[0] == [None] * 7  # where pandas stops reading the table above
     assert rows[-1] == [None, "the walk as it is", 27.25, 26.5, 28.0, None, None]
-    assert book["Scorecard"]["C12"].number_format == "0.00"
+    assert book["Scorecard"]["C12"].number_format == '0.0" %"'
+
+
+INTERVALS = {"eer": [0.07, 0.05, 0.1], "tar_at_far_0.01": [0.6, 0.5, 0.7]}
+RANKS = {"rank1": [0.9, 0.8, 1.0], "map": [0.7, 0.6, 0.8]}
+
+
+def test_measures_stand_side_by_side(write):
+    ranking = {"single view": {"NM": RANKS, "CL": RANKS}, "all views": {"NM": RANKS, "CL": RANKS}}
+    book = write(metrics=METRICS | {"verification": {"NM": INTERVALS, "CL": INTERVALS}, "ranking": ranking})
+    rows = [[cell.value for cell in row] for row in book["Verification"].iter_rows(min_row=4)]
+    assert rows[0][:3] == ["Probe set", "EER", "95 % low"]
+    assert rows[1:] == [[name, *INTERVALS["eer"], *INTERVALS["tar_at_far_0.01"]] for name in ("NM", "CL")]
+    rows = [[cell.value for cell in row] for row in book["Ranking"].iter_rows(min_row=4)]
+    assert rows[0] == ["Gallery", "Probe set", "Rank-1", "95 % low", "95 % high", "mAP", "95 % low", "95 % high"]
+    names = [("single view", "NM"), ("single view", "CL"), ("all views", "NM"), ("all views", "CL")]
+    assert rows[1:] == [[*name, *RANKS["rank1"], *RANKS["map"]] for name in names]
+
+
+ABLATIONS = [
+    {"kind": "input", "name": name, "rank1": {"NM": share, "mean": share}, "rank1_same_view": {"mean": 0.9},
+     "ci95": [share - 0.1, share + 0.05], "difference": difference}
+    for name, share, difference in (("nothing changed", 0.8, [0, 0, 0]), ("one frame kept", 0.3, [-0.5, -0.6, -0.375]))
+]  # fmt: skip
+
+
+def test_ablations_have_points_that_are_no_percent_and_a_chart(write):
+    sheet = write(metrics=METRICS | {"ablations": ABLATIONS})["Ablations"]
+    assert [cell.value for cell in sheet[6]][5:8] == [-50, -60, -37.5]
+    assert {cell.number_format for cell in sheet[6][5:8]} == {'+0.0" points";-0.0" points";0.0" points"'}
+    assert {cell.number_format for cell in sheet[6][2:5]} == {"0.0 %"}
+    assert len(sheet._charts) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("Summary", "Cross-view rank-1"), ("Ablations", "Mean")])
+def test_bars_have_their_intervals(write, name, value):
+    """As cells of a hidden sheet, which LibreOffice draws too."""
+    book = write(metrics=METRICS | {"ablations": ABLATIONS})
+    sheet, hidden = book[name], book["Error bars"]
+    assert hidden.sheet_state == "hidden"
+    (chart,) = sheet._charts
+    bars = chart.series[0].errBars
+    c = [cell.value for cell in sheet[4]].index(value)
+    for k, source in ((1, bars.minus), (2, bars.plus)):
+        place, _, cells = source.numRef.f.partition("!")
+        assert place == "'Error bars'"
+        lengths = [cell.value for (cell,) in hidden[cells.replace("$", "")]]
+        assert lengths == pytest.approx([abs(row[c + k].value - row[c].value) for row in sheet.iter_rows(5, 4 + len(lengths))])
+    assert not chart.visible_cells_only
+
+
+def test_every_table_is_filtered_below_a_header_that_stays(write):
+    ranks = {"verification": {"NM": INTERVALS}, "ablations": ABLATIONS, "cmc": {"NM": [0.5, 0.75]}}
+    book = write(metrics=METRICS | ranks, background=[losses({"camera": 1, "cycle": 0})])
+    for name in ("Summary", "Verification", "Ablations", "CMC", "Losses", "Left-out walks", "Config", "Provenance"):
+        sheet, header = book[name], 3 if name in ("Config", "Provenance") else 4
+        assert re.fullmatch(rf"A{header}:[A-Z]{header + sheet_rows(sheet, header)}", sheet.auto_filter.ref), name
+        assert sheet.freeze_panes.endswith(str(header + 1)), name
+
+
+def sheet_rows(sheet, header):
+    """The rows of the table whose header stands in this row: until a cell of the first column is empty."""
+    return next(n for n in count() if not sheet.cell(header + 1 + n, 1).value)
 
 
 def test_the_sheet_of_left_out_walks_says_none(write):
@@ -191,7 +266,7 @@ def test_the_sheet_of_left_out_walks_says_none(write):
 
 
 def test_every_sheet_prints_on_one_landscape_page_and_keeps_its_header(write):
-    for sheet in write():
+    for sheet in write().worksheets[:-1]:
         assert sheet.page_setup.orientation == "landscape"
         assert sheet.sheet_properties.pageSetUpPr.fitToPage
         assert (sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight) == (1, 1)

@@ -81,7 +81,7 @@ def test_a_finished_run_has_all_its_files(folder):
     assert Run.open(folder).folder == folder
     for file in reversed(FILES):
         (folder / file).unlink()
-        with pytest.raises(InputError, match=rf"mine is no finished run: it holds no {file}"):
+        with pytest.raises(InputError, match=rf"mine is not a finished run: it has no {file}"):
             Run.open(folder)
 
 

@@ -1,0 +1,72 @@
+"""Tables of what stands behind a run's numbers: its people, missing joints, losses and training."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from gaitlib.data.dataset import GaitDataset
+from gaitlib.data.protocol import Split
+from gaitlib.data.views import sorted_views
+from gaitlib.progress import SCORES
+from gaitlib.reports.tables import Table
+from gaitlib.skeleton import JOINTS
+
+
+def exchange_by_view(errors: pd.DataFrame, mean_walk: float) -> Table:
+    """The errors of exchanged views for every two views, shaded from the least to that of the mean walk, or else to the largest.
+
+    errors: % of torso length, a row a source view, a column a target view, NaN where nothing was measured.
+    """
+    title = "Exchanged views by pair of views: error in % of torso length"
+    frame = errors.rename_axis(index="Source view ↓ target view →", columns=None).reset_index()
+    least, most = float(np.nanmin(errors)), float(np.nanmax(errors))
+    shaded = dict.fromkeys(errors, (least, mean_walk if mean_walk > least else most))
+    return Table("Exchange", title, "", frame, dict.fromkeys(errors, "percent"), shaded)
+
+
+def split(parts: Split) -> Table:
+    """Who trains, validates and tests, and how many walks of each are gallery and probes: a row a person."""
+    probes = list(parts.test.probes)
+    rows = []
+    for part, walks in (("train", parts.train), ("validation", parts.validation.walks), ("test", parts.test.walks)):
+        counts = pd.DataFrame({"Walks": walks.index.groupby("subject").size()})
+        if part == "test":
+            roles = {"Gallery": parts.test.gallery, **parts.test.probes}
+            counts = counts.assign(**{name: walks.index["subject"][rows].value_counts() for name, rows in roles.items()})
+        rows.append(counts.rename_axis("Subject").reset_index().assign(Part=part))
+    numbers = ["Walks", "Gallery", *probes]
+    frame = pd.concat(rows).reindex(columns=["Subject", "Part", *numbers]).astype(dict.fromkeys(numbers, float))
+    note = "Everybody is in one part only. The checkpoint is chosen on the validation people and measured on the test people."
+    return Table("Split", "Who trains and who is tested", note, frame, dict.fromkeys(numbers, "count"))
+
+
+def missing_joints(dataset: GaitDataset) -> Table:
+    """How often each joint is missing: a row a joint, a column a view."""
+    index = dataset.index
+    walks = zip(index["start"], index["frames"], strict=True)
+    lost = [np.isnan(dataset.poses[start : start + frames, :, 0]).sum(0) for start, frames in walks]
+    by_view = pd.DataFrame(lost, columns=JOINTS).groupby(index["view"].to_numpy()).sum().loc[sorted_views(index["view"])]
+    frames = index.groupby("view")["frames"].sum()[by_view.index]
+    shares = by_view.div(frames, axis=0).T.assign(**{"All views": by_view.sum() / frames.sum()})
+    frame = shares.set_axis([name.replace("_", " ") for name in JOINTS]).rename_axis(index="Joint", columns=None).reset_index()
+    note = "Share of frames in which the joint was not detected, by view. Missing joints are interpolated in time."
+    shaded = dict.fromkeys(shares, (0, max(0.05, shares.max(axis=None))))
+    return Table("Missing joints", "Missing joints", note, frame, shaded=shaded)
+
+
+def losses(weights: Mapping[str, float]) -> Table:
+    """The weight of each term of the loss that has one."""
+    used = [[name.replace("_", " "), weight] for name, weight in weights.items() if weight]
+    frame = pd.DataFrame(used, columns=["Term", "Weight"])
+    note = "The loss is the weighted sum of these terms; configs/default.yaml explains them. Terms of weight 0 are left out."
+    return Table("Losses", "Losses", note, frame, {"Weight": "weight"})
+
+
+def training(history: pd.DataFrame) -> Table:
+    """The losses and the validation rank-1 at each validation: a row each."""
+    names = {name: SCORES.get(name, name.replace("_", " ")).capitalize() for name in history}
+    scores = {names[name] for name in SCORES if name in names}
+    formats = {name: "number" for name in names.values() if name not in scores} | {names["iteration"]: "count"}
+    note = "Losses are means since the row before. The checkpoint with the best validation rank-1 is kept; of equals, the last."
+    return Table("Training", "Training history", note, history.astype(float).rename(columns=names), formats)
