@@ -243,7 +243,7 @@ def test_evaluation_runs_in_jupyterlab(opened, lab, small_run):
     assert (lab.folder / "run" / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
 
 
-def test_the_explorer_answers_in_jupyterlab_and_outlives_the_kernel(opened, lab, small_run):
+def test_the_explorer_answers_in_jupyterlab_and_outlives_the_kernel(opened, small_run):
     page = opened("04_visualization", config="", checkpoint=str(small_run))
     explorer = page.locator(".gait-explorer")
     canvases = explorer.locator(".panels canvas")
@@ -282,8 +282,9 @@ def test_the_explorer_answers_in_jupyterlab_and_outlives_the_kernel(opened, lab,
     answers(lambda: walk_b.press("Enter"), [False, True, True], "another walk comes from the kernel")
     assert walk_b.input_value() == label.format(person)
 
-    (kernel,) = lab.api("kernels")
-    lab.api(f"kernels/{kernel['id']}/restart", "POST")
+    page.locator(".lm-MenuBar-itemLabel", has_text="Kernel").click()
+    page.locator('[data-command="kernelmenu:restart"]').click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
     status = explorer.locator(".kernel")
     status.wait_for()
     assert "was restarted" in status.text_content()

@@ -113,7 +113,7 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(make_run, tmp_path, monke
         ([a], "two runs or more"),
         ([a, a], "different names"),
         ([a, tmp_path / "nothing"], "There is no run folder"),
-        ([a, other], "other people in one of the runs"),
+        ([a, other], "different people in the two runs"),
         ([a, fewer], "a and fewer were made by different protocols (gallery.run: 1-4 and 1)"),
         ([f"{a},{fewer}", again], "a and fewer were made by different protocols"),
         ([again, f"{a},{faster}"], "differ in more than the seed (training.learning_rate: 0.002 and 0.5)"),
