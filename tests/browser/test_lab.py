@@ -282,7 +282,7 @@ def test_the_explorer_answers_in_jupyterlab_and_outlives_the_kernel(opened, smal
     answers(lambda: walk_b.press("Enter"), [False, True, True], "another walk comes from the kernel")
     assert walk_b.input_value() == label.format(person)
 
-    page.locator(".lm-MenuBar-itemLabel", has_text="Kernel").click()
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.locator('[data-command="kernelmenu:restart"]').click()
     page.locator(".jp-Dialog .jp-mod-accept").click()
     status = explorer.locator(".kernel")
