@@ -247,6 +247,13 @@ def test_pictures_reach_the_pages_unchanged(small_run, chapter):
         assert [picture[:20] for picture in pictures if picture not in page] == []
 
 
+def test_a_probe_ranked_by_hand_has_the_rank_that_gaitlib_gives(small_run):
+    texts = [o.data.get("text/markdown", "") for _, o in outputs(small_run / "03_evaluation.ipynb") if "data" in o]
+    (ranks,) = re.findall(r"(\d+) by hand, (beyond )?(\d+) by gaitlib", "\n".join(texts))
+    by_hand, beyond, by_gaitlib = int(ranks[0]), ranks[1], int(ranks[2])
+    assert by_hand > by_gaitlib if beyond else by_hand == by_gaitlib
+
+
 def test_the_maps_of_the_codes_show_walks_from_many_views(small_run):
     """A regular sample of a table whose rows alternate between views can hold a single one."""
     alt = next(alt for alt in re.findall(r'alt="([^"]*)"', html(small_run / "04_visualization.ipynb")) if "t-SNE" in alt)
@@ -468,7 +475,10 @@ def test_how_a_notebook_is_written(chapter):
     assert len([line for line in headings if re.match(r"# \S", line)]) == 1
     numbers = [int(found[1]) for line in headings if (found := re.match(r"## (\d+)\. \S", line))]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert notebook.cells[-2].source == "## Summary"
+    *_, summary, _, exercises = notebook.cells
+    assert summary.source == "## Summary"
+    assert re.fullmatch(r"## Exercises\n\n1\. [^\n]+\n2\. [^\n]+", exercises.source)
+    assert any(cell.source.startswith("**Try this.** ") for cell in notebook.cells)
 
     (parameters,) = [cell for cell in cells(path) if "parameters" in cell.metadata.get("tags", [])]
     for line in parameters.source.splitlines():
