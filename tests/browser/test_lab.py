@@ -153,6 +153,8 @@ def opened(lab, context, small_run):
     def open_notebook(chapter, wait=True, **parameters):
         notebook = nbformat.read(NOTEBOOKS / f"{chapter}.ipynb", as_version=4)
         (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        for folded in notebook.cells:
+            folded.metadata.pop("jupyter", None)  # which would hide its prompt
         given = {"run": str(lab.folder / "run"), "cache": str(small_run.parents[1] / "cache"), **parameters}
         for name, value in given.items():
             cell.source, changed = re.subn(rf'^({name}: str =) "[^"]*"', rf'\1 "{value}"', cell.source, flags=re.MULTILINE)
