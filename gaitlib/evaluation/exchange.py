@@ -94,8 +94,12 @@ class ExchangeErrors:
         return pd.DataFrame(guesses, index=pd.Index(self.people, name="subject"))
 
     def summary(self, *, repeats: int = 2000, seed: int = 0) -> dict[str, list[float]]:
-        """The mean of each guess with its 95 % interval over people: guess -> [value, low, high], % of torso length."""
+        """The mean of each guess with its 95 % interval over people: guess -> [value, low, high], % of torso length.
+
+        gain: how much smaller the error of `exchange` is than that of `mean_walk`, paired by person.
+        """
         errors = self.per_person()
+        errors.insert(3, "gain", errors["mean_walk"] - errors["exchange"])
         return {n: [float(e.mean()), *mean_interval(e.to_numpy(), repeats=repeats, seed=seed)] for n, e in errors.items()}
 
 
