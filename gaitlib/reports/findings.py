@@ -1,9 +1,10 @@
 """What a run found, in sentences as strong as its numbers: the first screen of its page, and the findings below."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import NamedTuple
 
-from gaitlib.reports.tables import headline, totals
+from gaitlib.reports.tables import bars, totals
 from gaitlib.rounding import UNIT, percent, with_interval
 
 TITLE = "Recognizing people by how they walk"
@@ -37,21 +38,14 @@ def lead(metrics: Mapping, provenance: Mapping) -> str:
 
 def tiles(metrics: Mapping) -> list[Tile]:
     """The first probe sets, at most MOST_TILES, without the mean."""
-    frame = headline(metrics).frame
+    shown = bars(metrics)
     found = []
-    for name, rank1, low, high, *_, baseline, _ in _shares(frame):
-        if name == "mean" and len(frame) > 1:
-            continue
-        interval = "" if low != low or high != high else f"[{percent(low)},\u00a0{percent(high)}]"
-        shown = [with_interval(share, unit=UNIT) if share == share else "" for share in (rank1, baseline)]
-        title = CONDITIONS.get(name, name)
-        found.append(Tile(title[:1].upper() + title[1:], shown[0], interval, shown[1]))
+    for bar in shown[:-1] if len(shown) > 1 else shown:
+        title = CONDITIONS.get(bar["name"], bar["name"])
+        rank1, baseline = ("" if isnan(bar[key]) else f"{percent(bar[key])}{UNIT}" for key in ("value", "baseline"))
+        interval = "" if isnan(bar["low"] + bar["high"]) else f"[{percent(bar['low'])},\u00a0{percent(bar['high'])}]"
+        found.append(Tile(title[:1].upper() + title[1:], rank1, interval, baseline))
     return found[:MOST_TILES]
-
-
-def _shares(frame):
-    """The rows of the headline table without its counts."""
-    return frame.iloc[:, :9].itertuples(index=False, name=None)
 
 
 def legend(metrics: Mapping, provenance: Mapping) -> dict[str, str]:
@@ -96,11 +90,7 @@ def _recognition(metrics: Mapping) -> str:
     both = f"Averaged over all probe sets, rank-1 is {percent(rank1)}{UNIT}, and {percent(baseline)}{UNIT} for the baseline."
     if not _is_sure(gain):
         return f"{both} Paired by person, the two cannot be told apart: {with_interval(*gain, sign='+')} points."
-    return (
-        f"{both} Paired by person, the network gains {_points(gain)}."
-        if gain[0] > 0
-        else (f"{both} Paired by person, the network loses {_points(gain)}.")
-    )
+    return f"{both} Paired by person, the network {'gains' if gain[0] > 0 else 'loses'} {_points(gain)}."
 
 
 def _ablations(metrics: Mapping) -> str:
@@ -108,8 +98,8 @@ def _ablations(metrics: Mapping) -> str:
     costs = sorted((row for row in changed if row["difference"][0] < 0), key=lambda row: row["difference"][0])
     if not costs:
         return ""
-    each = ", ".join(f"{_points(row['difference'])} ({row['name']})" for row in costs[:3])
-    return f"What the trained network loses most by, when its input is changed: {each}."
+    each = ", ".join(f"{row['name']} ({_points(row['difference'])})" for row in costs[:3])
+    return f"The changes of the input that cost the trained network most: {each}."
 
 
 def _exchange(metrics: Mapping) -> str:
@@ -138,18 +128,19 @@ def _codes(metrics: Mapping) -> str:
     rows = metrics.get("scorecard") or []
     near = {(row["code"], row["name"].partition(",")[0]): row for row in rows if row["name"].endswith(", nearest-neighbor probe")}
     asked = [
-        (row["code"], row["name"].partition(",")[0], row)
+        (target, row, near[row["code"], target])
         for row in rows
-        if row["name"].endswith(", linear probe") and row["wanted"] == "low" and row["low"] is not None
+        for target, _, kind in [row["name"].partition(", ")]
+        if kind == "linear probe" and row["wanted"] == "low" and row["low"] is not None and (row["code"], target) in near
     ]
     if not asked:
         return ""
     leaks = [
-        f"the {target} from the {code} code ({percent(row['value'], 0)}{UNIT}; nearest neighbors "
-        f"{percent(near[code, target]['value'], 0)}{UNIT}, chance {percent(row['chance'], 0)}{UNIT})"
-        for code, target, row in asked
-        if row["low"] > row["chance"] and (code, target) in near
+        f"the {target} from the {row['code']} code ({percent(row['value'], 0)}{UNIT}; nearest neighbors "
+        f"{percent(neighbors['value'], 0)}{UNIT}, chance {percent(row['chance'], 0)}{UNIT})"
+        for target, row, neighbors in asked
+        if row["low"] > row["chance"]
     ]
     if not leaks:
-        return "Linear classifiers read nothing above chance from codes that should not hold it."
+        return "Linear classifiers read nothing better than chance from codes that should not hold it."
     return f"The codes are not fully separated: linear classifiers still read {' and '.join(leaks)}."

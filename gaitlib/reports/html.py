@@ -71,9 +71,8 @@ def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> Non
     reasons = Counter(str(entry.get("reason", "")) for entry in left_out).most_common()
     write_page(
         run.folder / "index.html", "index.html.j2", run=run, files={path.name for path in run.folder.iterdir()},
-        shown=[chapter for chapter in chapters if chapter.name not in _PREPARING],
-        folded=[chapter for chapter in chapters if chapter.name in _PREPARING], chapters=chapters, explorer=explorer,
-        moving=_moving_picture(run.folder), left_out=left_out, reasons=reasons,
+        chapters=sorted(chapters, key=lambda chapter: chapter.is_folded), explorer=explorer, moving=_moving_picture(run.folder),
+        left_out=left_out, reasons=reasons,
     )  # fmt: skip
 
 
@@ -127,11 +126,12 @@ class _Chapter:
 
     name: of its file. taken: the ids of the page; those of the chapter are added. links: name of a notebook -> where links to it
     lead. anchor: of the chapter's heading on the page of a run; "" where it is the whole page. sections: (anchor, text) of its
-    headings of the first two levels.
+    headings of the first two levels. is_folded: whether the page of a run shows it on demand only.
     """
 
     def __init__(self, path: Path, taken: set[str], links: Mapping[str, str], anchor: str = ""):
         self.name, self.title, self.anchor, self.sections = path.stem, "", anchor, []
+        self.is_folded = path.stem in _PREPARING
         self._taken, self._links, self._folder = taken, links, path.parent
         self._prefix = f"{anchor}-" if anchor else ""
         self._anchors: dict[str, str] = {}  # anchor as Jupyter makes it -> ours

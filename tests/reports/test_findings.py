@@ -96,7 +96,7 @@ def test_codes_count_as_separated_only_if_linear_probes_say_so():
         "10 %, chance 10 %)."
     )
     assert found(scorecard=[probe("body", "view", "linear", 0.12, 0.08), near]).startswith(
-        "Linear classifiers read nothing above"
+        "Linear classifiers read nothing better than chance"
     )
     assert found(scorecard=[near]) == ""
 
@@ -113,6 +113,6 @@ def test_only_changes_that_surely_cost_something_are_named():
         )
     ]
     assert found(ablations=rows) == (
-        "What the trained network loses most by, when its input is changed: 60.0 points [50.0, 70.0] (one frame kept)."
+        "The changes of the input that cost the trained network most: one frame kept (60.0 points [50.0, 70.0])."
     )
     assert found(ablations=rows[:2]) == ""

@@ -159,7 +159,7 @@ def exchange_matrix(errors: pd.DataFrame, copying: float, mean_walk: float) -> F
     ax = Figure(figsize=(max(side, 6.4), side)).subplots()
     ends = [float(np.nanmin(errors)), mean_walk]
     ends[1] = ends[1] if np.isfinite(mean_walk) and mean_walk > ends[0] else float(np.nanmax(errors))
-    texts = errors.map("{:.1f}".format) if n <= 14 else errors.map("".format)
+    texts = errors.map(lambda error: f"{error:.1f}" if n <= 14 else "")
     image = drawing.cells(ax, errors, texts, drawing.DARK_IS_LOW, ends)
     palest = ", palest: no better than the mean walk" if ends[1] == mean_walk else ""
     drawing.color_bar(image, ax, f"% of torso length; dark is good{palest}", shrink=0.8)

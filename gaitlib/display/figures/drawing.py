@@ -11,7 +11,7 @@ import io
 import mimetypes
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import IPython.display
@@ -111,10 +111,12 @@ def color_bar(artist, axes, label: str, **options) -> None:
     bar.outline.set_visible(False)
 
 
-def cells(ax: Axes, table: pd.DataFrame, texts: pd.DataFrame, colors: mpl.colors.Colormap, ends: tuple, size: float = 9):
-    """Fill axes with colored cells and their texts, black or white as can be read; ends: numbers of the first and last color.
+def cells(
+    ax: Axes, table: pd.DataFrame, texts: pd.DataFrame, colors: mpl.colors.Colormap, ends: Sequence[float], size: float = 9
+) -> mpl.cm.ScalarMappable:
+    """Fill axes with colored cells and their texts; returns what a color bar is made of.
 
-    table: float, NaN = an empty cell. Returns what a color bar is made of.
+    table: float, NaN = an empty cell. ends: the numbers of the first and the last color. size: of the texts, points.
     """
     image = ax.pcolormesh(np.ma.masked_invalid(table), cmap=colors, vmin=ends[0], vmax=ends[1], ec=PAPER, lw=1.5)
     ax.set(xlim=(0, table.shape[1]), ylim=(table.shape[0], 0))
@@ -146,7 +148,8 @@ def show(fig: Figure | str, folder: str | Path | None = None, name: str = "figur
     folder: where NAME.png and NAME.svg, named as a file can be, are saved as well.
     """
     if isinstance(fig, str):
-        return IPython.display.display(IPython.display.HTML(f"<p>{html.escape(fig)}</p>"))
+        IPython.display.display(IPython.display.HTML(f"<p>{html.escape(fig)}</p>"))
+        return
     if folder is not None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
