@@ -182,7 +182,7 @@ def test_curves_have_a_chart_and_exchanged_views_stand_below_the_scorecard(write
     assert [len(sheet._charts) for sheet in book if sheet.title in ("Summary", "CMC")] == [1, 1]
     rows = [[cell.value for cell in row] for row in book["Scorecard"].iter_rows(min_row=8, max_row=12)]
     assert rows[0] == [None] * 7  # where pandas stops reading the table above
-    assert rows[-1] == [None, "the walk as it is", 27.25, 26.5, 28.0, None, None]
+    assert rows[-1] == [None, "unchanged walk", 27.25, 26.5, 28.0, None, None]
     assert book["Scorecard"]["C12"].number_format == "0.00"
 
 
