@@ -31,6 +31,7 @@ from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchang
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
+from gaitlib.poses.inspect import is_simulated
 from gaitlib.reports.provenance import provenance
 from gaitlib.skeleton import NUM_JOINTS
 from gaitlib.stages import Stages
@@ -519,8 +520,10 @@ class Experiment:
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
         """What provenance.json holds, see `gaitlib.reports.provenance.provenance`."""
+        name, citation = self.dataset.name, str(self.dataset.info.get("citation") or "")
+        data = {"name": name, "synthetic": is_simulated(self.dataset.index), "citation": citation}
         return provenance(
-            config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed,
+            config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed, data=data,
             data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,
         )  # fmt: skip
 

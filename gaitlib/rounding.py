@@ -3,6 +3,9 @@
 import math
 from decimal import ROUND_HALF_UP, Decimal
 
+#: What follows a share on a page, behind a narrow no-break space.
+UNIT = "\u202f%"
+
 
 def half_up(number: float, digits: int = 1) -> float:
     """The number with so many decimals, a half away from zero; NaN and infinity stay.

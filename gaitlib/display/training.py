@@ -28,6 +28,7 @@ class TrainingPanel(Watch, widgets.VBox):
         what was seen from there, in this order, as `Experiment.example` gives them; or nothing, then no walk is shown.
     fps: frames a second of the walk.
     The button works while the cell runs where JupyterLab and the kernel answer widgets beside it (JupyterLab 4.4, ipykernel 7).
+    A page that is reloaded meanwhile shows the panel when the cell ends: it asks about widgets in the queue of the running cell.
     """
 
     def __init__(self, example: Callable[..., dict[str, np.ndarray]], fps: float = 25.0):

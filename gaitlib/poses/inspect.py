@@ -51,6 +51,8 @@ KINDS = {
     "one recording": ("People with a single recording", "They can be gallery or probe, not both."),
     "protocol": ("Mismatches with the protocol", "Correct the protocol or the data."),
 }
+#: Kinds that synthetic walkers show on purpose.
+SIMULATED = {"mostly missing", "jumps", "flips"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,13 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
     table = table.sort_values("kind", key=lambda kinds: kinds.map(list(KINDS).index), kind="stable", ignore_index=True)
     by_view = pd.DataFrame(lost, columns=JOINTS).groupby(index["view"].to_numpy()).sum()
     missing = by_view.div(index.groupby("view")["frames"].sum(), axis=0).loc[sorted_views(index["view"])]
-    return Inspection(dataset.name, walks, missing, table, _sentences(table, window=window, usual=_usual(walks["fps"])))
+    said = _sentences(table, is_simulated(index), window=window, usual=_usual(walks["fps"]))
+    return Inspection(dataset.name, walks, missing, table, said)
+
+
+def is_simulated(index: pd.DataFrame) -> bool:
+    """Whether all walks of an index are those of `gaitlib.data.walkers.make_walkers`, which says so in their source."""
+    return bool(index["source"].str.startswith("walkers seed ").all())
 
 
 def _measure(dataset: GaitDataset, rows: slice) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -275,7 +283,7 @@ def _usual(fps: pd.Series) -> float:
     return float(fps.mode().iloc[0]) if fps.notna().any() else float("nan")
 
 
-def _sentences(findings: pd.DataFrame, **facts) -> list[str]:
+def _sentences(findings: pd.DataFrame, simulated: bool, **facts) -> list[str]:
     """A warning for each kind: what, how many, the first three with their files, and advice."""
     out = []
     for kind, (what, advice) in KINDS.items():
@@ -283,5 +291,7 @@ def _sentences(findings: pd.DataFrame, **facts) -> list[str]:
         if len(found):
             first = [f"{r.sequence} ({'; '.join(filter(None, (r.detail, r.source)))})" for r in found.head(3).itertuples()]
             more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+            if simulated and kind in SIMULATED:
+                advice = "They are simulated, with the faults of a pose estimator."
             out.append(f"{what.format(**facts)}, {len(found)}: {', '.join(first)}{more}. {advice}")
     return out

@@ -23,7 +23,8 @@ from gaitlib.files import check_name, read_json
 from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import write_page
 from gaitlib.reports.run import Run, flat
-from gaitlib.reports.tables import ENDS, UNIT, Table, frame_of
+from gaitlib.reports.tables import ENDS, Table, frame_of
+from gaitlib.rounding import UNIT
 
 _UNKNOWN = [math.nan] * 3
 _OTHERS = {"rank1_same_view": "same-view rank-1", "map": "mAP", "eer": "EER"}
@@ -166,18 +167,18 @@ def probe_sets(settings: list[Setting]) -> list[str]:
 
 
 _SETTINGS = (
-    "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which say how much the seed matters (Student's "
-    "t; one seed has none); so are the means of the probe sets of other measures. Differences to the baseline are paired by "
-    "seed; their interval over people is a bootstrap of those whom both recognized, all seeds together, and says how much the "
-    "choice of people matters. Bold: the interval leaves out zero. The best setting is chosen by the validation people, who "
-    "are held out of the training people; test people choose nothing. Core-hours are the time of the notebooks times the "
-    "threads of torch, without attempts that were stopped; a stage that several runs share is counted where it was made, and "
-    "where a run waited for it."
+    "Cross-view rank-1 of unseen people: means over seeds with 95 % intervals, which show how much the seed matters (Student's "
+    "t; none for a single seed). Other measures are means over seeds and probe sets. Differences to the baseline are paired by "
+    "seed; their interval over people, a bootstrap of the people both were tested on, all seeds together, shows how much the "
+    "choice of people matters. Bold: the interval excludes zero. The best setting is chosen on the validation people, who are "
+    "held out of the training people; test people choose nothing. Core-hours are the time of the notebooks times the threads of "
+    "torch, without attempts that were stopped; a stage that several runs share counts for the run that made it and for runs "
+    "that waited for it."
 )
 _DIFFERENCES = (
-    "Of {} people, who are the same in all runs. The intervals of a difference draw the same people again for both runs, which "
-    "leaves out what makes some people hard to recognize for both: it can be sure where the intervals of the runs overlap. Bold: "
-    "the interval leaves out zero."
+    "All runs were tested on the same {} people. The intervals of a difference resample the same people for both runs, which "
+    "removes what makes some people hard to recognize for both: a difference can be certain although the intervals of the runs "
+    "overlap. Bold: the interval excludes zero."
 )
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import chain, count
-from operator import itemgetter
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -29,9 +28,9 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from gaitlib import InputError
 from gaitlib.files import Unreadable, read_bytes, read_text, write_text
-from gaitlib.reports import tables
+from gaitlib.reports import findings, tables
 from gaitlib.reports.run import Run, flat
-from gaitlib.rounding import with_interval
+from gaitlib.rounding import UNIT, with_interval
 
 #: A line that a progress bar left behind: "40%|####   | 2/5 [00:01<00:02, 1.9it/s]", or with no end known "5it [00:01, 4.8it/s]".
 _PROGRESS = re.compile(r"\d+%\|[\s\d#\u2588-\u258f]*\||\[\d+:\d\d(<[^\]]+)?, [^\]]+/[^\]]+\]")
@@ -43,6 +42,11 @@ _FETCHING = ("src", "data", "href", "xlink:href", "srcset", "poster", "backgroun
 _FETCHING_STYLE = re.compile(r"@import\b[^;]*;?|url\(\s*[\"']?(?!data:|#)[^)]*\)", re.IGNORECASE)
 #: The walk with its view exchanged that notebook 04 leaves in the folder; it moves at the top of the page of a run.
 _MOVING = "figures/exchange.svg"
+#: Chapters that are folded on the page of a run, below what it found.
+_PREPARING = ("01_data_preparation", "02_training")
+#: Tags of cells that the page of a run leaves out, because it says the same in another place, or because only who runs the
+#: notebook needs it; the page of the notebook shows them.
+_REPEATED = {"parameters", "injected-parameters", "notebook-only"}
 
 
 def notebook_html(notebook_path: Path, out_path: Path, title: str) -> None:
@@ -56,21 +60,20 @@ def notebook_html(notebook_path: Path, out_path: Path, title: str) -> None:
 
 
 def write_index(run: Run, left_out: list[dict], chapters: Iterable[Path]) -> None:
-    """Write index.html, the page of a run: who was recognized how well, then the chapters with all their figures.
+    """Write index.html, the page of a run: who was recognized how well, the explorer, what was found, then all chapters.
 
     left_out: a list of {"source", "reason"}. chapters: the executed notebooks, in order; InputError where one cannot be read.
     """
     anchors = {path: f"chapter-{i}" for i, path in enumerate(chapters, 1)}
-    taken = {"content", "contents", "results", "left-out", "files", "provenance", *anchors.values()}
+    taken = {"content", "contents", "explorer", "findings", "results", "left-out", "files", "provenance", *anchors.values()}
     links = {path.stem: f"#{anchor}" for path, anchor in anchors.items()}
     chapters = [_Chapter(path, taken, links, anchor) for path, anchor in anchors.items()]
-    players = [player for chapter in chapters for player in chapter.players.items()]
-    player, is_exchange = max(players, key=itemgetter(1), default=("", False))  # of equals the first
+    explorer = next(filter(None, (chapter.take_explorer("explorer") for chapter in chapters)), None)
     reasons = Counter(str(entry.get("reason", "")) for entry in left_out).most_common()
     write_page(
         run.folder / "index.html", "index.html.j2", run=run, files={path.name for path in run.folder.iterdir()},
-        chapters=chapters, player=player, is_exchange=is_exchange, moving=_moving_picture(run.folder), left_out=left_out,
-        reasons=reasons,
+        chapters=sorted(chapters, key=lambda chapter: chapter.is_folded), explorer=explorer, moving=_moving_picture(run.folder),
+        left_out=left_out, reasons=reasons,
     )  # fmt: skip
 
 
@@ -89,11 +92,11 @@ def write_page(path: Path, template: str, **values) -> None:
 def _environment() -> Environment:
     loader = PackageLoader("gaitlib", "reports")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=tables.UNIT)}
+    environment.filters |= {"plain": _plain, "percent": lambda share: with_interval(share, unit=UNIT)}
     environment.filters |= {"prose": _prose, "whole": _whole, "address": _address, "without_progress": _without_progress}
     environment.filters |= {"code": lambda text: Markup(Highlight2HTML()(text)), "ansi": lambda text: Markup(ansi2html(text))}
     environment.tests |= {"a_repr": _REPR.fullmatch, "a_progress_bar": lambda t: "Progress" in t or _PROGRESS.search(t)}
-    environment.globals |= {"tables": tables, "flat": flat}
+    environment.globals |= {"tables": tables, "findings": findings, "flat": flat, "UNIT": UNIT}
     return environment
 
 
@@ -123,20 +126,26 @@ class _Chapter:
     """One executed notebook as HTML, to be placed under a heading of its title, which is its first H1.
 
     name: of its file. taken: the ids of the page; those of the chapter are added. links: name of a notebook -> where links to it
-    lead. anchor: of the chapter's heading; "" where it is the whole page. sections: (anchor, text) of its headings of the first
-    two levels. players: anchor of each output with a script module -> whether it exchanges codes.
+    lead. anchor: of the chapter's heading on the page of a run; "" where it is the whole page. sections: (anchor, text) of its
+    headings of the first two levels. is_folded: whether the page of a run shows it on demand only.
     """
 
     def __init__(self, path: Path, taken: set[str], links: Mapping[str, str], anchor: str = ""):
-        self.name, self.title, self.anchor, self.sections, self.players = path.stem, "", anchor, [], {}
+        self.name, self.title, self.anchor, self.sections = path.stem, "", anchor, []
+        self.is_folded = path.stem in _PREPARING
         self._taken, self._links, self._folder = taken, links, path.parent
         self._prefix = f"{anchor}-" if anchor else ""
         self._anchors: dict[str, str] = {}  # anchor as Jupyter makes it -> ours
-        self._soup = BeautifulSoup(_rendered("cells.html.j2", cells=_read_notebook(path)), "html.parser")
+        left_out = {"remove-cell", *(_REPEATED if anchor else ())}
+        cells = [cell for cell in _read_notebook(path) if not left_out & set(cell.metadata.get("tags", []))]
+        self._soup = BeautifulSoup(_rendered("cells.html.j2", cells=cells), "html.parser")
         _embed(self._soup, path.parent)
         self._make_ids_unique()
         self._fit_headings()
-        self._find_players()
+        self._frame_players()
+        for output in self._soup.select(".cell > .output.html:has(> img)"):
+            output["class"] = "output html picture"
+            del output["tabindex"]  # it is a button
         self._fit_links()
         for tag in self._soup.find_all("pre"):
             tag["tabindex"] = "0"  # long lines scroll, by keys too
@@ -145,7 +154,21 @@ class _Chapter:
         for cell in self._soup.select(".cell:empty"):
             cell.decompose()
         self.title = self.title or re.sub(r"^\d+[_-]", "", self.name).replace("_", " ").capitalize()
-        self.html = Markup(str(self._soup))
+
+    @property
+    def html(self) -> Markup:
+        """Its cells."""
+        return Markup(str(self._soup))
+
+    def take_explorer(self, anchor: str) -> Markup | None:
+        """Take the explorer that exchanges codes out of the chapter and leave a link to `anchor`; None where there is none."""
+        for player in self._soup.select(".player"):
+            if any(re.search(r'"exchange":\s*[{[]', script.string or "") for script in player("script")):
+                link = self._soup.new_tag("a", attrs={"href": f"#{anchor}"}, string="The explorer is at the top of this page.")
+                note = self._soup.new_tag("p", attrs={"class": "note"})
+                note.append(link)
+                return Markup(str(player.replace_with(note)))
+        return None
 
     def _unique(self, wanted: str) -> str:
         found = next(name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in self._taken)
@@ -185,12 +208,11 @@ class _Chapter:
             if level <= 2 and not is_title:
                 self.sections.append((anchor, above))
 
-    def _find_players(self) -> None:
+    def _frame_players(self) -> None:
         for output in self._soup.select(".cell > .output.html:has(script[type=module])"):
-            anchor = output["id"] = self._unique(f"{self._prefix}player")
+            output["id"] = self._unique(f"{self._prefix}player")
             output["class"] = "output html player"
             del output["tabindex"]
-            self.players[anchor] = any(re.search(r'"exchange":\s*[{[]', script.string or "") for script in output("script"))
 
     def _fit_links(self) -> None:
         """Links lead to where things stand on this page; those that would lead nowhere are text."""

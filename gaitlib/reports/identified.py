@@ -42,33 +42,35 @@ def in_words(share: float) -> str:
 def note(found: Found) -> str:
     """What the answers rest on, in sentences."""
     said = (
-        "In brackets are scores: natural logarithms of how many times likelier the walk is if it is that person's than if it is "
-        "somebody else's."
+        "In brackets are scores: the natural logarithm of how many times likelier the walk is if it is that person's than if it "
+        "is somebody else's."
     )
     threshold = f"{found.strangers.score(found.far):.0f}"
     if found.strangers.people < FEWEST_PEOPLE:
         return (
-            f"{said} With fewer than {FEWEST_PEOPLE} people enrolled it cannot be told how often a stranger would be taken for "
-            f"one of them; a person is named from a score of {threshold} on."
+            f"{said} With fewer than {FEWEST_PEOPLE} people enrolled, nobody can tell how often a stranger would be taken for "
+            f"one of them; a person is named at a score of {threshold} or more."
         )
     return (
-        f"{said} A person is named from a score of {threshold} on, which about {100 * found.far:.3g} % of strangers reach, as "
+        f"{said} A person is named at a score of {threshold} or more, which about {100 * found.far:.3g} % of strangers reach, as "
         f"measured on {found.strangers.people} of the enrolled people, each compared with a gallery without them."
     )
 
 
 def limits(found: Found, walks: NormalizedWalks, walk: int, window: int) -> list[str]:
-    """What would make the answer about a walk surer, a sentence each. window: frames that the network sees at once."""
+    """What would make the answer about a walk more certain, a sentence each. window: frames that the network sees at once."""
     count, frames, view = np.bincount(found.identifier.person), walks.length[walk], walks.index["view"][walk]
     said = []
     if len(count) < FEWEST_PEOPLE:
         said.append(f"Fewer than {FEWEST_PEOPLE} people are enrolled, too few to tell how near strangers come.")
     if once := int((count < 2).sum()):
-        said.append(f"{once} of the {len(count)} people are enrolled with one walk; two or more show how much theirs differ.")
+        said.append(f"{once} of the {len(count)} people are enrolled with one walk; two or more would show how much theirs vary.")
     if view not in found.identifier.views.index:
-        said.append(f"Nobody is enrolled from the view {view}; walks are surest compared with others from the same view.")
+        said.append(f"Nobody is enrolled from view {view}; comparisons are most certain within one view.")
     if frames < 2 * window:
-        said.append(f"The walk has {frames} frames; the network looks at {window} at once, and {2 * window} or more are surer.")
+        said.append(
+            f"The walk has {frames} frames, and the network looks at {window} at a time; {2 * window} or more are better."
+        )
     return said
 
 

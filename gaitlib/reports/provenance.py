@@ -17,11 +17,19 @@ _PACKAGE = Path(gaitlib.__file__).resolve().parent
 
 
 def provenance(
-    *, config: dict, protocol: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None
+    *,
+    config: dict,
+    protocol: dict,
+    data: dict,
+    data_fingerprint: str,
+    seed: int,
+    stage_seconds: dict,
+    start: datetime | None = None,
 ) -> dict:
     """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
-    config: the fully resolved configuration; only its fingerprint is kept. stage_seconds: in the order the stages ran.
+    config: the fully resolved configuration; only its fingerprint is kept. data: name and citation of the data set, and whether
+    it is synthetic. stage_seconds: in the order the stages ran.
     start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.
     """
     start = start or datetime.now().astimezone() - timedelta(seconds=sum(stage_seconds.values()))
@@ -31,6 +39,7 @@ def provenance(
         "dirty": dirty,
         "config_fingerprint": fingerprint(config),
         "data_fingerprint": data_fingerprint,
+        "data": data,
         "protocol": protocol,
         "seed": seed,
         "start": start.astimezone().isoformat(timespec="seconds"),

@@ -55,11 +55,18 @@ class _Protocol(_Facts):
     probes: dict[str, dict[str, str | int | list[str | int]]]
 
 
+class _Data(_Facts):
+    name: str = ""
+    synthetic: bool = False
+    citation: str = ""
+
+
 class _Provenance(_Facts):
     """Likewise in provenance.json."""
 
     commit: str | None = None
     data_fingerprint: str = ""
+    data: _Data = _Data()
     config_fingerprint: str = ""
     protocol: _Protocol | None = None
     start: str = ""

@@ -11,7 +11,7 @@ from pandas.api.types import is_numeric_dtype
 
 from gaitlib.evaluation import FAR, OPEN_FAR
 from gaitlib.reports.run import Run, flat
-from gaitlib.rounding import half_up, percent, with_interval
+from gaitlib.rounding import UNIT, half_up, percent, with_interval
 
 if TYPE_CHECKING:
     from gaitlib.evaluation.ranking import RankMatrix
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 RANKING = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "map": "mAP", "minp": "mINP"}
 VERIFICATION = {
     "eer": "EER",
-    **{f"tar_at_far_{far:g}": f"TAR at FAR {far:.1%}" for far in FAR},
-    **{f"dir_at_far_{far:g}": f"DIR at FAR {far:.0%}" for far in OPEN_FAR},
+    **{f"tar_at_far_{far:g}": f"TAR at FAR {100 * far:g} %" for far in FAR},
+    **{f"dir_at_far_{far:g}": f"DIR at FAR {100 * far:g} %" for far in OPEN_FAR},
 }
 #: What exchanged views are compared with.
 GUESSES = {
@@ -30,7 +30,6 @@ GUESSES = {
 }  # fmt: skip
 
 RANK1, SAME_VIEW, BASELINE = "Cross-view rank-1", "Same-view rank-1", "Baseline cross-view"
-UNIT = "\u202f%"  # what follows a share on a page, behind a narrow no-break space
 #: The two columns behind a value that are its 95 % interval.
 ENDS = ["95 % low", "95 % high"]
 
@@ -139,7 +138,7 @@ def sentence(metrics: Mapping) -> str:
     """The headline in one sentence: who was recognized how well."""
     found = headline(metrics).frame.dropna(subset=RANK1).set_index("Probe set")
     if not len(found):
-        return "Nobody was recognized in this run: it measured no rank-1."
+        return "This run measured no rank-1."
     shown = found.drop("mean", errors="ignore") if len(found) > 1 else found
     rank1 = []
     for name, share, low, high in shown[[RANK1, *ENDS]].itertuples(name=None):
@@ -188,7 +187,7 @@ def ranking(metrics: Mapping) -> Table:
 def cmc(metrics: Mapping) -> Table:
     """The cumulative match characteristic: a row a rank, a column a probe set."""
     rows = [[k, *shares] for k, shares in enumerate(zip(*metrics["cmc"].values(), strict=True), 1)]
-    note = "Share of probes whose person is among the first k of the gallery; views as in the headline table."
+    note = "The share of probes whose person is among the k nearest of the gallery; views as in the headline table."
     return Table("CMC", "Cumulative match characteristic", note, frame_of(rows, ["Rank"], list(metrics["cmc"])))
 
 
@@ -197,16 +196,17 @@ def verification(metrics: Mapping) -> Table:
     measured = metrics["verification"].items()
     rows = [[name, VERIFICATION[metric], *numbers] for name, found in measured for metric, numbers in found.items()]
     note = (
-        "Pairs of walks from different views. TAR at FAR: share of pairs of one person that are accepted where that share of the "
-        "other pairs is. DIR at FAR: half of the people are not enrolled; share of probes of the others that are found, where "
-        "that share of the strangers' probes is let in. Intervals are over people. "
+        "Pairs of walks from different views. TAR at FAR: the share of same-person pairs that are accepted by the threshold that "
+        "accepts this share of different-person pairs. DIR at FAR: half of the people are not enrolled; the share of probes of "
+        "enrolled people that are accepted and identified correctly, by the threshold that accepts this share of strangers' "
+        "probes. Intervals are over people. "
     ) + measured_on(metrics.get("counts") or {}, "verification_people")
     frame = frame_of(rows, ["Probe set", "Measure"], ["Value", *ENDS])
     return Table("Verification", "Verification and open set", note, frame)
 
 
 def ablations(metrics: Mapping) -> Table:
-    """What recognition rests on: a row an ablation, rank-1 and its difference to the first row."""
+    """What recognition depends on: a row an ablation, rank-1 and its difference to the first row."""
     table = metrics["ablations"]
     sets = [name for name in table[0]["rank1"] if name != "mean"]
     rows = []
@@ -214,24 +214,26 @@ def ablations(metrics: Mapping) -> Table:
         mean, shares, same = row["rank1"]["mean"], [row["rank1"][name] for name in sets], row["rank1_same_view"]["mean"]
         rows.append([row["kind"], row["name"], mean, *row["ci95"], *row["difference"], *shares, same])
     note = (
-        "Cross-view rank-1. Input: the trained model on walks that lack something. Halves: second halves of walks against first "
-        "ones. Codes: linear discriminants of single codes; those of the pose itself: a baseline. Difference: percentage points "
-        "against the first row, for the same people. "
+        "Cross-view rank-1. Input: the trained network on altered walks. Halves: second halves of probe walks against first "
+        "halves. Codes: linear discriminants of single codes and, as a baseline, of the pose itself. Difference: percentage "
+        "points against the first row, paired by person. "
     ) + measured_on(metrics.get("counts") or {}, "study_people")
     frame = frame_of(rows, ["Kind", "Ablation"], ["Mean", *ENDS, "Difference", *ENDS, *sets, "Same view"])
-    return Table("Ablations", "What recognition rests on", note, frame, {"Difference": "points"})
+    return Table("Ablations", "What recognition depends on", note, frame, {"Difference": "points"})
 
 
 def scorecard(metrics: Mapping) -> Table:
-    """What can be read from each code, and how far it is from what it should be."""
+    """What can be read from each code, and how much it changes with what it should not hold."""
     rows = [[m[key] for key in ("code", "name", "wanted", "value", "low", "high", "chance")] for m in metrics["scorecard"]]
     note = (
-        "Probes: accuracy of a simple classifier on the code. Within / between: distance of codes that should agree over that of "
-        "codes that should not. Lost in a cycle: how far a code is from itself after decoding with the view code of another walk "
-        "and encoding again, over the distance of two random walks. Chance: of knowing nothing. "
+        "Probes: balanced accuracy of a simple classifier on the code; for view and condition trained on training people and "
+        "tested on test people, for identity trained on the gallery and tested on the probes. Within / between: the distance "
+        "between codes that should agree, divided by that between codes that should not. Lost in a cycle: how far a code moves "
+        "when its walk is decoded with another walk's view code and encoded again, divided by the distance between two random "
+        "walks. Chance: the accuracy of guessing, or the distance of random walks. "
     ) + measured_on(metrics.get("counts") or {}, "study_people")
     frame = frame_of(rows, ["Code", "Measure", "Wanted"], ["Value", *ENDS, "Chance"])
-    return Table("Scorecard", "Are the codes taken apart?", note, frame)
+    return Table("Scorecard", "How well the codes are separated", note, frame)
 
 
 def exchange(metrics: Mapping) -> Table:
@@ -262,8 +264,8 @@ def measured_on(counts: Mapping, key: str) -> str:
     if key not in counts:
         return f"Measured on all {counts['people']:,} people." if "people" in counts else ""
     return (
-        f"Measured on {counts[key]:,} of the {counts['people']:,} people, spread evenly over their list. Among fewer people "
-        "one is found more easily, so compare with results on as many only."
+        f"Measured on {counts[key]:,} of the {counts['people']:,} people, spread evenly over their list. Recognition is easier "
+        "among fewer people, so compare only with results on the same number."
     )
 
 

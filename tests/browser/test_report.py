@@ -1,8 +1,11 @@
 """The pages of a run in a real browser, from file:// and with nothing else to fetch."""
 
+import io
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gaitlib.notebooks import CHAPTERS
 from gaitlib.reports.html import write_index
@@ -84,10 +87,15 @@ def test_hostile_and_long_names_do_not_break_a_page(visit, tmp_path):
     assert max(table.evaluate("t => [...t.querySelectorAll('tbody th')].map(h => h.offsetWidth)")) < 350
 
 
-def test_the_index_has_four_chapters_and_its_links_lead_somewhere(visit, small_run):
+def test_the_index_says_what_it_is_shows_the_explorer_and_its_links_lead_somewhere(visit, small_run):
     page = visit(small_run / "index.html")
-    assert page.locator("article.chapter > h2").all_text_contents() == [
-        "1Data preparation", "2Training", "3Evaluation", "4Visualization",
+    assert page.title() == "Recognizing people by how they walk: small"
+    first = page.locator("header.hero")
+    assert "simulated walkers" in first.locator(".lead").inner_text()
+    assert first.locator(".tiles .name").all_text_contents() == ["Normal walking", "Carrying a bag", "Wearing a coat"]
+    assert first.locator("img").bounding_box()["y"] < page.locator("#explorer").bounding_box()["y"] < 1200
+    assert page.locator("article.chapter h2").all_text_contents() == [
+        "Evaluation", "Visualization", "Data preparation", "Training",
     ]  # fmt: skip
     links = page.evaluate("[...document.links].map(a => a.getAttribute('href'))")
     assert [link for link in links if "://" in link] == []
@@ -96,6 +104,38 @@ def test_the_index_has_four_chapters_and_its_links_lead_somewhere(visit, small_r
     files = {link for link in links if not link.startswith("#")}
     assert {"results.xlsx", "metrics.json", "config.yaml", "provenance.json"} <= files
     assert [name for name in files if not (small_run / name).is_file()] == []
+
+
+def test_the_contents_follow_the_reader_and_open_what_is_folded(visit, small_run):
+    page = visit(small_run / "index.html")
+    current = page.locator("#contents a[aria-current]")
+    page.locator("#results").evaluate("h => h.scrollIntoView()")
+    page.wait_for_function("document.querySelector('#contents a[aria-current]')?.hash === '#results'")
+    heading = page.locator("#chapter-2-3-curves")
+    assert not heading.is_visible()
+    page.locator("#contents a", has_text="3. Curves").click()
+    heading.wait_for()
+    page.wait_for_function("document.querySelector('#contents a[aria-current]')?.hash === '#chapter-2-3-curves'")
+    assert current.count() == 1
+
+
+def test_figures_are_dark_on_dark_pages_and_large_on_a_phone(visit, small_run):
+    page = visit(small_run / "index.html", viewport={"width": 400, "height": 800})
+    picture = page.locator("#chapter-3 ~ .cells .picture img").first
+
+    def brightness():
+        page.evaluate(DRAWN)
+        return np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("L")).mean()
+
+    light = brightness()
+    page.emulate_media(color_scheme="dark")
+    assert brightness() < 90 < 200 < light
+    picture.click()
+    large = page.locator("#enlarged img")
+    assert large.bounding_box()["width"] > 700 > picture.bounding_box()["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.keyboard.press("Escape")
+    assert not large.is_visible()
 
 
 @pytest.mark.parametrize("name", ["index", "04_visualization"])

@@ -44,7 +44,7 @@ def test_it_says_how_far_training_is_and_shows_curves_and_the_walk(displayed, po
             panel.look(history(looks), "the model")
             pictures.append(panel.curves.value)
         assert pictures[0] != pictures[1]
-        assert all('alt="' in picture and "data:image/png" in picture for picture in pictures)
+        assert all('alt="' in picture and "data:image/svg+xml" in picture for picture in pictures)
         assert asked == ["the model"] * 2
         assert [p["title"] for p in panel.player.panels] == list(poses)
         assert [p["fps"] for p in panel.player.panels] == [30.0] * 4

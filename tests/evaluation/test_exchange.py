@@ -15,6 +15,7 @@ from gaitlib.data.preprocess import NormalizedWalks, as_poses, normalize, openin
 from gaitlib.data.walkers import make_walkers, opening_joints, see
 from gaitlib.evaluation import exchange
 from gaitlib.evaluation.exchange import (
+    ExchangeErrors,
     best_fit_errors,
     exchange_errors,
     fourier,
@@ -204,6 +205,16 @@ def test_a_view_never_recorded_with_the_side_has_no_mean_walk(walks_and_truth):
     person = walks.index["subject"]
     keep = np.where(walks.index["view"] == "000", person == "001", person != "001")
     assert set(mean_walks(some(walks, keep), "090", 64)) == {"054", "090"}
+
+
+def test_the_gain_over_the_mean_walk_is_paired_by_person():
+    """Everybody's walk is 2 % better than the mean walk, however hard they are: the gain has no spread."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(1, 9, (20, 2, 2))
+    found = ExchangeErrors([f"{p:03d}" for p in range(20)], ["000", "090"], hard, hard + 20, hard + 2).summary()
+    assert list(found) == ["exchange", "copy", "mean_walk", "gain"]
+    np.testing.assert_allclose(found["gain"], 2)
+    assert found["exchange"][2] - found["exchange"][1] > 0.5
 
 
 # -- in three dimensions

@@ -44,9 +44,10 @@ def errors(path):
     return [(number, output.evalue) for number, output in outputs(path) if output.output_type == "error"]
 
 
-def html(path):
-    """All HTML that a notebook shows, as one text."""
-    return "\n".join(output.data.get("text/html", "") for _, output in outputs(path) if "data" in output)
+def html(path, without=""):
+    """All HTML that a notebook shows, as one text; without: a tag of cells that do not count."""
+    shown = [cell for cell in cells(path) if without not in cell.metadata.get("tags", [])]
+    return "\n".join(o.data.get("text/html", "") for cell in shown for o in cell.outputs if "data" in o)
 
 
 def contents(folder):
@@ -184,7 +185,9 @@ def test_the_page_shows_the_intervals_of_the_metrics(small_run):
 def test_the_report_says_who_was_recognized(small_run):
     """Nobody takes the walkers' numbers for those of real people."""
     page = (small_run / "index.html").read_text()
-    assert page.index("Cross-view rank-1 of") < page.index("Synthetic walkers laid out as CASIA-B") < page.index('id="results"')
+    assert (
+        page.index("<h1>") < page.index("simulated walkers") < page.index('id="explorer"') < page.index("Synthetic walkers laid")
+    )
     sheet = openpyxl.load_workbook(small_run / "results.xlsx")["Summary"]
     assert "Synthetic walkers laid out as CASIA-B" in sheet["A2"].value
 
@@ -203,6 +206,7 @@ def test_the_provenance_says_what_ran(small_run):
         "dirty",
         "config_fingerprint",
         "data_fingerprint",
+        "data",
         "protocol",
         "seed",
         "start",
@@ -211,6 +215,7 @@ def test_the_provenance_says_what_ran(small_run):
         "hardware",
     }
     assert set(found) == facts
+    assert found["data"] == {"name": "walkers", "synthetic": True, "citation": ""}
     assert list(found["stage_seconds"]) == list(CHAPTERS)
     assert all(seconds > 0 for seconds in found["stage_seconds"].values())
     assert {"python", "gaitlib", "torch", "numpy"} <= set(found["versions"])
@@ -242,11 +247,18 @@ def test_every_picture_has_a_text_alternative(small_run, chapter):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_pictures_reach_the_pages_unchanged(small_run, chapter):
-    pictures = re.findall(r"data:image/[a-z+]+;base64,([^\"']+)", html(small_run / f"{chapter}.ipynb"))
-    assert pictures
-    for name in (chapter, "index"):
+    for name, without in ((chapter, ""), ("index", "notebook-only")):
+        pictures = re.findall(r"data:image/[a-z+]+;base64,([^\"']+)", html(small_run / f"{chapter}.ipynb", without))
+        assert pictures
         page = (small_run / f"{name}.html").read_text()
         assert [picture[:20] for picture in pictures if picture not in page] == []
+
+
+def test_a_probe_ranked_by_hand_has_the_rank_that_gaitlib_gives(small_run):
+    texts = [o.data.get("text/markdown", "") for _, o in outputs(small_run / "03_evaluation.ipynb") if "data" in o]
+    (ranks,) = re.findall(r"(\d+) by hand, (beyond )?(\d+) by gaitlib", "\n".join(texts))
+    by_hand, beyond, by_gaitlib = int(ranks[0]), ranks[1], int(ranks[2])
+    assert by_hand > by_gaitlib if beyond else by_hand == by_gaitlib
 
 
 def test_the_maps_of_the_codes_show_walks_from_many_views(small_run):
@@ -470,7 +482,10 @@ def test_how_a_notebook_is_written(chapter):
     assert len([line for line in headings if re.match(r"# \S", line)]) == 1
     numbers = [int(found[1]) for line in headings if (found := re.match(r"## (\d+)\. \S", line))]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert notebook.cells[-2].source == "## Summary"
+    *_, summary, _, exercises = notebook.cells
+    assert summary.source == "## Summary"
+    assert re.fullmatch(r"## Exercises\n\n1\. [^\n]+\n2\. [^\n]+", exercises.source)
+    assert any(cell.source.startswith("**Try this.** ") for cell in notebook.cells)
 
     (parameters,) = [cell for cell in cells(path) if "parameters" in cell.metadata.get("tags", [])]
     for line in parameters.source.splitlines():

@@ -243,6 +243,15 @@ def test_a_protocol_names_who_has_no_gallery(people):
     assert "not include 006" in inspect(dataset_of(people), protocol=other).warnings[-1]
 
 
+def test_simulated_faults_are_not_to_be_repaired(people):
+    walks = changed(people, "002-nm-03-000", posed(flipping))
+    simulated = [replace(walk, source="walkers seed 0") for walk in walks]
+    (flips,) = (warning for warning in inspect(dataset_of(simulated)).warnings if "exchanged" in warning)
+    assert flips.endswith("They are simulated, with the faults of a pose estimator.")
+    (flips,) = (warning for warning in inspect(dataset_of(walks)).warnings if "exchanged" in warning)
+    assert flips.endswith("Prepare them again with --repair flips.")
+
+
 def test_chunks_and_selections_see_the_same(people, monkeypatch):
     dataset = dataset_of(changed(people, "002-nm-03-090", posed(away)))
     whole = inspect(dataset)

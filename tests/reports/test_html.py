@@ -239,12 +239,11 @@ def test_a_formula_is_drawn_without_a_script_and_what_is_none_is_text(page_of):
 
 def test_the_index_says_who_was_recognized_how_well(index_of):
     _, page = index_of()
-    assert (
-        "Cross-view rank-1 of 20 unseen people: NM 84.1 % [78, 90], CL 50.0 % [40, 60]; "
-        "the hand-made baseline reaches 25.0 %." in page.text
-    )
-    for shown in ("[78.0, 90.2]", "99.0 %", "70.0 %", "None: every walk", "abc, with changes"):
-        assert shown in page.text
+    assert "Normal walking 84.1 % rank-1 [78.0, 90.2] baseline 25.0 % Wearing a coat 50.0 %" in page.text
+    for shown in ("NM, CL : normal walking, wearing a coat.", "99.0 %", "70.0 %", "None: every walk", "abc, with uncommitted"):
+        assert shown.replace(" :", "") in page.text or shown in page.text
+    (summary,) = (attrs["content"] for attrs in page.all("meta") if attrs.get("name") == "description")
+    assert "rank-1 of 20 unseen people: NM\u00a084.1\u202f%\u00a0[78,\u00a090], CL" in summary
 
 
 def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(index_of, tmp_path):
@@ -252,13 +251,35 @@ def test_the_index_holds_all_chapters_and_leads_to_the_exchange_and_the_files(in
         (tmp_path / name).touch()
     _, page = index_of()
     chapters = [attrs["id"] for attrs in page.all("h2")]
-    assert chapters == ["results", "chapter-1", "chapter-2", "left-out", "files", "provenance"]
+    assert chapters == ["explorer-title", "results", "chapter-1", "chapter-2", "left-out", "files", "provenance"]
     links = [attrs["href"] for attrs in page.all("a")]
-    assert "#chapter-1-player" in links
-    assert "#chapter-2" in links
+    assert {"#explorer", "#chapter-2"} <= set(links)
     assert {"results.xlsx", "metrics.json", "01_data.ipynb", "02_training.ipynb"} <= set(links)
-    assert len(page.all("script")) == 5  # two players a chapter, and the folding of the contents
+    assert len(page.all("script")) == 5  # two players a chapter, and the page's own
     assert {attrs["id"] for attrs in page.all("h3")} >= {"chapter-1-summary", "chapter-2-summary"}
+
+
+def test_the_first_explorer_of_the_index_stands_above_the_chapters(index_of):
+    text, _ = index_of()
+    places = [
+        text.index(part) for part in ("<h1>", 'id="explorer"', 'id="walk"', 'id="results"', 'id="chapter-1"', 'id="walk-2"')
+    ]
+    assert places == sorted(places)
+    assert text.count("The explorer is at the top of this page.") == 1
+
+
+def test_the_index_folds_how_the_data_were_prepared_and_the_network_trained(index_of):
+    text, _ = index_of()
+    assert '<summary><h2 id="chapter-2">Preparing walks</h2></summary>' in text
+    assert '<h2 id="chapter-1">Preparing walks</h2>\n<div class="cells">' in text
+
+
+def test_the_index_leaves_out_parameters_and_what_only_the_notebook_needs(index_of, page_of, write_notebook):
+    tags = ("parameters", "injected-parameters", "notebook-only")
+    cells = [new_code_cell("left_out", metadata={"tags": [tag]}) for tag in tags]
+    text, _ = index_of(chapters=[write_notebook([*cells, new_code_cell("kept")], "03")])
+    assert (text.count(">left_out<"), text.count(">kept<")) == (0, 1)
+    assert page_of(*cells)[0].count(">left_out<") == 3
 
 
 def test_the_index_opens_with_the_moving_picture_of_the_run(index_of, tmp_path):
@@ -303,7 +324,7 @@ def test_many_left_out_walks_are_summed_up(index_of):
 
 def test_a_run_that_measured_nothing_still_has_a_page(index_of):
     _, page = index_of(metrics={}, provenance={}, content={}, chapters=[])
-    assert "measured no rank-1" in page.text
+    assert "has not measured yet" in page.text
 
 
 def test_a_failure_leaves_the_old_page(index_of, tmp_path, monkeypatch):

@@ -15,12 +15,13 @@ def test_provenance_says_what_ran_but_not_who_or_where():
     found = provenance(
         config={"data": "/somewhere/private"},
         protocol={"name": "p"},
+        data={"name": "d", "synthetic": False, "citation": "c"},
         data_fingerprint="f" * 64,
         seed=7,
         stage_seconds={"train": 60, "evaluate": 30},
     )
     assert found["config_fingerprint"] == fingerprint({"data": "/somewhere/private"})
-    assert (found["data_fingerprint"], found["seed"]) == ("f" * 64, 7)
+    assert (found["data_fingerprint"], found["seed"], found["data"]["name"]) == ("f" * 64, 7, "d")
     assert {"python", "torch", "numpy", "pandas", "orjson"} <= set(found["versions"])
     assert "pytest" not in found["versions"]
     assert found["hardware"]["cores"] >= 1

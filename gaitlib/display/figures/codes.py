@@ -24,7 +24,7 @@ LABELS = {"identity": "subject", "view": "view", "condition": "condition"}
 
 @drawing.styled
 def motion_difference_maps(motion_a: np.ndarray, motion_v: np.ndarray, motion_i: np.ndarray) -> Figure:
-    """How far the motion code of a walk, float [128, T], is from the same person's in another view, and from another person's."""
+    """How far the motion code of a walk, float [128, T], is from the same person's in another view and from another person's."""
     fig = Figure(figsize=(8, 4.6))
     axes = fig.subplots(1, 2)
     maps = np.abs(motion_a - np.stack([motion_v, motion_i]))
@@ -58,13 +58,14 @@ def code_rows(body: np.ndarray, view: np.ndarray) -> Figure:
         ax.set(yticks=range(3), yticklabels=TRIPLET, xlabel="channel")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         for between in (0.5, 1.5):
-            ax.axhline(between, color="white", lw=3)
+            ax.axhline(between, color=drawing.PAPER, lw=3)
         drawing.bare(ax)
         to_view, to_person = far[name] = [float(np.linalg.norm(codes[0] - codes[k])) for k in (1, 2)]
         drawing.subtitle(ax, f"{name} code: distance {to_view:.2g} to the other view, {to_person:.2g} to the other person")
         drawing.color_bar(image, ax, "value (code units)", pad=0.015)
     good = far["body"][0] < far["body"][1] and far["view"][1] < far["view"][0]
-    text = "Body codes follow the person, view codes follow the camera" if good else "Body and view codes are not separated"
+    text = "body codes follow the person, view codes the camera" if good else "the codes do not follow person and camera"
+    text = f"In these three walks, {text}"
     distances = "; ".join(f"{name} {to_view:.2g} and {to_person:.2g}" for name, (to_view, to_person) in far.items())
     return drawing.stated(fig, text, f"Distances to the other view and to the other person: {distances}.")
 
@@ -96,8 +97,8 @@ def code_maps(codes: Mapping[str, np.ndarray], table: pd.DataFrame) -> Figure:
             ax.set_title(title, fontsize=9, weight="normal", pad=4)
             said.append(f"{name} by {label} {agree:.0f} % (chance {chance:.0f} %)")
         row[0].set_ylabel(f"{name} code", weight="bold")
-    text = f"t-SNE of the codes of {len(table):,} walks, and whether neighbors agree"
-    return drawing.stated(fig, text, f"Of the five nearest walks so many share the label: {', '.join(said)}.")
+    text = f"t-SNE of the codes of {len(table):,} walks; linear probes may read more than neighbors show"
+    return drawing.stated(fig, text, f"How many of the five nearest walks share the label: {', '.join(said)}.")
 
 
 def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
@@ -108,11 +109,11 @@ def _color_by(ax: Axes, points: np.ndarray, label: pd.Series) -> np.ndarray:
     palette = sns.color_palette("colorblind")
     dots = []
     for k, kind in enumerate(kinds):
-        color = mpl.colormaps["viridis"](k / max(len(kinds) - 1, 1)) if is_view else palette[k % 8]
+        color = mpl.colormaps["viridis"](0.2 + 0.7 * k / max(len(kinds) - 1, 1)) if is_view else palette[k % 8]
         marker = "o" if is_view else "osD^vPX*"[k // 8 % 8 if len(kinds) > 8 else k]
         dots.append(ax.scatter(*points[place == k].T, s=9, color=color, marker=marker, lw=0, label=kind))
     ax.set(xticks=[], yticks=[])
-    ax.set_xlabel(f"dark {kinds[0]}, light {kinds[-1]}" if is_view else f"{len(kinds)} kinds", fontsize=8)
+    ax.set_xlabel(f"from {kinds[0]} (dark) to {kinds[-1]} (light)" if is_view else f"{len(kinds)} in all", fontsize=8)
     if len(kinds) <= 4 and not is_view:
         frame = {"frameon": True, "framealpha": 0.7, "edgecolor": "none"}
         ax.legend(handles=dots, fontsize=7.5, handletextpad=0.1, borderpad=0.2, **frame)
@@ -130,13 +131,13 @@ def probe_grid(table: pd.DataFrame, kind: str = "linear") -> Figure:
     codes, targets = list(dict.fromkeys(rows["code"])), list(dict.fromkeys(rows["target"]))
     ax = Figure(figsize=(1.6 + 1.9 * len(targets), 0.8 + 0.95 * len(codes))).subplots()
     colors = {"high": "#cfe4f3", "low": "#f6dccb", "": "#eef0f3"}
-    wishes = {"high": "should be high", "low": "should be {}, chance", "": "chance {}"}
+    wishes = {"high": "should be high", "low": "should be at chance, {} %", "": "chance {} %"}
     for row in rows.itertuples():
         x, y = targets.index(row.target), codes.index(row.code)
         ax.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, color=colors[row.wanted], lw=0))
-        ax.text(x + 0.5, y + 0.36, f"{percent(row.value, 0)} %", ha="center", va="center", weight="bold", size=15)
-        note = f"[{percent(row.low, 0)}, {percent(row.high, 0)}]  {wishes[row.wanted].format(percent(row.chance, 0))}"
-        ax.text(x + 0.5, y + 0.72, note, ha="center", va="center", size=8.5, color=MUTED)
+        ax.text(x + 0.5, y + 0.33, f"{percent(row.value, 0)} %", ha="center", va="center", weight="bold", size=15)
+        note = f"[{percent(row.low, 0)}, {percent(row.high, 0)}]\n{wishes[row.wanted].format(percent(row.chance, 0))}"
+        ax.text(x + 0.5, y + 0.73, note, ha="center", va="center", size=8.5, color=MUTED)
     ax.set(xlim=(0, len(targets)), ylim=(len(codes), 0))
     ax.set_xticks(np.arange(len(targets)) + 0.5, targets)
     ax.set_yticks(np.arange(len(codes)) + 0.5, [f"{code} code" for code in codes])
@@ -151,20 +152,22 @@ def exchange_matrix(errors: pd.DataFrame, copying: float, mean_walk: float) -> F
     """How far a walk with its view exchanged is from what the camera of that view saw, for every two views.
 
     errors: rows = view of the walk, columns = view asked for, % of torso length, NaN = not measured.
-    copying, mean_walk: the mean error of leaving the walk as it is, and of the mean walk of the view asked for.
+    copying, mean_walk: the mean error of the unchanged walk, and of the mean walk of the view asked for, where the colors end.
     """
     n = len(errors)
     side = max(4.4, min(7.4, 0.6 * n + 1.2))
     ax = Figure(figsize=(max(side, 6.4), side)).subplots()
-    sns.heatmap(
-        errors, ax=ax, cmap="cividis_r", vmin=0, annot=n <= 14, fmt=".1f", annot_kws={"size": 9}, square=True, linewidths=1.5,
-        cbar_kws={"label": "% of torso length", "shrink": 0.8},
-    )  # fmt: skip
+    ends = [float(np.nanmin(errors)), mean_walk]
+    ends[1] = ends[1] if np.isfinite(mean_walk) and mean_walk > ends[0] else float(np.nanmax(errors))
+    texts = errors.map(lambda error: f"{error:.1f}" if n <= 14 else "")
+    image = drawing.cells(ax, errors, texts, drawing.DARK_IS_LOW, ends)
+    palest = ", palest: no better than the mean walk" if ends[1] == mean_walk else ""
+    drawing.color_bar(image, ax, f"% of torso length; dark is good{palest}", shrink=0.8)
     unit = drawing.unit_of(errors.index)
-    ax.set(xlabel=f"view asked for{unit}", ylabel=f"view of the walk{unit}")
-    ax.tick_params(length=0, rotation=0)
-    text = f"Exchanged views are {float(np.nanmean(errors)):.1f} % off; the walk as it is {copying:.1f} %"
-    text += f", the mean walk {mean_walk:.1f} %" if np.isfinite(mean_walk) else ""
+    ax.set(xlabel=f"view asked for{unit}", ylabel=f"view of the walk{unit}", aspect="equal")
+    text = f"Exchanged views miss the truth by {float(np.nanmean(errors)):.1f} % of torso length; "
+    text += f"the unchanged walk by {copying:.1f} %"
+    text += f", the mean walk by {mean_walk:.1f} %" if np.isfinite(mean_walk) else ""
     source, target = errors.stack().idxmax()
     worst = f"worst from {source} to {target}: {errors.loc[source, target]:.1f} % of torso length"
     return drawing.stated(ax, text, f"Heat map of {n} views by {n}; {worst}.", 62)

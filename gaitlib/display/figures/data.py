@@ -16,35 +16,40 @@ MOST_ROWS = 120
 
 
 @drawing.styled
-def missing_cells(inspection: Inspection) -> Figure:
-    """How many walks each subject has in each condition and view, of what most have who have any; many subjects are binned."""
+def missing_cells(inspection: Inspection) -> Figure | str:
+    """How many walks each subject has in each condition and view, out of the usual number; many subjects are binned.
+
+    A sentence where no walk is missing, since all cells would have one color.
+    """
     counts = inspection.counts
     conditions, views = (list(dict.fromkeys(counts.columns.get_level_values(name))) for name in ("condition", "view"))
     several, values = len(conditions) > 1, counts.to_numpy()
     usual = {name: int(counts[name].stack()[lambda walks: walks > 0].mode()[0]) for name in conditions}
     expected = np.array([usual[name] for name, _ in counts.columns])
+    cells = f"{values.size:,} subject-{'condition-' if several else ''}view cells"
+    if (values >= expected).all():
+        return f"No walk is missing: all {cells} are full."
     share = np.clip(values / expected, 0, 1)
     per_row = -(-len(counts) // MOST_ROWS)
     binned = np.stack([share[i : i + per_row].mean(axis=0) for i in range(0, len(share), per_row)])
     ax = Figure(figsize=(8, float(np.clip(0.14 * len(binned) + 2.2, 3, 7)))).subplots()
-    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap="cividis_r", interpolation="nearest")
+    image = ax.imshow(binned * 100, aspect="auto", vmin=0, vmax=100, cmap=drawing.DARK_IS_GOOD, interpolation="nearest")
     for column, rows in enumerate((binned == 0).T):  # a patch for each run of rows: thousands of hatched cells take long
         for first, end in np.flatnonzero(np.diff(rows, prepend=False, append=False)).reshape(-1, 2):
-            ax.add_patch(Rectangle((column - 0.5, first - 0.5), 1, end - first, fc="white", ec=ORANGE, hatch="////", lw=0))
+            ax.add_patch(Rectangle((column - 0.5, first - 0.5), 1, end - first, fc=drawing.PAPER, ec=ORANGE, hatch="////", lw=0))
     if several:
         for k, condition in enumerate(conditions):
             middle = (k + 0.5) * len(views) - 0.5
             ax.text(middle, -0.8, f"{condition or 'no condition'} ({usual[condition]})", ha="center", va="bottom", color=MUTED)
             if k:
-                ax.axvline(k * len(views) - 0.5, color="white", lw=4)
+                ax.axvline(k * len(views) - 0.5, color=drawing.PAPER, lw=4)
     _name_cells(ax, counts, len(views), per_row)
     ax.set_xlabel(f"view{drawing.unit_of(views)}" + (", by condition (walks of a full cell)" if several else ""))
     hatched = ", hatched: none" if (binned == 0).any() else ""
-    drawing.color_bar(image, ax, f"walks present (% of a full cell){hatched}")
+    drawing.color_bar(image, ax, f"walks present (% of a full cell); dark is good{hatched}")
     short, empty = int((values < expected).sum()), int((values == 0).sum())
-    cells = f"{values.size:,} subject-{'condition-' if several else ''}view cells"
     lack = f"lack walks, {empty:,} have none" if short > empty else "have no walk"
-    text = f"{short:,} of {cells} {lack}" if short else f"All {cells} are full"
+    text = f"{short:,} of {cells} {lack}"
     full = ", ".join(f"{usual[c]} in {c or 'no condition'}" for c in conditions)
     details = f"{len(counts)} subjects, {len(views)} views; walks of a full cell: {full}."
     return drawing.stated(ax, text, details, pad=24 if several else None)
@@ -67,7 +72,7 @@ def walk_lengths(frames: pd.Series, window: int) -> Figure:
     """How many walks, int [N] frames each, have how many frames, and which are shorter than the window the network sees."""
     ax = Figure(figsize=(8, 3.6)).subplots()
     edges = np.histogram_bin_edges(frames, bins=min(40, max(8, frames.nunique())))
-    sns.histplot(x=frames, bins=edges, color=BLUE, edgecolor="white", linewidth=0.8, alpha=1, ax=ax)
+    sns.histplot(x=frames, bins=edges, color=BLUE, edgecolor=drawing.PAPER, linewidth=0.8, alpha=1, ax=ax)
     ax.axvline(window, color=ORANGE, lw=2, ls="--")
     look = {"xytext": (6, -4), "textcoords": "offset points", "va": "top", "color": "#a84a00"}
     ax.annotate(f"window: {window} frames", (window, 1), xycoords=("data", "axes fraction"), **look)
@@ -75,7 +80,7 @@ def walk_lengths(frames: pd.Series, window: int) -> Figure:
     ax.set(xlim=ends, xlabel="length of the walk (frames)", ylabel="walks")
     ax.grid(axis="y")
     short = int((frames < window).sum())
-    start = f"{short:,} of {len(frames):,} walks are" if short else f"None of {len(frames):,} walks is"
+    start = f"{short:,} of {len(frames):,} walks are" if short else f"None of the {len(frames):,} walks is"
     lengths = f"Lengths from {frames.min()} to {frames.max()} frames, median {int(frames.median())}."
     return drawing.stated(ax, f"{start} shorter than a window of {window} frames", lengths)
 
@@ -86,16 +91,12 @@ def missing_joints(shares: pd.DataFrame) -> Figure:
     ax = Figure(figsize=(8, max(3.2, 0.34 * len(shares) + 2.2))).subplots()
     lost = 100 * shares
     numbers = lost.map(lambda v: f"{v:.0f}" if v >= 0.5 else ("<1" if v > 0 else ""))
-    sns.heatmap(
-        lost, ax=ax, cmap="cividis", vmin=0, vmax=max(5.0, float(lost.max().max())), annot=numbers, fmt="",
-        annot_kws={"size": 8.5}, linewidths=1, cbar_kws={"label": "frames without it (%)", "pad": 0.02},
-    )  # fmt: skip
-    drawing.bare(ax)
+    image = drawing.cells(ax, lost, numbers, drawing.DARK_IS_LOW, (0, max(5.0, float(lost.max().max()))), 8.5)
+    drawing.color_bar(image, ax, "frames without it (%); dark is good")
     ax.set_xticks(np.arange(lost.shape[1]) + 0.5, map(drawing.spoken, lost.columns), rotation=40, ha="right")
-    ax.set_yticks(np.arange(len(lost)) + 0.5, lost.index, rotation=0)
     ax.set(xlabel="joint", ylabel=f"view{drawing.unit_of(lost.index)}")
     view, joint = lost.stack().idxmax()
     worst, text = float(lost.loc[view, joint]), "No joint is missing in any frame"
     if worst:
-        text = f"{drawing.spoken(joint).capitalize()} at view {view} is missing most often, in {worst:.1f} % of the frames"
+        text = f"The {drawing.spoken(joint)} is missing most often at view {view}, in {worst:.1f} % of the frames"
     return drawing.stated(ax, text, f"Mean over all views and joints {lost.to_numpy().mean():.1f} %.")

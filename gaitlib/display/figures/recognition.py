@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,7 +19,8 @@ from gaitlib.rounding import percent
 DET_TICKS, DET_ENDS = (0.001, 0.01, 0.05, 0.2, 0.5), (0.0005, 0.7)
 #: Kinds of ablations and their colors.
 ABLATIONS = {"input": BLUE, "halves": GREEN, "codes": ORANGE}
-WHITE_TO_BLUE = mpl.colors.LinearSegmentedColormap.from_list("white to blue", ["white", BLUE])
+#: Where the colors of rank-1 begin, unless it is lower somewhere: most values of a trained network lie above.
+LOWEST_RANK1 = 0.6
 
 
 def _with_ends(share: float, low: float, high: float) -> str:
@@ -44,7 +44,7 @@ def rank1_bars(table: pd.DataFrame) -> Figure:
         x = np.arange(len(conditions)) + (k - (len(arms) - 1) / 2) * width
         value, low, high = (100 * part[c].to_numpy(float) for c in ("rank1", "low", "high"))
         color, hatch = ((BLUE, ""), (PALE, "///"), (ORANGE, ".."), (GREEN, "xx"))[k % 4]
-        bars.append(ax.bar(x, value, width * 0.9, color=color, hatch=hatch, edgecolor="white", lw=0, label=arm))
+        bars.append(ax.bar(x, value, width * 0.9, color=color, hatch=hatch, edgecolor=drawing.PAPER, lw=0, label=arm))
         ax.errorbar(x, value, drawing.whiskers(value, low, high), fmt="none", ecolor=INK, elinewidth=1.3, capsize=4)
         for place, v, top in zip(x, value, np.fmax(high, value), strict=True):
             if np.isfinite(v):
@@ -66,25 +66,28 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
 
     rank1: shares 0..1, rows = probe views, columns = the same as gallery views; NaN = not measured. The same view is hatched, its
         number shown in gray and left out of the means. condition: of the probes.
+    Colors run from LOWEST_RANK1, or the ten percent below the lowest cell, to 100 %.
     """
     names, table = [str(view) for view in rank1.index], rank1.to_numpy(float)
     n = len(names)
     other = pd.DataFrame(np.where(np.eye(n, dtype=bool), np.nan, table))
     by_probe, by_gallery, mean = other.mean(axis=1), other.mean(axis=0), float(np.nanmean(other)) if n > 1 else np.nan
+    low = min(LOWEST_RANK1, np.floor(10 * np.nanmin(other)) / 10) if n > 1 else LOWEST_RANK1
+    colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(100 * low, 100), drawing.DARK_IS_GOOD)
     side, margin = max(4.4, min(8.0, 0.62 * (n + 2) + 0.9)), n + 0.35
     ax = Figure(figsize=(max(side, 6.4), side)).subplots()
     size = 9.5 if n <= 12 else 7
     for p in range(n):
         for g in range(n):
-            _cell(ax, g, p, table[p, g], is_same_view=p == g, size=size)
-        _cell(ax, margin, p, by_probe[p], size=size, weight="bold")
-        _cell(ax, p, margin, by_gallery[p], size=size, weight="bold")
-    _cell(ax, margin, margin, mean, size=size, weight="bold")
+            _cell(ax, g, p, table[p, g], None if p == g else colors, size=size)
+        _cell(ax, margin, p, by_probe[p], colors, size=size, weight="bold")
+        _cell(ax, p, margin, by_gallery[p], colors, size=size, weight="bold")
+    _cell(ax, margin, margin, mean, colors, size=size, weight="bold")
     ticks, labels, unit = [*(np.arange(n) + 0.5), margin + 0.5], [*names, "mean"], drawing.unit_of(names)
     ax.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels, xlim=(0, margin + 1), ylim=(margin + 1, 0))
     ax.set(aspect="equal", xlabel=f"gallery view{unit}", ylabel=f"probe view{unit}")
     drawing.bare(ax)
-    drawing.color_bar(mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 100), "cividis"), ax, "rank-1 (%)", pad=0.03, shrink=0.75)
+    drawing.color_bar(colors, ax, f"rank-1 (%), colors from {100 * low:.0f} to 100; dark is good", pad=0.03, shrink=0.75)
     best, worst = (by_probe.idxmax(), by_probe.idxmin()) if n > 1 else (0, 0)
     details = (
         f"{n} by {n} heat map, rows are probe views, columns gallery views, the same view hatched. Best probe view "
@@ -93,17 +96,18 @@ def rank1_matrix(rank1: pd.DataFrame, condition: str) -> Figure:
     return drawing.stated(ax, f"{condition}: {percent(mean)} % rank-1 on average across views", details, 60)
 
 
-def _cell(ax: Axes, x: float, y: float, share: float, is_same_view: bool = False, **look) -> None:
-    """A cell with its percentage, colored, or hatched and gray for the same view; look: of the text."""
-    if is_same_view:
-        gray = "#eef0f2"
-        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=gray, edgecolor="#c3cad1", hatch="////", lw=0))
-        look = {"color": MUTED, "size": 9, "bbox": {"facecolor": gray, "edgecolor": "none", "pad": 1}}
-    elif not np.isnan(share):
-        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=mpl.colormaps["cividis"](share), edgecolor="white", lw=1.5))
-        look["color"] = "white" if share < 0.55 else INK
-    if not np.isnan(share):
-        ax.text(x + 0.5, y + 0.5, percent(share, 0), ha="center", va="center", **look)
+def _cell(ax: Axes, x: float, y: float, share: float, colors: mpl.cm.ScalarMappable | None, **look) -> None:
+    """A cell with its percentage, colored, or hatched and gray where there are no colors; look: of the text."""
+    if np.isnan(share):
+        return
+    if colors:
+        color = colors.to_rgba(100 * share)
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=color, edgecolor=drawing.PAPER, lw=1.5))
+        look["color"] = drawing.readable(color)
+    else:
+        ax.add_patch(Rectangle((x, y), 1, 1, facecolor=FAINT, edgecolor=PALE, hatch="////", lw=0))
+        look = {"color": MUTED, "size": 9, "bbox": {"facecolor": FAINT, "edgecolor": "none", "pad": 1}}
+    ax.text(x + 0.5, y + 0.5, percent(share, 0), ha="center", va="center", **look)
 
 
 @drawing.styled
@@ -131,13 +135,10 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     settings = {f"{down} {row}, {across} {column}": share for (row, column), share in shares.stack().dropna().items()}
     ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
     lowest, highest = 100 * min(settings.values()), 100 * max(settings.values())
-    span = max(highest - lowest, 0.1)  # the lowest is not quite white, as blank cells are
-    sns.heatmap(
-        100 * shares, ax=ax, cmap=WHITE_TO_BLUE, vmin=lowest - span / 8, vmax=lowest + span, annot=shares.map(percent), fmt="",
-        annot_kws={"size": 9}, linewidths=1.5, cbar_kws={"label": "mean rank-1 (%)", "pad": 0.02},
-    )  # fmt: skip
+    span = max(highest - lowest, 0.1)
+    image = drawing.cells(ax, 100 * shares, shares.map(percent), drawing.DARK_IS_GOOD, (lowest, lowest + span))
+    drawing.color_bar(image, ax, "mean rank-1 (%); dark is good")
     ax.set(xlabel=across, ylabel=down)
-    ax.tick_params(length=0, rotation=0)
     best = max(settings, key=settings.get)
     each = "; ".join(f"{name}: {percent(share)} %" for name, share in settings.items())
     return drawing.stated(ax, f"Mean rank-1 is highest with {best}: {percent(settings[best])} %", f"Heat map: {each}.", 60)
@@ -151,14 +152,15 @@ def cmc(curves: Mapping[str, np.ndarray]) -> Figure:
         look = {"ls": DASHES[k % 4], "marker": MARKERS[k % 4], "ms": 5, "markevery": max(1, len(curve) // 10)}
         label = f"{name}, rank-1 {percent(curve[0])} %"
         ax.plot(range(1, len(curve) + 1), 100 * np.asarray(curve), clip_on=False, zorder=3, label=label, **look)
-    ax.set(xlabel="rank k", ylabel="person among the first k (%)", ylim=(0, 100), xlim=(1, None))
+    low = np.floor(10 * min(np.min(curve) for curve in curves.values())) * 10
+    ax.set(xlabel="rank k", ylabel="person among the k nearest (%)", ylim=(min(low, 90), 100), xlim=(1, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")
     ax.legend(handles=list(ax.lines), loc="lower right")
     name, curve = max(curves.items(), key=lambda item: item[1][0])
     among = curve[:5]
-    text = f"{name[:1].upper()}{name[1:]} finds the person first in {100 * among[0]:.1f} %, "
-    text += f"among {len(among)} in {100 * among[-1]:.1f} %"
+    text = f"{name[:1].upper()}{name[1:]}: the right person is nearest in {100 * among[0]:.1f} % of cases, "
+    text += f"among the nearest {len(among)} in {100 * among[-1]:.1f} %"
     return drawing.stated(ax, text, f"Rank-1: {_listed({name: curve[0] for name, curve in curves.items()})}.")
 
 
@@ -206,7 +208,7 @@ def score_histograms(scores: Mapping[str, Scores]) -> Figure:
     axes[0].legend(loc="upper left")
     axes[-1].set_xlabel("distance of embeddings")
     most = max(overlaps, key=overlaps.get)
-    text = f"Distances within and between people overlap by {percent(overlaps[most], 0)} % at most ({most})"
+    text = f"Distances within and between people overlap by at most {percent(overlaps[most], 0)} % ({most})"
     return drawing.stated(fig, text, f"Overlap of the two histograms: {_listed(overlaps, 0)}.")
 
 
@@ -229,6 +231,6 @@ def ablation_chart(table: pd.DataFrame) -> Figure:
     ax.tick_params(axis="y", length=0)
     changed = np.flatnonzero((table["kind"] == "input").to_numpy())[1:]
     worst = changed[value[changed].argmin()] if len(changed) else 0
-    text = f"From {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}"
+    text = f"Rank-1 falls from {value[0]:.0f} % to {value[worst]:.0f} % with {table['name'].iloc[worst]}"
     each = "; ".join(f"{name} {share:.1f} %" for name, share in zip(table["name"], value, strict=True))
-    return drawing.stated(ax, text, f"{each}.", 60)
+    return drawing.stated(ax.figure, text, f"{each}.")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Template
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from gaitlib import InputError
@@ -76,10 +77,11 @@ def joint_errors(pose: np.ndarray, truth: np.ndarray) -> Figure:
     torso = np.linalg.norm(truth[:, NECK] - truth[:, MID_HIP], axis=-1).mean()
     errors = 100 * np.linalg.norm(pose - truth, axis=-1) / torso
     mean = np.nanmean(errors, axis=0)
-    fig = _joints_over_time(truth[len(truth) // 2], mean, errors, ("mean, % of torso length", "% of torso length"))
+    label = "% of torso length; dark is good"
+    fig = _joints_over_time(truth[len(truth) // 2], mean, errors, "mean error", label, drawing.DARK_IS_LOW)
     worst, best = (drawing.spoken(JOINTS[find(mean)]) for find in (np.nanargmax, np.nanargmin))
-    text = f"{worst.capitalize()} is off most, {mean.max():.0f} % of the torso length; the mean is {mean.mean():.0f} %"
-    return drawing.stated(fig, text, f"A skeleton with its joints sized by error, and errors by joint and frame; best {best}.")
+    text = f"The {worst} is farthest off, by {mean.max():.0f} % of torso length; the mean joint by {mean.mean():.0f} %"
+    return drawing.stated(fig, text, f"A skeleton with its joints sized by error, and errors by joint and frame; best: {best}.")
 
 
 @drawing.styled
@@ -87,30 +89,32 @@ def saliency(shares: np.ndarray, pose: np.ndarray) -> Figure:
     """Which joints say who; shares: float [T, 15], as `joint_saliency` gives; pose: float [15, 2], a skeleton to draw them on."""
     shares = 100 * np.asarray(shares, float)
     joints = shares.sum(0)
-    fig = _joints_over_time(pose, joints, shares, ("share of a joint (%)", "share of a joint in a frame (%)"))
+    fig = _joints_over_time(pose, joints, shares, "share", "share of a joint in a frame (%)", drawing.DARK_IS_GOOD)
     first = ", ".join(f"{drawing.spoken(JOINTS[j])} {joints[j]:.0f} %" for j in np.argsort(-joints)[:3])
-    details = "Even shares would be 7 %. A skeleton with its joints sized by their share, and shares over time."
-    return drawing.stated(fig, f"Joints that say who: {first}", details)
+    details = "Equal shares would be 7 %. A skeleton with its joints sized by their share, and shares over time."
+    return drawing.stated(fig, f"Joints that identify the person most: {first}", details)
 
 
-def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, labels: tuple[str, str]) -> Figure:
-    """A skeleton, float [15, 2], with joints as large and dark as `joints`, [15]; beside it `each`, [T, 15]; labels: of bars."""
+def _joints_over_time(pose: np.ndarray, joints: np.ndarray, each: np.ndarray, size: str, label: str, colors: Colormap) -> Figure:
+    """A skeleton, float [15, 2], with joints as large as `joints`, [15], says; beside it `each`, [T, 15], in colors.
+
+    size: what the size of a joint is. label: of the color bar.
+    """
     fig = Figure(figsize=(8, 4.4))
-    left, right = fig.subplots(1, 2)
+    left, right = fig.subplots(1, 2, width_ratios=(2, 3))
     for bone in BONES:
         left.plot(*pose[list(bone)].T, color=PALE, lw=2, ls=(0, (2, 1)) if bone in LEFT_BONES else "-", zorder=1)
-    top = max(float(np.nanmax(joints)), 1e-9)
-    sizes = 40 + 260 * np.nan_to_num(joints) / top
-    dots = left.scatter(*pose.T, s=sizes, c=joints, cmap="cividis_r", vmin=0, vmax=top, zorder=2, edgecolor="white")
+    sizes = 30 + 270 * np.nan_to_num(joints) / max(float(np.nanmax(joints)), 1e-9)
+    left.scatter(*pose.T, s=sizes, color=BLUE, zorder=2, edgecolor=drawing.PAPER)
     left.margins(0.18, 0.1)
     left.invert_yaxis()
-    left.set(xticks=[], yticks=[], xlabel="right solid, left dashed", aspect="equal")
-    image = right.imshow(each.T, aspect="auto", cmap="cividis_r", vmin=0)
+    left.set(xticks=[], yticks=[], xlabel=f"larger joint: larger {size}\nright solid, left dashed", aspect="equal")
+    image = right.imshow(each.T, aspect="auto", cmap=colors, vmin=0)
     right.set_yticks(range(NUM_JOINTS), map(drawing.spoken, JOINTS), fontsize=8.5)
     right.set_xlabel("frame")
-    for ax, artist, label in ((left, dots, labels[0]), (right, image, labels[1])):
+    drawing.color_bar(image, right, label)
+    for ax in (left, right):
         drawing.bare(ax)
-        drawing.color_bar(artist, ax, label)
     return fig
 
 
@@ -175,7 +179,7 @@ def gait_spread(walks: Mapping[str, GaitParameters], group: pd.DataFrame) -> Fig
         for k, how in enumerate(walks):
             if how in values:
                 look = {"color": (ORANGE, GREEN, PURPLE)[k % 3], "marker": MARKERS[1:][k % 3]}
-                ax.scatter(values[how], (k + 1) / (len(walks) + 1), s=90, edgecolor="white", zorder=3, label=how, **look)
+                ax.scatter(values[how], (k + 1) / (len(walks) + 1), s=90, edgecolor=drawing.PAPER, zorder=3, label=how, **look)
                 said.append(f"{label} {values[how]:.3g} {unit} ({how})")
                 if (values[how] < low or values[how] > high) and label not in outside:
                     outside.append(label)
@@ -187,7 +191,7 @@ def gait_spread(walks: Mapping[str, GaitParameters], group: pd.DataFrame) -> Fig
     note = "bands: the middle half and 90 % of the group; line: its median"
     fig.legend(points.values(), points.keys(), loc="outside lower center", ncols=len(walks), title=note, title_fontsize=9)
     middle = f"the middle 90 % of {len(group):,} walks"
-    text = f"Outside {middle}: {', '.join(outside)}" if outside else f"All that is seen lies within {middle}"
+    text = f"Outside {middle}: {', '.join(outside)}" if outside else f"Everything measured lies within {middle}"
     return drawing.stated(fig, text, f"A strip for each gait parameter; {'; '.join(said)}.")
 
 

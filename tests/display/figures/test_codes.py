@@ -21,8 +21,8 @@ def test_motion_maps_share_one_color_bar_and_state_the_ratio(labeled):
 def test_code_rows_say_whether_the_codes_are_separated(labeled):
     one, two = np.zeros(128), np.ones(128)
     person, camera = np.stack([one, one, two]), np.stack([one, two, one])
-    assert labeled(figures.code_rows(person, camera)).alt.startswith("Body codes follow the person")
-    assert figures.code_rows(camera, camera).alt.startswith("Body and view codes are not separated")
+    assert labeled(figures.code_rows(person, camera)).alt.startswith("In these three walks, body codes follow the person")
+    assert figures.code_rows(camera, camera).alt.startswith("In these three walks, the codes do not follow")
 
 
 def test_code_maps_tell_whether_neighbors_agree(labeled):
@@ -45,14 +45,21 @@ def test_the_grid_of_probes_shows_each_code_and_target():
     figure = figures.probe_grid(table)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts.count("50 %") == len(figure.axes[0].patches) == 4
-    assert sum("should be 10, chance" in text for text in texts) == 2
+    assert sum("should be at chance, 10 %" in text for text in texts) == 2
 
 
 def test_exchange_matrix(labeled, texts):
     views = ["000", "054", "090"]
     errors = pd.DataFrame(np.array([[np.nan, 4, 6], [5, np.nan, 3], [9, 3, np.nan]]), index=views, columns=views)
     fig = labeled(figures.exchange_matrix(errors, 20.0, 8.0))
-    assert fig.alt.startswith("Exchanged views are 5.0 % off; the walk as it is 20.0 %, the mean walk 8.0 %")
+    assert fig.alt.startswith(
+        "Exchanged views miss the truth by 5.0 % of torso length; the unchanged walk by 20.0 %, the mean walk by 8.0 %"
+    )
     assert "worst from 090 to 000: 9.0 %" in fig.alt
     assert [t for t in texts(fig) if t] == ["4.0", "6.0", "5.0", "3.0", "9.0", "3.0"]
-    assert "mean walk" not in figures.exchange_matrix(errors, 20.0, float("nan")).alt
+    bar = fig.axes[1]
+    assert bar.get_ylim() == (3, 8)
+    assert "dark is good, palest: no better than the mean walk" in bar.get_ylabel()
+    fig = figures.exchange_matrix(errors, 20.0, float("nan"))
+    assert "mean walk" not in fig.alt + fig.axes[1].get_ylabel()
+    assert fig.axes[1].get_ylim() == (3, 9)

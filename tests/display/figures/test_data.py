@@ -16,11 +16,10 @@ def inspection_of(rows):
 
 def test_missing_cells_are_counted_by_condition_and_binned_where_there_are_many(labeled, texts):
     rows = [(f"{s:03d}", c, v) for s in range(300) for c, n in (("bg", 1), ("nm", 2)) for v in VIEWS for _ in range(n)]
-    full = labeled(figures.missing_cells(inspection_of(rows)))
-    assert full.alt.startswith("All 1,800 subject-condition-view cells are full")
-    assert texts(full) == ["nm (2)", "bg (1)"]
+    assert figures.missing_cells(inspection_of(rows)) == "No walk is missing: all 1,800 subject-condition-view cells are full."
     rows.remove(("008", "nm", "000"))
-    fig = figures.missing_cells(inspection_of([row for row in rows if row != ("007", "nm", "054")]))
+    fig = labeled(figures.missing_cells(inspection_of([row for row in rows if row != ("007", "nm", "054")])))
+    assert texts(fig) == ["nm (2)", "bg (1)"]
     assert fig.alt.startswith("2 of 1,800 subject-condition-view cells lack walks, 1 have none")
     assert fig.axes[0].images[0].get_array().shape == (100, 6)
     assert "3 a row" in fig.axes[0].get_ylabel()
@@ -57,5 +56,5 @@ def test_missing_joints_by_view(tmp_path, walker, labeled):
     shares = inspect(write_dataset(tmp_path / "set", walks, name="two")).missing
     assert shares.loc["090", "left_wrist"] == 0.25
     assert shares.to_numpy().sum() == 0.25
-    assert "Left wrist at view 090" in labeled(figures.missing_joints(shares)).alt
+    assert "The left wrist is missing most often at view 090" in labeled(figures.missing_joints(shares)).alt
     assert figures.missing_joints(shares * 0).alt.startswith("No joint is missing")

@@ -1,4 +1,11 @@
+import base64
+import re
+from xml.etree import ElementTree
+
+import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from gaitlib.display import figures
@@ -29,10 +36,30 @@ def test_show_embeds_the_picture_with_its_text_and_saves_the_same_bytes_twice(tm
         fig.alt = 'a "quoted" <text>'
         figures.show(fig, tmp_path / folder, "lengths")
     assert 'alt="a &quot;quoted&quot; &lt;text&gt;"' in shown[0].data
-    assert 'src="data:image/png;base64,' in shown[0].data
+    svg = base64.b64decode(re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', shown[0].data)[1]).decode()
+    drawn = svg.partition("</style>")[2]
+    assert not [color for color in drawing.DARK if color in drawn]  # all of them are dark on dark pages
+    assert f"prefers-color-scheme:dark){{:root{{--fefefe:{drawing.DARK[drawing.PAPER]};" in svg
+    ElementTree.fromstring(svg)
+    figures.show("No walk is <missing>.", tmp_path / "three")
+    assert shown[-1].data == "<p>No walk is &lt;missing&gt;.</p>"
+    assert not (tmp_path / "three").exists()
     for kind in ("png", "svg"):
         one, two = ((tmp_path / f / f"lengths.{kind}").read_bytes() for f in ("one", "two"))
         assert one == two
+
+
+@pytest.mark.parametrize("share", np.linspace(0, 1, 11))
+def test_numbers_stand_out_from_their_cells(share):
+    """WCAG 2.2 asks for a contrast of 4.5."""
+
+    def luminance(color):
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    cell = drawing.DARK_IS_GOOD(share)
+    dark, light = sorted((luminance(cell), luminance(drawing.readable(cell))))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
 def test_a_picture_file_is_embedded_as_what_it_is(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def test_errors_of_joints_are_in_percent_of_the_torso(walker, labeled):
     fig = labeled(figures.joint_errors(pose, truth))
     torso = np.linalg.norm(truth[:, 1] - truth[:, 8], axis=-1).mean()
     np.testing.assert_allclose(fig.axes[1].images[0].get_array()[JOINTS.index("left_knee")], 50 / torso, rtol=1e-5)
-    assert fig.alt.startswith("Left knee is off most, 50 %")
+    assert fig.alt.startswith("The left knee is farthest off, by 50 %")
 
 
 def test_saliency_names_the_first_joints(walker, labeled):
@@ -42,7 +42,7 @@ def test_saliency_names_the_first_joints(walker, labeled):
     shares[20:30, JOINTS.index("right_ankle")] = 0.06
     shares[:, JOINTS.index("head")] = 0.4 / 64
     fig = labeled(figures.saliency(shares, walker()[0]))
-    assert fig.alt.startswith("Joints that say who: right ankle 60 %, head 40 %")
+    assert fig.alt.startswith("Joints that identify the person most: right ankle 60 %, head 40 %")
 
 
 def test_gait_cycles_have_the_length_that_the_walker_has(walker, labeled):
@@ -69,6 +69,8 @@ def test_a_walk_among_the_gait_parameters_of_a_group(labeled, texts):
     within = replace(found, cadence=100.0)
     fig = figures.gait_spread({"in the image": within, "$x_": found}, group)
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["in the image", "$x_"]
-    assert figures.gait_spread({"it": within}, group).alt.startswith("All that is seen lies within the middle 90 % of 40 walks.")
+    assert figures.gait_spread({"it": within}, group).alt.startswith(
+        "Everything measured lies within the middle 90 % of 40 walks."
+    )
     unknown = group.assign(step_time_symmetry=np.nan)
     assert "symmetry" not in figures.gait_spread({"it": within}, unknown).alt.split(".")[0]
