@@ -24,15 +24,15 @@ class Tile(NamedTuple):
 
 
 def lead(metrics: Mapping, provenance: Mapping) -> str:
-    """What was done, and on whom."""
+    """What was done, and on whom. Of those it learned from only the number is known: they may be of another data set."""
     counts, data = metrics.get("counts") or {}, provenance.get("data") or {}
     if not metrics.get("rank1"):
         return "This run has not measured yet how well it recognizes anybody."
     learned, tested = (f"{counts[key]:,} " if counts.get(key) else "" for key in ("training_people", "people"))
     whom = "simulated walkers" if data.get("synthetic") else f"people of {data['name']}" if data.get("name") else "people"
     return (
-        f"A neural network learned from the stick figures of {learned}{whom}, then had to recognize {tested}others, always from "
-        "a different camera direction than in their enrolled walks."
+        f"A neural network learned from the stick figures of {learned}walkers, then had to recognize {tested}{whom} it had never "
+        "seen, across camera directions."
     )
 
 

@@ -22,9 +22,9 @@ def found(**metrics):
 
 def test_the_lead_says_on_whom():
     walkers = lead(METRICS, {"data": {"name": "walkers", "synthetic": True}})
-    assert "stick figures of 1,132 simulated walkers, then had to recognize 20 others" in walkers
-    assert "1,132 people of CASIA-B," in lead(METRICS, {"data": {"name": "CASIA-B", "synthetic": False}})
-    assert "stick figures of people, then had to recognize others" in lead({"rank1": {"A": 0.5}}, {})
+    assert "stick figures of 1,132 walkers, then had to recognize 20 simulated walkers it had never seen" in walkers
+    assert "20 people of CASIA-B it" in lead(METRICS, {"data": {"name": "CASIA-B", "synthetic": False}})
+    assert "stick figures of walkers, then had to recognize people it" in lead({"rank1": {"A": 0.5}}, {})
     assert "not measured" in lead({}, {})
 
 

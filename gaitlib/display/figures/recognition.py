@@ -136,7 +136,8 @@ def rank1_heat_map(shares: pd.DataFrame) -> Figure:
     ax = Figure(figsize=(8, min(8, 1.8 + 0.45 * len(shares)))).subplots()
     lowest, highest = 100 * min(settings.values()), 100 * max(settings.values())
     span = max(highest - lowest, 0.1)
-    image = drawing.cells(ax, 100 * shares, shares.map(percent), drawing.DARK_IS_GOOD, (lowest, lowest + span))
+    ends = lowest - span / 8, lowest + span  # the lowest is not quite white, as blank cells are
+    image = drawing.cells(ax, 100 * shares, shares.map(percent), drawing.DARK_IS_GOOD, ends)
     drawing.color_bar(image, ax, "mean rank-1 (%); dark is good")
     ax.set(xlabel=across, ylabel=down)
     best = max(settings, key=settings.get)
