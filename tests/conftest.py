@@ -17,8 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch starts: t
 
 TESTS = Path(__file__).parent
 #: Where several processes share the tests, a file is one process's, and the last is waited for: those that take longest begin.
+#: The first two need no small run, which is still being made when they begin (.ci/run).
 LONGEST = (
-    "browser/test_lab.py", "test_grid.py", "notebooks/test_run.py", "test_interruptions.py", "notebooks/test_casia_b.py",
+    "test_grid.py", "notebooks/test_casia_b.py", "browser/test_lab.py", "notebooks/test_run.py", "test_interruptions.py",
     "test_training.py", "browser/test_report.py", "notebooks/test_names.py", "test_arms.py", "browser/test_player.py",
     "model/test_export.py", "model/test_objective.py", "browser/test_embedder.py", "poses/test_damaged_files.py",
 )  # fmt: skip

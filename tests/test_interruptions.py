@@ -1,6 +1,7 @@
 """Training that is killed, stopped, or shared by several processes comes to the same weights."""
 
 import inspect
+import multiprocessing
 import os
 import random
 import runpy
@@ -25,7 +26,7 @@ from gaitlib.data.walkers import make_walkers
 from gaitlib.model import objective
 from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import looks_since_best, train
+from gaitlib.training import Watch, looks_since_best, train
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24", "training.people=4",
@@ -108,24 +109,40 @@ def assert_same(one, other):
     pd.testing.assert_frame_equal(*(pd.read_csv(path / "history.csv") for path in (one, other)))
 
 
+class Telling(Watch):
+    """Tells of each look."""
+
+    def __init__(self, telling):
+        self.telling = telling
+
+    def look(self, history, model):
+        self.telling.send(len(history))
+
+
+def train_in_a_process(settings, folder, out, telling):
+    train(settings, split_of(GaitDataset.open(folder)), out, watch=Telling(telling))
+
+
 def test_killed_at_any_moment_training_comes_to_the_same_weights(folder, split, tmp_path):
-    changes = ["training.iterations=24", "training.validate_every=2"]
+    """In a process that has loaded torch already."""
+    fork = multiprocessing.get_context("fork")
+    changes = ["training.iterations=16", "training.validate_every=2"]
     train(config(*changes), split, tmp_path / "whole")
-    program = script(tmp_path / "program.py", 'train(load_config("configs/default.yaml", changes), split, out)')
     chance = random.Random(int(os.environ.get("PYTEST_SEED", time.time_ns())))
     for turn in range(3):
         out = tmp_path / f"killed-{turn}"
-        looks, later = chance.randint(1, 6), 0.1 * chance.random()
-        with subprocess.Popen(
-            [sys.executable, program, folder, out, *TINY, *changes], stdout=subprocess.PIPE, text=True, env=environment()
-        ) as process:
-            for _ in range(looks):
-                process.stdout.readline()
-            time.sleep(later)
-            process.send_signal(signal.SIGKILL)
+        looks, later = chance.randint(1, 5), 0.1 * chance.random()
+        told, telling = fork.Pipe(duplex=False)
+        process = fork.Process(target=train_in_a_process, args=(config(*changes), folder, out, telling))
+        process.start()
+        for _ in range(looks):
+            told.recv()
+        time.sleep(later)
+        process.kill()
+        process.join()
         reached = load_state(out / "state.pt")["iteration"]
-        assert process.returncode == -signal.SIGKILL, f"it was done before it could be killed, {reached}"
-        assert 2 * looks <= reached < 24
+        assert process.exitcode == -signal.SIGKILL, f"it was done before it could be killed, {reached}"
+        assert 2 * looks <= reached < 16
         train(config(*changes), split, out)
         assert_same(out, tmp_path / "whole")
 

@@ -204,9 +204,12 @@ def test_the_data_are_shown_in_jupyterlab(opened, small_settings):
     assert images.evaluate_all("all => all.every(i => i.naturalWidth > 0 && i.alt.length > 20)")
 
 
-def test_a_training_is_watched_and_stopped_and_goes_on_in_jupyterlab(opened, small_settings, tmp_path):
+def test_a_training_is_watched_and_stopped_and_goes_on_in_jupyterlab(opened, small_run, small_settings, tmp_path):
     settings = [s for s in small_settings if not s.startswith(("training.iterations", "training.validate"))]
     settings += ["training.iterations=40", "training.validate_every=4"]
+    for stage in (small_run.parents[1] / "cache").glob("*-*"):  # the walkers, not the training
+        if not stage.name.startswith("training"):
+            (tmp_path / stage.name).symlink_to(stage, target_is_directory=True)
     page = opened("02_training", wait=False, overrides=" ".join(settings), cache=str(tmp_path))
     text = page.locator(".widget-label", has_text="iteration")
     curves, canvases = page.locator(".widget-html img"), page.locator(".gait-player .panels canvas")

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from gaitlib.cli import main
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.walkers import RECORDINGS, make_walkers
+from tests.notebooks import short
 
 ROOT = Path(__file__).parents[2]
 VIEWS = [f"{view:03d}" for view in range(0, 181, 18)]
@@ -122,6 +123,10 @@ def casia_b(tmp_path_factory):
         tree.left_out[path.removesuffix(".json")] = reason
     for name in ("configs", "notebooks"):
         shutil.copytree(ROOT / name, folder / name)
+    notebooks = folder / "notebooks"  # what 02 and 04 draw is looked at in test_names.py
+    short.shorten(notebooks / "02_training.ipynb", short.OPEN.format(more=""), short.TRAIN)
+    on_checkpoint = short.OPEN.format(more="checkpoint=checkpoint")
+    short.shorten(notebooks / "04_visualization.ipynb", on_checkpoint, "experiment.embeddings()")
     before = Path.cwd()
     os.chdir(folder)
     yield tree

@@ -27,6 +27,7 @@ from gaitlib.experiment import Experiment
 from gaitlib.notebooks import CHAPTERS, run_experiment, run_notebooks
 from gaitlib.rounding import with_interval
 from gaitlib.stages import StageFailed
+from tests.notebooks.short import EVALUATE, OPEN, TRAIN, shorten
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PROBE_SETS = {"NM", "BG", "CL"}
@@ -52,15 +53,6 @@ def html(path, without=""):
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def shorten(path, *codes):
-    """Leave a notebook its title, a cell, its parameters, and these cells instead of all others."""
-    notebook = nbformat.read(path, as_version=4)
-    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    first, *rest = [nbformat.v4.new_code_cell(code) for code in ("1 + 1", *codes)]
-    notebook.cells = [notebook.cells[0], first, parameters, *rest]
-    nbformat.write(notebook, path)
 
 
 # ------------------------------------------------------------------------------------------------------- the run folder
@@ -272,12 +264,6 @@ def test_the_maps_of_the_codes_show_walks_from_many_views(small_run):
 # --------------------------------------------------------------------------------------------- running again, and failing
 
 
-#: What notebooks 02 and 03 compute and keep, without what they show.
-OPEN = "from gaitlib.experiment import Experiment\nexperiment = Experiment.open(config, data=data, run=run, cache=cache, {more})"
-TRAIN = "experiment.trained()\nexperiment.keep_training()"
-EVALUATE = "experiment.keep_results(experiment.evaluate(), experiment.ablations(), experiment.scorecard(), experiment.exchange())"
-
-
 def test_resume_uses_the_finished_training_and_finds_the_same(workbook, small_run, small_settings):
     """By shortened notebooks; that the whole ones find and draw the same is tested where each runs alone."""
     shorten(workbook / "notebooks" / "01_data_preparation.ipynb")
@@ -383,7 +369,7 @@ def test_an_evaluation_that_was_stopped_can_be_given_again(workbook, small_run, 
     monkeypatch.setattr(notebooks, "run_notebooks", stopped)
     result = CliRunner().invoke(main, ["evaluate", "--checkpoint", str(small_run), "--name", "half"])
     assert result.exit_code == 130
-    assert "the same command begins again" in result.output
+    assert "the same command starts again" in result.output
     assert list((workbook / "reports").iterdir()) == []
 
 
@@ -446,13 +432,18 @@ def test_each_notebook_runs_alone(workbook, small_run, small_settings, chapter):
 
 @pytest.mark.parametrize(("command", "chapter"), [("evaluate", "03_evaluation"), ("visualize", "04_visualization")])
 def test_a_notebook_on_a_given_checkpoint(workbook, small_run, command, chapter):
-    """With a checkpoint and an empty config, as the commands do it; the data are the walkers it was trained with."""
+    """With a checkpoint and an empty config, as the commands do it; the data are the walkers it was trained with.
+
+    By shortened notebooks; in JupyterLab the whole ones run so (tests/browser/test_lab.py).
+    """
+    does = EVALUATE if command == "evaluate" else "experiment.embeddings()"
+    shorten(workbook / "notebooks" / f"{chapter}.ipynb", OPEN.format(more="checkpoint=checkpoint"), "assert checkpoint", does)
     result = CliRunner().invoke(main, [command, "--checkpoint", str(small_run), "--name", command])
     assert result.exit_code == 0, result.output
     run = workbook / "reports" / command
     assert errors(run / f"{chapter}.ipynb") == []
     made = {p.name for p in run.iterdir()}
-    assert {"index.html", f"{chapter}.html", f"{chapter}.ipynb", "provenance.json", "figures"} <= made
+    assert {"index.html", f"{chapter}.html", f"{chapter}.ipynb", "provenance.json"} <= made
     assert not {"checkpoint", "logs"} & made
     if command == "evaluate":
         assert (run / "metrics.json").read_text() == (small_run / "metrics.json").read_text()
