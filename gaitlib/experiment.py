@@ -516,7 +516,7 @@ class Experiment:
         write_text(self.run / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
-        """The content of provenance.json, see `gaitlib.reports.provenance.provenance`."""
+        """What provenance.json holds, see `gaitlib.reports.provenance.provenance`."""
         return provenance(
             config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed,
             data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,

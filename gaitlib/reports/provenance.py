@@ -19,7 +19,7 @@ _PACKAGE = Path(gaitlib.__file__).resolve().parent
 def provenance(
     *, config: dict, protocol: dict, data_fingerprint: str, seed: int, stage_seconds: dict, start: datetime | None = None
 ) -> dict:
-    """The content of provenance.json; it names neither the computer nor its user nor any folder.
+    """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
     config: the fully resolved configuration; only its fingerprint is kept. stage_seconds: in the order the stages ran.
     start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.

@@ -56,7 +56,7 @@ class _Protocol(_Facts):
 
 
 class _Provenance(_Facts):
-    """What they rely on in provenance.json."""
+    """Likewise in provenance.json."""
 
     commit: str | None = None
     data_fingerprint: str = ""
