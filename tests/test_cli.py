@@ -80,7 +80,7 @@ def other_schema():
         (["inspect", "nothing"], "There is no file or folder nothing."),
         (["inspect", QUICK], "quick.yaml is not a data set folder"),
         (["embed", "nothing", "nowhere", "--out", "o.npz"], "There is no file or folder nothing."),
-        (["embed", QUICK, QUICK, "--out", "o.npz"], "cannot be read as a checkpoint"),
+        (["embed", QUICK, QUICK, "--out", "o.npz"], "cannot be read as a"),
         (["evaluate", "--checkpoint", "nothing"], "There is no file or folder nothing."),
         (["visualize", "--checkpoint", "nothing", "--name", "pictures"], "There is no file or folder nothing."),
         (["evaluate", "--checkpoint", f"{QUICK}, recognizer.pt"], "There is no file or folder recognizer.pt."),

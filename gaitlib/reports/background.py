@@ -18,11 +18,13 @@ def exchange_by_view(errors: pd.DataFrame, mean_walk: float) -> Table:
 
     errors: % of torso length, a row a source view, a column a target view, NaN where nothing was measured.
     """
+    least, most, which = float(np.nanmin(errors)), float(np.nanmax(errors)), "the largest error"
+    if mean_walk > least:
+        most, which = mean_walk, "the error of the mean walk"
     title = "Exchanged views by pair of views: error in % of torso length"
+    note = f"Rows: view of the walk. Columns: view it was exchanged for. Colors run from the least error (white) to {which} (orange)."
     frame = errors.rename_axis(index="Source view ↓ target view →", columns=None).reset_index()
-    least, most = float(np.nanmin(errors)), float(np.nanmax(errors))
-    shaded = dict.fromkeys(errors, (least, mean_walk if mean_walk > least else most))
-    return Table("Exchange", title, "", frame, dict.fromkeys(errors, "percent"), shaded)
+    return Table("Exchange", title, note, frame, dict.fromkeys(errors, "percent"), dict.fromkeys(errors, (least, most)))
 
 
 def split(parts: Split) -> Table:

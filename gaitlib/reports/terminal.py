@@ -31,6 +31,7 @@ def headline(metrics: Mapping) -> str:
         said.append(
             f"Exchanged views miss the truth by {_share(*errors['exchange'])} of torso length; "
             f"the mean walk of the view misses it by {_share(*errors['mean_walk'])}."
+            + (f" Paired by person, the difference is {_share(*errors['gain'])}." if "gain" in errors else "")
         )
     return "\n\n".join(said)
 
