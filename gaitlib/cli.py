@@ -58,7 +58,8 @@ class _Group(click.Group):
 
     def _in_our_style(self, error: click.UsageError) -> _Sentence:
         command = error.ctx.command_path if error.ctx else "gaitlib"
-        return _Sentence(f"{error.format_message().rstrip('.')}; see `{command} --help`.", error.exit_code)
+        said = error.format_message()
+        return _Sentence(f"{said}{'' if said.endswith(('.', '?')) else '.'} See `{command} --help`.", error.exit_code)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(name) for names in _SECTIONS.values() for name in names)

@@ -22,7 +22,7 @@ def exchange_by_view(errors: pd.DataFrame, mean_walk: float) -> Table:
     if mean_walk > least:
         most, which = mean_walk, "the error of the mean walk"
     title = "Exchanged views by pair of views: error in % of torso length"
-    note = f"Rows: view of the walk. Columns: view it was exchanged for. Colors run from the least error (white) to {which} (orange)."
+    note = f"Rows: view of the walk. Columns: view it was exchanged for. White: the least error; orange: {which}."
     frame = errors.rename_axis(index="Source view ↓ target view →", columns=None).reset_index()
     return Table("Exchange", title, note, frame, dict.fromkeys(errors, "percent"), dict.fromkeys(errors, (least, most)))
 
