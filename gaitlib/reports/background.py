@@ -54,7 +54,7 @@ def missing_joints(dataset: GaitDataset) -> Table:
     frame = shares.set_axis([name.replace("_", " ") for name in JOINTS]).rename_axis(index="Joint", columns=None).reset_index()
     note = "Share of frames in which the joint was not detected, by view. Missing joints are interpolated in time."
     shaded = dict.fromkeys(shares, (0, max(0.05, shares.max(axis=None))))
-    return Table("Missing joints", "Missing joints", note, frame, shaded=shaded)
+    return Table("Missing joints", "Missing joints", note, frame, dict.fromkeys(shares, "lost"), shaded)
 
 
 def losses(weights: Mapping[str, float]) -> Table:

@@ -31,11 +31,13 @@ def test_everybody_has_one_part_and_test_people_their_roles(dataset):
 
 
 def test_missing_joints_are_those_that_the_inspection_counts(dataset):
-    frame = background.missing_joints(dataset).frame.set_index("Joint")
+    table = background.missing_joints(dataset)
+    frame = table.frame.set_index("Joint")
     found = inspect(dataset)
     np.testing.assert_allclose(frame[["000", "090"]].to_numpy(), found.missing.T.to_numpy())
     assert 0 < frame["All views"].mean() == pytest.approx(float(np.isnan(dataset.poses[..., 0]).mean()))
     assert frame.index[0] == "head"
+    assert table.kinds == ["text", "lost", "lost", "lost"]
 
 
 def test_only_terms_with_a_weight_are_listed():
