@@ -58,7 +58,8 @@ class _Group(click.Group):
 
     def _in_our_style(self, error: click.UsageError) -> _Sentence:
         command = error.ctx.command_path if error.ctx else "gaitlib"
-        return _Sentence(f"{error.format_message().rstrip('.')}; see `{command} --help`.", error.exit_code)
+        said = error.format_message()
+        return _Sentence(f"{said}{'' if said.endswith(('.', '?')) else '.'} See `{command} --help`.", error.exit_code)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(name) for names in _SECTIONS.values() for name in names)
@@ -91,15 +92,16 @@ def _configuration(context: click.Context, parameter: click.Parameter, given: st
 
 
 def _existing(context: click.Context, parameter: click.Parameter, given: str | Path) -> str | Path:
-    """A file or folder, or several with commas between; what is missing is called missing before the work begins."""
-    for path in map(str.strip, str(given or "").split(",")):
+    """A file or folder, or several with commas between: what is missing is called missing before the work begins."""
+    whole = str(given or "")
+    for path in [] if os.path.exists(whole) else map(str.strip, whole.split(",")):
         if path and path != "pretrained" and not os.path.exists(path):
             raise InputError(f"There is no file or folder {path}.")
     return given
 
 
 def _free(path: Path, force: bool) -> None:
-    """Raise InputError where a file cannot be written, or would be replaced and nobody asked for that."""
+    """Raise InputError if a file cannot be written, or if it exists and must not be replaced."""
     from gaitlib.files import check_writable
 
     check_writable(path)
@@ -205,7 +207,7 @@ def train(config, overrides, data):
 @click.option("--strict", is_flag=True, help="Stop at the first unusable file; default: list it and go on.")
 @click.option("--fps", type=float, help="Frame rate of 2D sources; default: that of the clip, else 25.")
 @click.option("--person", default="", metavar="N|largest|all",
-              help="Whom to follow among several people; default: who is seen longest, largest and clearest.")  # fmt: skip
+              help="Whom to follow among several people; default: long, large and clear in view, and on the way.")  # fmt: skip
 @click.option("--from", "start", type=float, metavar="SECONDS", help="Where to start in a clip.")
 @click.option("--to", "stop", type=float, metavar="SECONDS", help="Where to stop in a clip.")
 @click.option("--model", default="", metavar="FILE.task", help="For clips: a MediaPipe pose model; default: from `make video`.")

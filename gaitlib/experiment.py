@@ -1,4 +1,4 @@
-"""One configuration on one data set: who trains and tests, the stages that are made of it, and what a run folder holds."""
+"""One configuration on one data set: who trains and who is tested, the stages made from it, and the content of a run folder."""
 
 import json
 import os
@@ -36,20 +36,20 @@ from gaitlib.reports.provenance import provenance
 from gaitlib.skeleton import NUM_JOINTS
 from gaitlib.stages import Stages
 
-#: Ablations, codes and exchanged views are measured on so many people at most; intervals over more hardly narrow.
+#: Ablations, codes and exchanged views are measured on at most this many people; with more, intervals hardly get narrower.
 MOST_PEOPLE = 100
-#: The number of the first of those embedded walkers whom no protocol knows.
+#: The number of the first additional embedded walker, who is in no protocol.
 FIRST_OF_MORE = 10_001
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One configuration on one data set; each stage is made when it is first asked for and kept.
+    """One configuration on one data set; each stage is made when it is first needed, and kept.
 
     data: a data set folder; empty: the embedded walkers. run: where results and figures go. checkpoint: a run folder, a weights
-    file or files of the released program that are used instead of training.
-    other_people: people of the test who have names of people that the checkpoint was trained on are others.
-    loaded: network and facts of the checkpoint, where they have been read already.
+    file or files of the released program to use instead of training.
+    other_people: test people who share a name with training people of the checkpoint are different people.
+    loaded: network and facts of the checkpoint, if they have already been read.
     """
 
     config: Config
@@ -65,11 +65,11 @@ class Experiment:
         cls, config: str = "", overrides: str = "", *, data: str = "", run: str = "reports/lab",
         cache: str = "cache", checkpoint: str = "", other_people: bool = False,
     ) -> "Experiment":  # fmt: skip
-        """Paths are taken from the root of the repository, wherever the notebook runs.
+        """Paths are relative to the root of the repository, wherever the notebook runs.
 
-        config: a YAML file; empty: the configuration of the checkpoint where one is given, else configs/quick.yaml.
-        overrides: "key=value", several separated by spaces. data: empty for the embedded walkers.
-        checkpoint: files of the released program are separated by commas: "A.pt,B.pt".
+        config: a YAML file; empty: the configuration of the checkpoint if one is given, else configs/quick.yaml.
+        overrides: "key=value", separated by spaces. data: empty for the embedded walkers.
+        checkpoint: for files of the released program, separated by commas: "A.pt,B.pt".
         """
         base, changes = root(), shlex.split(overrides)
         places = {"data": base / data if data else "", "stages": Stages(base / cache), "run": base / run}
@@ -82,9 +82,9 @@ class Experiment:
 
     @classmethod
     def of_checkpoint(cls, checkpoint: str, overrides: Sequence[str], **others) -> "Experiment":
-        """With the configuration that a checkpoint was trained with and some overrides. others: the other fields.
+        """An experiment with the configuration of a checkpoint and some overrides. others: the other fields.
 
-        Raises InputError where it is no checkpoint, or does not say how it was trained.
+        Raises InputError if it is not a checkpoint, or does not say how it was trained.
         """
         from gaitlib.model.checkpoint import load_model, settings_of
 
@@ -119,14 +119,14 @@ class Experiment:
 
     @cached_property
     def _named(self) -> Split:
-        """Who trains, validates and tests among those whom the protocol knows."""
+        """Who trains, validates and is tested, among the people in the protocol."""
         people = self.dataset.index["subject"].unique().tolist()
         known = people if self.data else people[: self.config.walkers.subjects]
         return self.protocol.split(self.dataset.select(subject=known))
 
     @cached_property
     def split(self) -> Split:
-        """Who trains, validates and tests."""
+        """Who trains, validates and is tested."""
         if self.data or not self.config.walkers.more:
             return self._named
         more = self.dataset.index["subject"].unique()[self.config.walkers.subjects :]
@@ -139,7 +139,7 @@ class Experiment:
         return self.normalized(self.split.test.walks)
 
     def normalized(self, walks: GaitDataset) -> NormalizedWalks:
-        """`normalize` of some walks of a data set folder, all of whose frames are normalized once and memory-mapped."""
+        """`normalize` of some walks of a data set folder; all frames of the folder are normalized once and memory-mapped."""
 
         def make(folder: Path) -> None:
             write_normalized(GaitDataset.open(walks.folder), folder / "frames.npy")
@@ -149,21 +149,21 @@ class Experiment:
 
     @property
     def left_out(self) -> list[dict]:
-        """{"source", "reason"} of every walk that was not used."""
+        """{"source", "reason"} of every walk that was left out."""
         return self.dataset.info.get("left_out", [])
 
     @property
     def _people(self) -> dict[str, list[str]]:
-        """Who trains, and who chooses the checkpoint."""
+        """Who trains, and on whom the checkpoint is chosen."""
         parts = {"train": self.split.train, "validation": self.split.validation.walks}
         return {name: sorted(part.index["subject"].unique()) for name, part in parts.items()}
 
     def check(self) -> None:
-        """Raise InputError where protocol, data or checkpoint do not fit, before anything is trained or written."""
+        """Raise InputError if protocol, data or checkpoint do not fit, before anything is trained or written."""
         self._check_training()
         if self.data or self.checkpoint:
             tested = self.split.test.walks
-        else:  # the walkers are not made for it
+        else:  # without making the walkers
             nothing = np.empty((0, NUM_JOINTS, 2), np.float32)
             walkers = GaitDataset(walkers_index(self.config.walkers.subjects), nothing, nothing[..., 0])
             tested = self.protocol.split(walkers).test.walks
@@ -172,12 +172,12 @@ class Experiment:
             self._shared_names()
 
     def _check_training(self) -> None:
-        """Raise InputError where a model has to be trained and the protocol names nobody for that."""
+        """Raise InputError if a model has to be trained and the protocol names nobody to train on."""
         if not self.checkpoint and not self.protocol.train:
             raise InputError(f"Protocol {self.protocol.name} has nobody to train on; give a checkpoint with --checkpoint.")
 
     def _check_views(self, walks: GaitDataset) -> None:
-        """Raise InputError where the test people are seen from one view only, or where no two views show the same."""
+        """Raise InputError if the test people are seen from one view only, or if no two views show the same person."""
         if len(views := walks.views) < 2:
             raise InputError(
                 f"Protocol {self.config.protocol}: gallery and probes of the test people are all seen from view {views[0]}; "
@@ -189,9 +189,9 @@ class Experiment:
             raise InputError(f"Protocol {self.config.protocol}, test people: {reason}") from None
 
     def _shared_names(self) -> list[str]:
-        """Names of test people that the checkpoint's list of those it was trained and chosen on has too.
+        """Names of test people that are also among those the checkpoint was trained and chosen on.
 
-        Raises InputError where they are the same people, or may be and nobody said that they are others.
+        Raises InputError if they are the same people, or may be and nobody said that they are different.
         """
         if self._facts.get("walkers") and self.data and "walkers" not in self.dataset.info:
             return []  # nobody is a walker
@@ -214,10 +214,9 @@ class Experiment:
         return shared
 
     def trained(self, watch=None) -> Path:
-        """The folder with model.safetensors, state.pt, history.csv and logs/; or the checkpoint that was given.
+        """The folder with model.safetensors, state.pt, history.csv and logs/, or the given checkpoint.
 
-        watch: a gaitlib.progress.Watch, which is told what a training does where one is needed; by default a grid is, where it is
-            one of its points.
+        watch: a gaitlib.progress.Watch that follows the training, if one is needed; by default, for a point of a grid, its grid.
         """
         if self.checkpoint:
             return self._converted or self.checkpoint
@@ -228,7 +227,7 @@ class Experiment:
         facts["walkers"] = not self.data
 
         def make(folder: Path) -> None:
-            from gaitlib.training import train  # seconds to import, with all that several machines need
+            from gaitlib.training import train  # takes seconds to import, with everything that several machines need
 
             truth = self._truth(self.split.train) if self.config.losses.target == "truth" else None
             train(
@@ -239,7 +238,7 @@ class Experiment:
         return self.stages.made("training", self._training_key, make, together=True)
 
     def train_anew(self) -> None:
-        """Let the next `trained` begin anew, whatever there is."""
+        """Make the next `trained` start from scratch, whatever there is."""
         self.stages.renew("training", self._training_key)
 
     @cached_property
@@ -254,7 +253,7 @@ class Experiment:
         return key
 
     def history(self) -> pd.DataFrame | None:
-        """The training's history, a row each look at the validation people; None for a checkpoint that came without."""
+        """The training history, a row per validation; None for a checkpoint without one."""
         path = self._weights.parent / "history.csv"
         return pd.read_csv(path) if path.is_file() else None
 
@@ -279,12 +278,12 @@ class Experiment:
 
     @property
     def _facts(self) -> dict:
-        """What the checkpoint says of itself."""
+        """What the checkpoint says about itself."""
         return self._loaded[1]
 
     @property
     def _learned(self) -> dict[str, list[str]]:
-        """On whom the checkpoint was trained and chosen, as far as it says so; else those whom the protocol means."""
+        """On whom the checkpoint was trained and chosen: as it says, or else as the protocol says."""
         return self._facts.get("people", self._people)
 
     @cached_property
@@ -301,7 +300,7 @@ class Experiment:
 
     @cached_property
     def _converted(self) -> Path | None:
-        """The folder with model.safetensors made of the released program's files; None where the checkpoint is our own."""
+        """The folder with model.safetensors made from the files of the released program; None for a checkpoint of our own."""
         from gaitlib.model.checkpoint import WEIGHTS, load_released, released_files, save_weights
 
         files = released_files(self.checkpoint)
@@ -315,9 +314,9 @@ class Experiment:
         return self.stages.made("released", [[file_fingerprint(file) for file in files], model.settings, facts], make)
 
     def example(self, model) -> dict[str, np.ndarray]:
-        """A validation walk, its reconstruction, its view exchanged, and what that camera saw: name -> float32 [T, 15, 2].
+        """A validation walk, its reconstruction, its exchanged view, and what that camera saw: name -> float32 [T, 15, 2].
 
-        Empty where the validation people have no such walks.
+        Empty if the validation people have no such walks.
         """
         if not self._example_windows:
             return {}
@@ -332,7 +331,7 @@ class Experiment:
 
     @cached_property
     def _example_windows(self) -> tuple:
-        """(view, other view, the windows of a walk, of it from the other view, of another person there), or ()."""
+        """(view, other view, windows of: a walk, the same walk from the other view, another person there), or ()."""
         walks = self.split.validation.walks
         views, index = walks.views, walks.index
         try:
@@ -350,18 +349,18 @@ class Experiment:
         return {"reconstruction and exchange": figures.skeleton_strip(poses)} if poses else {}
 
     def _evaluation_key(self, module: str) -> list:
-        """All that decides what a module measures on the test people."""
+        """Everything that determines what a module measures on the test people."""
         people = [self._people, sorted(self.split.test.walks.index["subject"].unique()), MOST_PEOPLE]
         settings = [self.config.evaluation.model_dump(), self.protocol.gallery, self.protocol.probes, self.config.seed]
         return [settings, self.dataset.fingerprint, people, code_fingerprint(module), file_fingerprint(self._weights)]
 
     @property
     def draws(self) -> dict[str, int]:
-        """How the people are drawn again for intervals: for every `repeats` and `seed`."""
+        """How people are resampled for intervals: every `repeats` and `seed`."""
         return {"repeats": self.config.evaluation.bootstrap, "seed": self.config.seed}
 
     def embeddings(self) -> Embeddings:
-        """The embedding of each test walk; each is encoded once."""
+        """The embedding of each test walk, computed once."""
         settings = self.config.evaluation
 
         def make(folder: Path) -> None:
@@ -376,9 +375,9 @@ class Experiment:
         return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
 
     def evaluate(self) -> Evaluation:
-        """Rank the test walks and compute every number of metrics.json that embeddings alone decide.
+        """Rank the test walks and compute every number of metrics.json that depends on embeddings alone.
 
-        Raises InputError where the checkpoint is known to have been trained or chosen on people of the test.
+        Raises InputError if the checkpoint is known to have been trained or chosen on test people.
         """
         test = self.split.test
         self._check_views(test.walks)
@@ -401,13 +400,13 @@ class Experiment:
         return evaluation
 
     def _or_enrolled(self, train: GaitDataset) -> GaitDataset:
-        """Walks that say what is usual: those of the enrolled people where nobody trains."""
+        """Walks that define what is usual: the training walks, or those of the enrolled people if nobody trains."""
         test = self.split.test
         return train if len(train) else test.walks.select(sequence=test.walks.index["sequence"][test.gallery].tolist())
 
     @cached_property
     def _few(self) -> tuple[GaitDataset, GaitDataset]:
-        """The walks of some training people, of those whom the protocol knows, and of some test people."""
+        """The walks of some training people in the protocol, and of some test people."""
         both = self._or_enrolled(self._named.train), self._named.test.walks
         return tuple(walks.select(subject=_some_people(walks)) for walks in both)
 
@@ -417,7 +416,7 @@ class Experiment:
 
     @cached_property
     def _codes(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What the codes say of these walks, each encoded once."""
+        """The features of the codes of these walks, each encoded once."""
         stride = self.config.evaluation.stride
         return tuple(code_features(self.model, walks, stride=stride) for walks in self._few_normalized)
 
@@ -428,7 +427,7 @@ class Experiment:
         return test.gallery[few], {name: rows[few] for name, rows in test.probes.items()}
 
     def ablations(self) -> pd.DataFrame:
-        """What recognition rests on, a row an ablation: see evaluation/ablations.py; empty where `_study` is.
+        """What recognition rests on, a row per ablation: see evaluation/ablations.py; empty if `_study` is.
 
         Columns: kind, name, rank1, rank1_same_view (probe set and "mean" -> share), ci95 and difference of the mean.
         """
@@ -446,7 +445,7 @@ class Experiment:
         return pd.DataFrame(self._study("ablations", "gaitlib.evaluation.ablations", rows))
 
     def scorecard(self) -> pd.DataFrame:
-        """What can be read from each code and how invariant it is, a row a measure: see evaluation/codes.py; empty likewise."""
+        """What can be read from each code and how invariant it is, a row per measure: see evaluation/codes.py; or empty."""
         from gaitlib.evaluation.codes import Measure, scorecard
 
         def rows() -> list[dict]:
@@ -459,7 +458,7 @@ class Experiment:
         return pd.DataFrame(found, columns=[f.name for f in fields(Measure)] if found else None)
 
     def _study(self, name: str, module: str, rows) -> list[dict]:
-        """The rows of a study, from the cache where they are known; none where there is nobody that it could train on."""
+        """The rows of a study, from the cache if they are known; none if there is nobody to train on."""
         if not self.config.evaluation.studies or not len(self._named.train):
             return []
 
@@ -472,8 +471,8 @@ class Experiment:
     def exchange(self) -> ExchangeErrors:
         """Errors of exchanged views over the test people.
 
-        The truth is the noise-free performance of the embedded walkers, and of other data what the cameras saw.
-        Raises InputError where no two cameras saw the same moment.
+        The truth is the noise-free performance of the embedded walkers; for other data, what the cameras saw.
+        Raises InputError if no two cameras saw the same moment.
         """
         train, walks = self._few_normalized
         truth = self._truth(walks)
@@ -484,7 +483,7 @@ class Experiment:
         return exchange_errors(self.model, walks, truth, mean_walks(train, side, window), walkers)
 
     def _truth(self, walks: GaitDataset | NormalizedWalks) -> GaitDataset | None:
-        """These walks without the faults of a pose estimator, where that is known: of the embedded walkers."""
+        """These walks without the faults of a pose estimator, if they are known: for the embedded walkers."""
         return None if self.data else self._walkers(faults=False).select(sequence=walks.index["sequence"].tolist())
 
     def keep_results(
@@ -502,7 +501,7 @@ class Experiment:
         self.run.mkdir(parents=True, exist_ok=True)
         evaluation.embeddings.save(self.run / "embeddings.npz")
         write_text(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
-        facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known at the end only
+        facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known only at the end
         background = [tables.exchange_by_view(exchange.to_frame(), metrics["exchange"]["mean_walk"][0])] if exchange else []
         background += [tables.split(self.split), tables.missing_joints(self.dataset)]
         background += [tables.losses({term: getattr(self.config.losses, term) for term in TERMS})]

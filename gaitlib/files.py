@@ -17,11 +17,11 @@ from filelock import FileLock, Timeout
 
 from gaitlib import InputError
 
-#: Bytes of the largest text that is read whole: settings, tables of walks, what a run has found.
+#: Bytes of the largest text that is read whole: settings, tables of walks, results of runs.
 MOST_TEXT = 256 * 2**20
 #: Bytes of the largest array that is read from a stranger's file.
 MOST_ARRAY = 8 * 2**30
-#: Levels of lists and dictionaries within each other; nothing of ours has ten.
+#: Levels of nested lists and dictionaries; none of our files has ten.
 DEEPEST = 50
 _MISSING = "there is no such file"
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # of Unix and of Windows
@@ -31,7 +31,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  
 
 
 class Unreadable(InputError):
-    """A file cannot be read; `why` says it in a clause: "there is no such file"."""
+    """A file cannot be read; `why` gives the reason in a clause: "there is no such file"."""
 
     def __init__(self, path: str | Path, why: str):
         super().__init__(f"{path} cannot be read: {why}.")
@@ -39,7 +39,7 @@ class Unreadable(InputError):
 
 
 def why_not(error: OSError | ValueError) -> str:
-    """What kept a file from being opened, in a clause."""
+    """The reason why a file could not be opened, in a clause."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return _MISSING
     if isinstance(error, PermissionError):
@@ -49,17 +49,17 @@ def why_not(error: OSError | ValueError) -> str:
 
 @contextmanager
 def opened(path: str | Path, most: int = MOST_TEXT) -> Iterator[BinaryIO]:
-    """A regular file of at most so many bytes, open for reading; the one way to open what may come from a stranger.
+    """A regular file of at most `most` bytes, open for reading; the only way to open files that may come from strangers.
 
-    Raises Unreadable for a file that is missing, not permitted, larger, or no regular file: reading a pipe waits forever, and a
-    device never ends.
+    Raises Unreadable for a file that is missing, not permitted, larger, or not regular: reading a pipe waits forever, and
+    a device never ends.
     """
     with os.fdopen(_opened(path, most)[0], "rb") as file:
         yield file
 
 
 def _opened(path: str | Path, most: int) -> tuple[int, int]:
-    """The handle of a file, open for reading, and its bytes; Unreadable as `opened` raises it."""
+    """The handle of a file, open for reading, and its size in bytes; raises Unreadable as `opened` does."""
     try:
         handle = os.open(path, _READ_ONLY)
     except (OSError, ValueError) as error:  # ValueError: a path with NUL
@@ -77,10 +77,10 @@ def _opened(path: str | Path, most: int) -> tuple[int, int]:
 
 
 def read_bytes(path: str | Path, most: int = MOST_TEXT) -> bytes:
-    """The content of a file; Unreadable as `opened` raises it."""
+    """The content of a file; raises Unreadable as `opened` does."""
     handle, size = _opened(path, most)
     try:
-        content = os.read(handle, size + 1)  # without a file object, which takes twice as long for the small files of frames
+        content = os.read(handle, size + 1)  # a file object would take twice as long for the small files of frames
         while len(content) < size and (more := os.read(handle, size)):
             content += more
     except OSError as error:
@@ -91,7 +91,7 @@ def read_bytes(path: str | Path, most: int = MOST_TEXT) -> bytes:
 
 
 def read_text(path: str | Path, most: int = MOST_TEXT) -> str:
-    """The content of a UTF-8 file; Unreadable as `opened` raises it, and for other bytes."""
+    """The content of a UTF-8 file; raises Unreadable as `opened` does, and for other encodings."""
     try:
         return read_bytes(path, most).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
@@ -99,7 +99,7 @@ def read_text(path: str | Path, most: int = MOST_TEXT) -> str:
 
 
 def read_json(path: str | Path, most: int = MOST_TEXT) -> dict:
-    """The keys and values of a JSON file; Unreadable where it holds something else or is nested beyond DEEPEST."""
+    """The keys and values of a JSON file; raises Unreadable if it holds anything else or is nested deeper than DEEPEST."""
     try:
         content = json.loads(read_text(path, most))
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def read_json(path: str | Path, most: int = MOST_TEXT) -> dict:
 
 
 def is_deep(content: object) -> bool:
-    """Whether lists and dictionaries lie within each other beyond DEEPEST levels."""
+    """Whether lists and dictionaries are nested deeper than DEEPEST levels."""
     level = [content]
     for _ in range(DEEPEST):
         level = [v for c in level if isinstance(c, (dict, list)) for v in (c.values() if isinstance(c, dict) else c)]
@@ -124,7 +124,7 @@ def is_deep(content: object) -> bool:
 def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_ARRAY) -> np.ndarray:
     """The array of an .npy file, never a pickle; memory-mapped and read-only on request.
 
-    Raises Unreadable where it is damaged, an .npz, or beyond `most` bytes, also where the file is sparse.
+    Raises Unreadable if it is damaged, an .npz, or larger than `most` bytes, even if the file is sparse.
     """
     with opened(path, most) as file:
         try:
@@ -134,16 +134,16 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
 
 
 def forget_pages(array: np.ndarray) -> None:
-    """Give back the memory of what was read of a memory-mapped array that nobody writes to; it is read again when it is needed.
+    """Release the memory of what was read from a memory-mapped array that nobody writes to; it is read again when needed.
 
-    Does nothing for other arrays, and on systems that cannot be told.
+    Does nothing for other arrays, nor on systems without madvise.
     """
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_ARRAY) -> dict[str, np.ndarray]:
-    """Some arrays of an .npz file, or all, never pickles; Unreadable if one is missing, damaged, encrypted or beyond `most`."""
+    """Some or all arrays of an .npz file, never pickles; Unreadable if one is missing, damaged, encrypted or beyond `most`."""
     with opened(path, most) as file:
         try:
             with np.load(file) as found:
@@ -159,9 +159,9 @@ def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_
 
 
 def check_name(name: object, what: str) -> str:
-    """The name, where it can be that of a folder on every system; the one rule for runs, grids, points, protocols and probe sets.
+    """The name, if a folder can have it on every system; the one rule for runs, grids, points, protocols and probe sets.
 
-    what: how to call it in the error, such as "--name" or "protocols/mine.yaml, probe set". Raises InputError.
+    what: what to call it in the error, such as "--name" or "protocols/mine.yaml, probe set". Raises InputError.
     """
     is_text = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
     if not is_text or _UNFIT.search(name) or _RESERVED.fullmatch(name):
@@ -174,7 +174,7 @@ def check_name(name: object, what: str) -> str:
 
 
 def check_writable(path: Path) -> None:
-    """Raise InputError where a file cannot be put at `path`: before the work for it, not after."""
+    """Raise InputError if no file can be written at `path`: before the work for it, not after."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file in it.")
     if not path.parent.is_dir():
@@ -184,13 +184,13 @@ def check_writable(path: Path) -> None:
 
 
 def is_taken(folder: Path) -> bool:
-    """Whether something is where a new folder is to be: a file, or a folder that is not empty."""
+    """Whether something is in the place of a new folder: a file, or a folder that is not empty."""
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError within the block that names no file, as of a full disk, names this one."""
+    """If an OSError in the block names no file, as for a full disk, it names this one."""
     try:
         yield
     except OSError as error:
@@ -201,9 +201,9 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what is there when the block ends takes the place of `path`.
+    """A path beside `path` to write to; the file there replaces `path` when the block ends.
 
-    Where the block or the exchange fails, nothing remains but the old file; errors name it as in `naming`.
+    If the block or the replacement fails, only the old file remains; errors name it as in `naming`.
     """
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
@@ -222,7 +222,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put the finished folder `new` where `folder` is, so that `folder` is the old one or the new one, never half of either."""
+    """Put the finished folder `new` in the place of `folder`, which is always either the old or the new one."""
     old = new.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     if folder.exists():
         os.replace(folder, old)
@@ -237,9 +237,9 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Nobody else holds the lock at `path` meanwhile; a process that ends in any way, also by being killed, releases it.
+    """Hold the lock at `path`; a process that ends in any way, even by being killed, releases it.
 
-    busy: called where another process holds it: to say so, after which it is waited for, or to raise.
+    busy: called if another process holds it, either to say so, after which we wait, or to raise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

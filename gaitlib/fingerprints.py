@@ -1,4 +1,4 @@
-"""What decides a result, as 64 hexadecimal digits: values, files, and the code that computes it."""
+"""Everything that determines a result, as 64 hexadecimal digits: values, files, and the code that computes it."""
 
 import ast
 import hashlib
@@ -14,14 +14,14 @@ _PACKAGE = Path(__file__).resolve().parent
 def fingerprint(value: object) -> str:
     """SHA-256 of a value of dicts, lists, strings, numbers, booleans and None.
 
-    The order of dict keys does not matter; tuples count as lists, paths and other values as the text they print as.
+    The order of dict keys does not matter; tuples count as lists, and paths and other values as their text.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value):
-    """What JSON does not know: numpy numbers as numbers, all else as text."""
+    """A value that JSON does not know: a numpy number as a number, anything else as text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
@@ -33,9 +33,9 @@ def file_fingerprint(path: Path) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """SHA-256 of what some modules of gaitlib and all that they import from it compute; the same in every checkout.
+    """SHA-256 of the code of some modules of gaitlib and of all modules of it that they import; the same in every checkout.
 
-    modules: such as "gaitlib.training". Comments, docstrings and the layout of the source do not count.
+    modules: such as "gaitlib.training". Comments, docstrings and formatting do not count.
     Raises ValueError for a module that does not exist.
     """
     if unknown := [module for module in modules if not _source(module)]:
@@ -54,7 +54,7 @@ def code_fingerprint(*modules: str) -> str:
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module of gaitlib; None where there is none."""
+    """The file of a module of gaitlib; None if there is none."""
     name, *parts = module.split(".")
     path = _PACKAGE.joinpath(*parts)
     candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
@@ -62,7 +62,7 @@ def _source(module: str) -> Path | None:
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    """The names that a module imports absolutely, wherever in it; some of them may be no modules but what these hold."""
+    """The names that a module imports absolutely, anywhere in it; some may be members of modules rather than modules."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,7 +1,7 @@
 """Many runs from one file: each point of a grid in its own process and folder, on this machine or on a dask cluster.
 
-What is known about a grid lies in its folder, so that it can be stopped, killed and gone on with: grid.json (what was asked
-for), a run folder a point with how far it is (see progress.py), and logs/ with what each point printed.
+Everything about a grid is in its folder, so that it can be stopped, killed and continued: grid.json (its configuration), a run
+folder for each point with its progress (see progress.py), and logs/ with the output of each point.
 """
 
 import difflib
@@ -37,26 +37,26 @@ from gaitlib.notebooks import CHAPTERS, run_experiment
 from gaitlib.reports.run import Run
 from gaitlib.stages import StageFailed, Stages
 
-#: Seconds between looks at the points.
+#: Seconds between two looks at the points.
 LOOK_EVERY = 0.5
-#: Points of one grid; of more, some axis is a mistake.
+#: Points of one grid; with more, some axis is a mistake.
 MOST_POINTS = 10_000
 RUNNING, FAILED, STOPPED, WAITING, DONE = "running", "failed", "stopped", "waiting", "done"
-IN_GOOD_ORDER, AT_ONCE = "in good order", "at once"  # what the file logs/stop says, where there is one
+IN_GOOD_ORDER, AT_ONCE = "in good order", "at once"  # the content of the file logs/stop, if there is one
 
 _UNSAFE = re.compile(r"[^\w.+-]+")  # in a value that becomes part of the name of a folder
 
 
 class _File(BaseModel):
-    """What a grid file may hold."""
+    """The content of a grid file."""
 
     model_config = ConfigDict(extra="forbid")
     base: str  # a configuration
     data: str = ""  # a data set folder; empty: the embedded walkers
-    set: dict = {}  # keys that are changed at every point
+    set: dict = {}  # keys to change at every point
     axes: dict[str, list | dict[str, dict]] = Field(min_length=1)
     leave_out: list[dict] = []  # points that match one of these are not run
-    baseline: dict = {}  # axis: value, what the others are compared with; default: the first value of each axis
+    baseline: dict = {}  # axis: value, to compare the others with; default: the first value of each axis
     notebooks: list[Literal[CHAPTERS]] = Field(list(CHAPTERS), min_length=1)
 
 
@@ -85,11 +85,11 @@ class Grid:
 
     @classmethod
     def load(cls, path: str | Path) -> "Grid":
-        """Read a grid file, which is looked for in the working folder and then in the root of the repository, as what it names.
+        """Read a grid file; it and the files it names are looked up in the working folder, then in the root of the repository.
 
         An axis is a key of the configuration with a list of values, `arm` with names of files in configs/, or any name with a
         table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the other axes.
-        Raises InputError for an unknown axis, key or value, for a name that no folder can have, and for two equal points.
+        Raises InputError for an unknown axis, key or value, a name that no folder can have, and two equal points.
         """
         path = _found(path)
         file = _checked(path)
@@ -120,13 +120,13 @@ class Grid:
 
 
 def _found(path: str | Path) -> Path:
-    """A file or folder by its name from the working folder or, where it is not there, from the root of the repository."""
+    """A file or folder, relative to the working folder or, if it is not there, to the root of the repository."""
     there = root() / path
     return there if os.path.exists(there) and not os.path.exists(path) else Path(path)
 
 
 def _checked(path: Path) -> _File:
-    """What a grid file says, where its names can be those of folders and its points are not beyond counting."""
+    """The content of a grid file, after checking that its names suit folders and that its points are not too many."""
     if not os.path.isfile(path):
         raise InputError(f"There is no grid {path}; configs/grids/ has some to begin with.")
     try:
@@ -145,7 +145,7 @@ def _checked(path: Path) -> _File:
         for variant in values if isinstance(values, dict) or axis == "arm" else ():
             check_name(variant, f"{path}, axis {axis}")
     if (points := prod(len(values) for values in file.axes.values())) > MOST_POINTS:
-        raise InputError(f"{path} has {points:,} points, and more than {MOST_POINTS:,} are not run; take an axis or values away.")
+        raise InputError(f"{path} has {points:,} points, but at most {MOST_POINTS:,} are run; remove an axis or some values.")
     return file
 
 
@@ -158,7 +158,7 @@ def _check_rule(where: str, rule: dict, axes: dict[str, list[str]]) -> None:
 
 
 def _layers(path: Path, file: _File, chosen: dict) -> Iterator[tuple[str, dict]]:
-    """What is laid over the base for a point: (what to call it in an error, keys and values)."""
+    """The layers over the base for a point: (what to call it in an error, keys and values)."""
     if "arm" in chosen and isinstance(file.axes["arm"], list):
         arm = config_folder() / f"{chosen['arm']}.yaml"
         yield str(arm), read_yaml(arm)
@@ -178,15 +178,15 @@ def _label(value) -> str:
 
 
 def _labels(value) -> list[str]:
-    """The values of a rule: one, or a list of them; [[pose, motion]] is one that is a list."""
+    """The values of a rule: one, or a list of them; [[pose, motion]] is a single value that is a list."""
     return [_label(v) for v in value] if isinstance(value, list) else [_label(value)]
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a point stands. notebook: "2/4 training". validation, rank1: shares, of validation people so far and test people.
+    """The status of a point. notebook: "2/4 training". validation, rank1: shares, on validation people so far and on test people.
 
-    seconds: since it began, or of a point that is done all that its notebooks took; left: of its training, in seconds.
+    seconds: since it began, or for a finished point the total of its notebooks; left: seconds left of its training.
     """
 
     name: str
@@ -201,16 +201,16 @@ class Status:
 
 
 def is_done(folder: Path, config: str) -> bool:
-    """Whether a run folder holds the finished run of the configuration with this fingerprint."""
+    """Whether a run folder holds a finished run of the configuration with this fingerprint."""
     run = Run(folder)
     finished = run.is_finished and not progress.read(folder) and not run.problem
     return finished and run.provenance.get("config_fingerprint") == config
 
 
 def status(folder: Path, name: str, config: str, *, running: bool = False) -> Status:
-    """Where a point of the grid in `folder` stands, from its files alone.
+    """The status of a point of the grid in `folder`, from its files alone.
 
-    config: its fingerprint. running: whether somebody sees to it, so that how it ended before does not count.
+    config: its fingerprint. running: whether a process works on it, so that an earlier end does not count.
     """
     run, stands = Run(folder / name), progress.read(folder / name)
     if not stands:
@@ -228,12 +228,12 @@ def status(folder: Path, name: str, config: str, *, running: bool = False) -> St
 
 
 def run_point(folder: Path, name: str) -> None:
-    """Run one point of the grid in `folder`, in this process, which ends in good order when the one that started it does."""
+    """Run one point of the grid in `folder` in this process, which shuts down cleanly when the process that started it ends."""
     grid = read_json(folder / "grid.json")
     point, run = grid["points"][name], folder / name
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
-    # a process of this point that lost its parent may still be saving where it stopped
-    with locked(folder / "logs" / f"{name}.lock", lambda: print("    waiting: another process stops", flush=True)):
+    # an earlier process of this point that lost its parent may still be saving its state
+    with locked(folder / "logs" / f"{name}.lock", lambda: print("    waiting: another process is stopping", flush=True)):
         if is_done(run, point["fingerprint"]):
             return
         try:
@@ -248,24 +248,24 @@ def run_point(folder: Path, name: str) -> None:
 
 
 def _stop_with_the_parent() -> None:
-    """Ctrl-C for this process when its standard input ends, which the parent's death brings about.
+    """Ctrl-C for this process when its standard input ends, as it does when the parent dies.
 
-    Again each minute: a kernel that is just starting does not hear the first.
+    Repeated every minute: a kernel that is just starting misses the first.
     """
-    while os.read(0, 1):  # not sys.stdin: a thread that reads it may not be there when Python ends
+    while os.read(0, 1):  # not sys.stdin, which no thread may be reading when Python ends
         pass
     while True:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
 
 
-_thread = threading.local()  # .environment: of the processes that a thread of ours starts; a worker of dask has none
+_thread = threading.local()  # .environment: for the processes that a thread of ours starts; a dask worker has none
 
 
 def _run_in_a_process(base: str, folder: str, name: str) -> None:
-    """Run one point in a process of its own, which the file logs/stop ends; for a thread here or a worker of dask.
+    """Run one point in a process of its own, which the file logs/stop ends; called by a thread here or by a dask worker.
 
-    What the process prints goes into logs/NAME.log.
+    The output of the process goes to logs/NAME.log.
     """
     run, logs = Path(folder, name), Path(folder, "logs")
     if asked := _asked_to_stop(logs):
@@ -285,8 +285,8 @@ def _run_in_a_process(base: str, folder: str, name: str) -> None:
                 process.kill()
             time.sleep(LOOK_EVERY)
     code = process.returncode
-    if code and (stands := progress.read(run)) and not stands.error:  # it could not say so itself
-        said = f"killed by signal {-code}; when that was not you, memory may have run out"
+    if code and (stands := progress.read(run)) and not stands.error:  # it could not report that itself
+        said = f"killed by signal {-code}; if that was not you, memory may have run out"
         if code > 0:
             said = f"ended with exit code {code}; {logs / name}.log may say why"
         progress.fail(run, Interrupted("Stopped at once.") if asked == AT_ONCE else StageFailed(said))
@@ -300,7 +300,7 @@ def _asked_to_stop(logs: Path) -> str:
 
 
 def environment(slot: int, workers: int) -> dict[str, str]:
-    """Environment of the process in a slot: its share of the threads, and one of the GPUs where there are several."""
+    """Environment of the process in a slot: its share of the threads and, if there are several GPUs, one of them."""
     import torch
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -314,9 +314,9 @@ def environment(slot: int, workers: int) -> dict[str, str]:
 
 @contextmanager
 def _executor(workers: int, scheduler: str) -> Iterator[Executor]:
-    """Threads of ours, among which the threads of torch and the GPUs are divided, or the workers of a dask scheduler.
+    """Threads of ours, which share the threads of torch and the GPUs, or the workers of a dask scheduler.
 
-    Those see the same folders; the points of a worker that is lost dask gives to another.
+    Dask workers see the same folders; if one is lost, dask gives its points to another.
     """
     if not scheduler:
         slots = [environment(slot, workers) for slot in range(workers)]
@@ -341,23 +341,23 @@ def run_grid(
 ) -> tuple[Path, list[Status]]:  # fmt: skip
     """Run the points of a grid file into reports/NAME/POINT/ and write reports/NAME/index.html and grid.xlsx.
 
-    reports and cache are taken from the root of the repository, wherever the notebook runs.
-    workers: processes on this machine; with `scheduler`, the address of a dask scheduler, those of dask are used instead.
+    reports and cache are relative to the root of the repository, wherever the notebook runs.
+    workers: processes on this machine; with `scheduler`, the address of a dask scheduler, its workers are used instead.
     show: called with the points and the seconds left whenever something may have changed; default: `live_table()`.
-    Returns the grid's folder and where each point stands. A point that fails stops no other.
-    Raises InputError before anything is written or started; Interrupted after Ctrl-C, when the points have saved where they are.
+    Returns the folder of the grid and the status of each point. A point that fails does not stop the others.
+    Raises InputError before anything is written or started; Interrupted after Ctrl-C, once the points have saved their state.
     """
     grid = Grid.load(path)
     cache, shown = workspace() / cache, Path(reports) / check_name(name or grid.name, "The grid")
     folder = workspace() / shown
     if is_taken(folder) and not (resume and folder.is_dir()):
-        raise InputError(f"{shown} exists; give --resume to do what is missing, or another --name.")
+        raise InputError(f"{shown} exists; give --resume to complete it, or another --name.")
     made_of = _made_of(grid, cache)
     if resume and folder.is_dir():
         made_of = _grown(made_of, folder, shown, path)
 
     def busy() -> None:
-        raise InputError(f"Another process runs the grid in {shown}; wait for it, or give another --name.")
+        raise InputError(f"Another process is running the grid in {shown}; wait for it, or give another --name.")
 
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(workers, scheduler))
@@ -365,20 +365,20 @@ def run_grid(
             stack.enter_context(locked(folder / "logs" / "grid.lock", busy))
         except OSError as error:
             why = error.strerror or error
-            raise InputError(f"{folder} cannot be written ({why}); give another folder or make room.") from None
+            raise InputError(f"{folder} cannot be written ({why}); give another folder or free some space.") from None
         write_text(folder / "grid.json", json.dumps(_record(grid, made_of, cache), indent=1))
         return folder, _work(grid, folder, executor, show or live_table(), workers)
 
 
 class _MadeOf(BaseModel):
-    """Fingerprints of what a grid was made of: the data set ("" for the embedded walkers) and the protocols by name."""
+    """Fingerprints of what a grid is made from: the data set ("" for the embedded walkers) and the protocols by name."""
 
     data: str
     protocols: dict[str, str]
 
 
 def _made_of(grid: Grid, cache: Path) -> _MadeOf:
-    """What the grid is made of now; InputError where data and protocols do not fit."""
+    """What the grid is made from now; InputError if data and protocols do not fit."""
     made_of = _MadeOf(data="", protocols={})
     for config in {point.config.protocol: point.config for point in grid.points}.values():
         experiment = Experiment(config, grid.data, Stages(cache), Path())
@@ -389,24 +389,24 @@ def _made_of(grid: Grid, cache: Path) -> _MadeOf:
 
 
 def _grown(made_of: _MadeOf, folder: Path, shown: Path, path: str | Path) -> _MadeOf:
-    """What all points of a grid that goes on are made of: the file may have grown by some protocols.
+    """What all points of a continued grid are made from: its file may have gained protocols.
 
-    Raises InputError where the points in the folder were made of something else.
+    Raises InputError if the points in the folder were made from something else.
     """
     try:
         before = _MadeOf.model_validate(read_json(folder / "grid.json").get("made_of"))
     except (Unreadable, ValidationError):
-        raise InputError(f"{shown} is no grid's folder; give another --name.") from None
+        raise InputError(f"{shown} is not the folder of a grid; give another --name.") from None
     protocols = before.protocols | made_of.protocols
     changed = [name for name, known in before.protocols.items() if known != protocols[name]]
     other = "data" if before.data != made_of.data else f"contents of the protocol {changed[0]}" if changed else ""
     if other:
-        raise InputError(f"The points in {shown} were made of other {other} than {path} means now; give another --name.")
+        raise InputError(f"The points in {shown} were made from other {other} than {path} names now; give another --name.")
     return _MadeOf(data=made_of.data, protocols=protocols)
 
 
 def _record(grid: Grid, made_of: _MadeOf, cache: Path) -> dict:
-    """What grid.json holds."""
+    """The content of grid.json."""
     points = {
         p.name: {"labels": p.labels, "fingerprint": p.fingerprint, "config": p.config.model_dump(mode="json")}
         for p in grid.points
@@ -418,7 +418,7 @@ def _record(grid: Grid, made_of: _MadeOf, cache: Path) -> dict:
 
 
 def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers: int) -> list[Status]:
-    """Run what is not done; returns where each point stands."""
+    """Run the points that are not done; returns the status of each point."""
     (folder / "logs" / "stop").unlink(missing_ok=True)
     prints = {point.name: point.fingerprint for point in grid.points}
     found = {name: status(folder, name, config) for name, config in prints.items()}
@@ -433,8 +433,8 @@ def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers:
             wait(futures.values(), LOOK_EVERY, FIRST_COMPLETED)
             _look(folder, prints, futures, found)
     except KeyboardInterrupt:
-        print("\nStopping; each point saves where it is (Ctrl-C again: at once).", flush=True)
-        raise Interrupted("Stopped; the same command with --resume does what is missing.") from None
+        print("\nStopping; each point saves its state (Ctrl-C again to stop at once).", flush=True)
+        raise Interrupted("Stopped; the same command with --resume completes the grid.") from None
     finally:
         if futures:
             _stop(folder, futures, found)
@@ -447,9 +447,9 @@ def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers:
 
 
 def _look(folder: Path, prints: dict[str, str], futures: dict[str, Future], found: dict[str, Status]) -> None:
-    """Where the points stand that were not seen to end before; those that have ended now are taken out of `futures`."""
+    """Update the status of the points that are still in `futures`; those that have ended are removed from it."""
     for name, future in list(futures.items()):
-        ended = future.done()  # before what lies in its folder is read
+        ended = future.done()  # before its folder is read
         if ended:
             del futures[name]
             lost = StageFailed("the dask scheduler gave it up")
@@ -459,7 +459,7 @@ def _look(folder: Path, prints: dict[str, str], futures: dict[str, Future], foun
 
 
 def _stop(folder: Path, futures: dict[str, Future], found: dict[str, Status]) -> None:
-    """Wait until the points that run have saved where they are; no other begins. KeyboardInterrupt meanwhile kills them."""
+    """Wait until the running points have saved their state; no other begins. A KeyboardInterrupt meanwhile kills them."""
     try:
         write_text(folder / "logs" / "stop", IN_GOOD_ORDER)
         for name in [name for name, future in futures.items() if found[name].state == WAITING and future.cancel()]:
@@ -471,7 +471,7 @@ def _stop(folder: Path, futures: dict[str, Future], found: dict[str, Status]) ->
 
 
 def seconds_left(points: list[Status], workers: int) -> float | None:
-    """About how long the grid still takes, by the mean of the points that are done; None before one is."""
+    """About how long the grid still takes, from the mean of the finished points; None before there is one."""
     took = [point.seconds for point in points if point.state == DONE and point.seconds is not None]
     if not took:
         return None
@@ -482,7 +482,7 @@ def seconds_left(points: list[Status], workers: int) -> float | None:
 
 
 def table(points: list[Status]) -> pd.DataFrame:
-    """A row a point, as the live table shows it."""
+    """A row per point, as the live table shows it."""
     columns = ["point", "state", "notebook", "iteration", "validation rank-1", "rank-1", "time", "left", "error"]
     shown = pd.DataFrame([astuple(point) for point in points], columns=columns)
     shares, times = ["validation rank-1", "rank-1"], ["time", "left"]
@@ -492,7 +492,7 @@ def table(points: list[Status]) -> pd.DataFrame:
 
 
 def summary(points: list[Status], left: float | None) -> str:
-    """One line: how many are done, and how long it still takes."""
+    """One line: how many are done, and how long the rest takes."""
     counts = Counter(point.state for point in points)
     said = ", ".join(f"{counts[state]} {state}" for state in (DONE, RUNNING, WAITING, FAILED, STOPPED) if counts[state])
     return f"{said} of {len(points)}" + (f"; about {_time(left)} left" if left else "")
@@ -503,7 +503,7 @@ def _time(seconds: float | None) -> str:
 
 
 def live_table() -> Callable[[list[Status], float | None], None]:
-    """What shows the points while they run: a table that is drawn anew in a notebook or terminal, else a line a change."""
+    """Shows the points while they run: a table that updates in a notebook or terminal, else a line per change."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):
         return _terminal_table() if sys.stdout.isatty() else _lines()
@@ -519,7 +519,7 @@ def live_table() -> Callable[[list[Status], float | None], None]:
 
 
 def _terminal_table() -> Callable[[list[Status], float | None], None]:
-    """Draws the table over the one before; of more points than lines, those that run come first."""
+    """Draws each table over the previous one; if there are more points than lines, running ones come first."""
     height = 0
 
     def update(points: list[Status], left: float | None) -> None:
@@ -541,7 +541,7 @@ def _terminal_table() -> Callable[[list[Status], float | None], None]:
 
 
 def _lines() -> Callable[[list[Status], float | None], None]:
-    """For logs: a line each time a point begins or ends."""
+    """For logs: a line whenever a point begins or ends."""
     before: dict[str, str] = {}
 
     def update(points: list[Status], left: float | None) -> None:

@@ -26,18 +26,18 @@ from gaitlib.reports.run import Run
 from gaitlib.stages import StageFailed, Stages
 
 CHAPTERS = ("01_data_preparation", "02_training", "03_evaluation", "04_visualization")
-#: What a run folder holds; notes that somebody keeps there are not ours to replace.
+#: What belongs to a run folder; notes that somebody keeps there are not ours to replace.
 _OURS = re.compile(
     r"\d\d_\w+\.(ipynb|html)|index\.html|results\.xlsx|\w+\.json|embeddings\.npz|config\.yaml|checkpoint|logs|figures"
 )
-#: Environment of the kernels, where the user has not set it. Freed memory is kept (see training.keep_freed_memory). Threads of
-#: OpenMP that wait spin for some ten microseconds and then sleep: spinning on, they take the processor from other programs, which
-#: on a busy machine of two cores made a training step three times as long; sleeping at once, they wake too late for the second
-#: core to be of use. Nobody watches: no curves while it trains.
+#: Environment of the kernels, unless the user sets it. Freed memory is kept (see training.keep_freed_memory). Waiting OpenMP
+#: threads spin for some ten microseconds and then sleep: if they kept spinning, they would take the processor from other
+#: programs, which made a training step take three times as long on a busy machine with two cores; if they slept at once, they
+#: would wake too late for the second core to help. Nobody watches, so no curves are drawn during training.
 _ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "GOMP_SPINCOUNT": "5000", "GAITLIB_HEADLESS": "1",
 }  # fmt: skip
-#: Sockets have addresses of about 107 letters at most, of which jupyter adds some.
+#: The address of a socket has at most about 107 letters, and Jupyter adds some.
 _LONGEST_FOLDER = 70
 
 
@@ -45,11 +45,11 @@ def run_experiment(
     config: Config, name: str, *, data: str | Path = "", reports: str | Path = "reports", cache: str | Path = "cache",
     resume: bool = False, force: bool = False, chapters: Sequence[str] = CHAPTERS,
 ) -> Path:  # fmt: skip
-    """The whole experiment, or some of its notebooks, into reports/NAME/ with index.html; returns that folder.
+    """Run the whole experiment, or some of its notebooks, into reports/NAME/ with index.html; returns that folder.
 
-    data: a data set folder; empty: the embedded walkers. reports, cache: as seen from the workspace.
-    An existing run folder is an error unless `resume` (finished stages are used again) or `force` (it trains anew). The report
-    that is there stays until the new one is complete.
+    data: a data set folder; empty: the embedded walkers. reports, cache: relative to the workspace.
+    An existing run folder is an error without `resume` (finished stages are reused) or `force` (training starts from scratch). An
+    existing report stays until the new one is complete.
     """
     run = workspace() / reports / name
     if run.is_file():
@@ -67,12 +67,12 @@ def run_experiment(
 
 
 def run_notebooks(
-    experiment: Experiment, chapters: Sequence[str] = CHAPTERS, again: str = "with --resume goes on from there"
+    experiment: Experiment, chapters: Sequence[str] = CHAPTERS, again: str = "with --resume continues from there"
 ) -> None:
-    """Execute notebooks with papermill and write the pages; all of it appears in the run folder when it is complete.
+    """Execute notebooks with papermill and write the pages; everything appears in the run folder once it is complete.
 
     again: what the same command does after an interruption.
-    Raises InputError where another process makes this run, StageFailed where a notebook stops, Interrupted after Ctrl-C.
+    Raises InputError if another process makes this run, StageFailed if a notebook fails, Interrupted after Ctrl-C.
     """
     paths = {name: root() / "notebooks" / f"{name}.ipynb" for name in chapters}
     if lacking := [path for path in paths.values() if not path.is_file()]:
@@ -80,7 +80,7 @@ def run_notebooks(
     start, seconds, run = datetime.now().astimezone(), {}, experiment.run
     with _taking_the_place_of(run) as folder:
         experiment = replace(experiment, run=folder)
-        seen = folder if Run(run).is_finished else run  # where a notebook that stopped can be looked at
+        seen = folder if Run(run).is_finished else run  # where to look at a notebook that failed
         experiment.keep_config()
         for number, (name, path) in enumerate(paths.items(), 1):
             if point := progress.point():
@@ -95,10 +95,10 @@ def run_notebooks(
 
 @contextmanager
 def _taking_the_place_of(run: Path) -> Iterator[Path]:
-    """A hidden folder beside `run`, to make the run in, which takes its place when it is complete.
+    """A hidden folder beside `run` in which the run is made; it takes the place of `run` when it is complete.
 
-    One that ended early takes it too, to be looked at, unless a finished run is there. What somebody else put there stays. No
-    other process makes the run meanwhile.
+    After an early end it does so too, so that one can look at it, unless a finished run is there. Files of others in `run` stay.
+    Meanwhile no other process makes the run.
     """
 
     def busy() -> None:
@@ -195,7 +195,7 @@ class _Shown:
 
 
 def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, again: str, shown: _Shown) -> None:
-    """Execute one notebook into the run folder. trained: whether the run folder holds the checkpoint already."""
+    """Execute one notebook into the run folder. trained: whether the run folder already holds the checkpoint."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -219,12 +219,12 @@ def _execute(path: Path, experiment: Experiment, trained: bool, seen: Path, agai
     except KeyboardInterrupt:  # the kernel was asked to stop too
         raise Interrupted(stopped) from None
     except RuntimeError as error:  # the kernel died or did not start
-        hint = "; a kernel that dies has mostly run out of memory" if "died" in str(error) else ""
+        hint = "; a kernel that dies has usually run out of memory" if "died" in str(error) else ""
         raise StageFailed(f"Notebook {name}: {error} (see {seen}){hint}") from None
 
 
 def _parameters(experiment: Experiment, trained: bool) -> dict:
-    """What notebooks are told; each takes those it has."""
+    """The parameters of the notebooks; each takes the ones it has."""
     checkpoint = experiment.run if trained else experiment.checkpoint
     return {
         "config": _place(experiment.run / "config.yaml"),
@@ -237,7 +237,7 @@ def _parameters(experiment: Experiment, trained: bool) -> dict:
 
 
 def _place(path: str | Path | None) -> str:
-    """A path as seen from the root of the repository, where it is inside."""
+    """A path, relative to the root of the repository if it lies inside."""
     if not path:
         return ""
     path = Path(path).resolve()
@@ -245,7 +245,7 @@ def _place(path: str | Path | None) -> str:
 
 
 def _write_pages(experiment: Experiment, name: str, chapters: list[str]) -> None:
-    """The pages of the chapters and of the run, in which its folder is called as it will be when it is complete."""
+    """Write the pages of the chapters and of the run; in them the folder already has its final name."""
     from gaitlib.reports.html import notebook_html, write_index
 
     folder = experiment.run
@@ -258,10 +258,10 @@ def _write_pages(experiment: Experiment, name: str, chapters: list[str]) -> None
 
 @contextmanager
 def _sockets() -> Iterator:
-    """Configuration of a kernel that talks through files in a folder of its own: several runs at once cannot collide.
+    """Configuration of a kernel that communicates through files in a folder of its own, so that simultaneous runs cannot collide.
 
-    Without a folder they would be ./kernel-ipc-1 and so on for every kernel that is started here; ports collide now and then.
-    What the kernel logs is not shown: after Ctrl-C that is a traceback about its closed socket.
+    Without such a folder, every kernel started here would use ./kernel-ipc-1 and so on; and ports collide now and then.
+    The log of the kernel is not shown: after Ctrl-C it is a traceback about its closed socket.
     """
     from traitlets.config import Config as Configuration
 
@@ -276,7 +276,7 @@ def _sockets() -> Iterator:
 
 
 def _clear_sockets(base: Path) -> None:
-    """Delete what processes that were killed left behind."""
+    """Delete what killed processes left behind."""
     for folder in base.glob("gaitlib-*-*"):
         process = folder.name.split("-")[1]
         with suppress(OSError, ValueError):  # somebody else's

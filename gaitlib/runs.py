@@ -1,4 +1,4 @@
-"""The runs in reports/: what there is, what it takes on the disk, what can go, and whether a run repeats itself."""
+"""The runs in reports/: which there are, their size on disk, what can be deleted, and whether a run can be reproduced."""
 
 import difflib
 import os
@@ -17,14 +17,14 @@ _STAGE = re.compile(r"[a-z]+-[0-9a-f]{16}(\.partial)?")
 
 
 def find_runs(reports: Path) -> list[Run]:
-    """All runs in a folder and in the grids in it, by name; hidden ones are being made."""
+    """All runs in a folder and in its grids, by name; hidden folders are runs in progress."""
     found = sorted([*reports.glob("*/config.yaml"), *reports.glob("*/*/config.yaml")])
     names = {path.parent: path.parent.relative_to(reports) for path in found}
     return [Run(folder, name.as_posix()) for folder, name in names.items() if not any(p.startswith(".") for p in name.parts)]
 
 
 def find_page(run: str | Path, reports: Path) -> Path:
-    """The page of a run, which is given by its name in the folder `reports` or by its own folder; InputError if there is none."""
+    """The page of a run, given by its name in the folder `reports` or by its own folder; InputError if there is none."""
     folders = [folder for folder in (Path(run), reports / run) if folder.is_dir()]
     pages = [folder / "index.html" for folder in folders if (folder / "index.html").is_file()]
     if pages:
@@ -37,21 +37,21 @@ def find_page(run: str | Path, reports: Path) -> Path:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links count nothing."""
+    """Bytes of a file, or of all files in a folder; links do not count."""
     files = [path] if path.is_file() else path.rglob("*")
     return sum(p.stat().st_size for p in files if p.is_file() and not p.is_symlink())
 
 
 def megabytes(count: int) -> str:
-    """Bytes to be read: "1.2 MB"."""
+    """Bytes in words: "1.2 MB"."""
     return f"{count / 1e6:,.1f} MB"
 
 
 def what_can_go(reports: Path, stages: Stages, *, keep_best: bool) -> list[Path]:
-    """What `gaitlib clean` deletes: stages in the cache that nobody makes just now; they are made again when they are needed.
+    """What `gaitlib clean` deletes: cached stages that nobody is making; they are recomputed when needed.
 
-    keep_best: also the weights and training states of finished runs, but those of the best run of each data set and protocol,
-    by the validation people. Their numbers and pages stay. What a link leads to is not ours to delete, nor what cannot be read.
+    keep_best: also the weights and training states of finished runs, except of the run with the best validation rank-1 of each
+    data set and protocol. Numbers and pages stay. Whatever is behind a link or cannot be read is not deleted.
     """
     cached = sorted(path for path in stages.cache.glob("*") if _STAGE.fullmatch(path.name) and not path.is_symlink())
     return [path for path in cached if not stages.is_in_use(path)] + (_lesser_weights(reports) if keep_best else [])
@@ -69,12 +69,12 @@ def _lesser_weights(reports: Path) -> list[Path]:
 
 
 def _has_link(path: Path, top: Path) -> bool:
-    """Whether a file or a folder on the way to it from `top` is a link."""
+    """Whether a file, or a folder on the way from `top` to it, is a link."""
     return any(p.is_symlink() for p in (path, *path.parents) if p != top and p.is_relative_to(top))
 
 
 def delete(path: Path, stages: Stages) -> bool:
-    """Delete what `what_can_go` listed, unless somebody has begun to make it since; whether it was deleted."""
+    """Delete a path that `what_can_go` listed, unless somebody has begun to make it; returns whether it was deleted."""
     if path.is_dir():
         return stages.delete(path)
     path.unlink(missing_ok=True)
@@ -84,11 +84,11 @@ def delete(path: Path, stages: Stages) -> bool:
 def rerun(
     folder: str | Path, *, data: str = "", name: str = "", reports: str = "reports", cache: str = "cache"
 ) -> tuple[Run, list[str]]:
-    """Repeat a run from its folder alone, with no cached stage; returns the new run, and a line for each number that differs.
+    """Repeat a run from its folder alone, without the cache; returns the new run and a line for each number that differs.
 
-    data: the data set folder, where the run was not of the embedded walkers and no folder in data/ has its fingerprint.
-    The number of threads is that of the first time: sums in another order differ in the last digit.
-    Raises InputError where the folder holds no whole run, the data set is another one, or the protocol has changed.
+    data: the data set folder, if the run did not use the embedded walkers and no folder in data/ has its fingerprint.
+    The number of threads is the same as before: sums in another order differ in the last digit.
+    Raises InputError if the folder holds no complete run, the data set is another one, or the protocol has changed.
     """
     import torch
 
@@ -98,7 +98,7 @@ def rerun(
     before = Run.open(folder)
     chapters = [chapter for chapter in CHAPTERS if chapter in before.provenance["stage_seconds"]]
     if "02_training" not in chapters:
-        raise InputError(f"{folder} holds no training to repeat; give a run of `gaitlib run`.")
+        raise InputError(f"{folder} holds no training to repeat; give a run made by `gaitlib run`.")
     data = data or _known_data(before.data)
     if threads := before.provenance.get("hardware", {}).get("threads"):
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -112,7 +112,7 @@ def rerun(
         if (found := experiment.dataset.fingerprint) != before.data:
             which = data or "the embedded walkers of this version"
             raise InputError(
-                f"{folder} was made of data {before.data[:12]}, and {which} are {found[:12]}; give its folder with --data."
+                f"{folder} was made from data {before.data[:12]}, but {which} are {found[:12]}; give its folder with --data."
             )
         again = run_experiment(
             before.config, name or f"{before.name}-again", data=data, reports=reports, cache=fresh, chapters=chapters
@@ -122,7 +122,7 @@ def rerun(
 
 
 def _known_data(fingerprint: str) -> str:
-    """The folder in data/ of the data set with a fingerprint; empty where there is none."""
+    """The folder in data/ that holds the data set with this fingerprint; empty if there is none."""
     for path in sorted((workspace() / "data").glob("*/dataset.json")):
         try:
             if GaitDataset.open(path.parent).fingerprint == fingerprint:
@@ -133,13 +133,13 @@ def _known_data(fingerprint: str) -> str:
 
 
 def differences(before: dict, after: dict) -> list[str]:
-    """A line for each number of two metrics.json that is not the same: "rank1.NM: 0.91 -> 0.92"."""
+    """A line for each number that differs between two metrics.json: "rank1.NM: 0.91 -> 0.92"."""
     old, new = dict(flat(before)), dict(flat(after))
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
 def circumstances(before: Run, after: Run) -> list[str]:
-    """What was not the same around two runs: code, versions, processor, threads."""
+    """What else differs between two runs: code, versions, processor, threads."""
     told = ("commit", "dirty", "protocol", "versions", "hardware")
     return differences(*({key: run.provenance.get(key) for key in told} for run in (before, after)))
 

@@ -1,4 +1,4 @@
-"""What is computed once and kept: a folder a stage in the cache, named by the fingerprint of all that goes into it."""
+"""What is computed once and kept: one folder per stage in the cache, named by the fingerprint of everything that goes into it."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ from gaitlib.fingerprints import fingerprint
 
 
 class StageFailed(Exception):
-    """A stage or a notebook stopped; the message says which, where and why. `bad_input` tells whose fault it was."""
+    """A stage or a notebook failed; the message says which, where and why. `bad_input`: whether the input was at fault."""
 
     def __init__(self, message: str, bad_input: bool = False):
         super().__init__(message)
@@ -26,22 +26,22 @@ class StageFailed(Exception):
 
 @dataclass(frozen=True)
 class Stages:
-    """The finished stages in the folder `cache`; of several processes that need the same one at once, one makes it."""
+    """The finished stages in the folder `cache`; if several processes need the same one at once, one of them makes it."""
 
     cache: Path
 
     def folder(self, name: str, key: object) -> Path:
-        """Where the stage lies when it is complete. key: all that goes into it, as `fingerprint` takes values."""
+        """Where the stage lies once it is complete. key: everything that goes into it, as `fingerprint` takes values."""
         with suppress(OSError, ValueError):
             key = [key, self._again(name, key).read_text()]
         return self.cache / f"{name}-{fingerprint(key)[:16]}"
 
     def made(self, name: str, key: object, make: Callable[[Path], None], *, together: bool = False) -> Path:
-        """The folder of the stage, filled by `make` where it is not there; it appears when it is complete.
+        """The folder of the stage; `make` fills it if it does not exist, and it appears once it is complete.
 
-        together: all processes that torchrun started make it; otherwise the first does and the others wait. What such a stage
-        had reached when it ended early stays, so that `make` can go on from there. A line in made.log says how long it took.
-        Raises StageFailed where a file of it cannot be written, with the name of the stage and of the file.
+        together: all processes started by torchrun make it; otherwise the first does and the others wait. If such a stage ends
+        early, what it had reached stays, so that `make` can continue. A line in made.log says how long it took.
+        Raises StageFailed if one of its files cannot be written, with the name of the stage and of the file.
         """
         folder = self.folder(name, key)
         if int(os.environ.get("RANK", 0)):
@@ -58,17 +58,17 @@ class Stages:
         return folder
 
     def renew(self, name: str, key: object) -> None:
-        """Let the stage be made anew when it is next asked for; who uses the one that is there now can go on using it."""
+        """Have the stage made again when it is next needed; whoever uses the existing one can keep using it."""
         path = self._again(name, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(8))
 
     def is_in_use(self, stage: Path) -> bool:
-        """Whether somebody is making the stage in this folder, which may still be partial."""
+        """Whether somebody is making the stage in this folder, which may be partial."""
         return not self._unless_in_use(stage, lambda: None)
 
     def delete(self, stage: Path) -> bool:
-        """Delete the folder of a stage, also a partial one, unless somebody is making it; whether it was deleted."""
+        """Delete the folder of a stage, partial or not, unless somebody is making it; returns whether it was deleted."""
         return self._unless_in_use(stage, lambda: shutil.rmtree(stage))
 
     def _unless_in_use(self, stage: Path, act: Callable[[], None]) -> bool:
@@ -103,7 +103,7 @@ class Stages:
             time.sleep(0.1)
 
     def _begun(self, folder: Path) -> Path:
-        """Is there while the first process works: waiting for its lock within torch, the others would run into a timeout."""
+        """A file that exists while the first process works; if the others waited for its lock in torch, they would time out."""
         launch = [os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")]
         return self._lock(folder).with_suffix(f".{fingerprint(launch)[:8]}")
 

@@ -90,11 +90,11 @@ def other_schema():
         (["open", "nothing"], "There is no run nothing; `gaitlib runs` lists the runs there are."),
         (["run", "quik"], "There is no configuration quik; did you mean quick?"),
         (["run", "elsewhere/quick.yaml"], "There is no configuration elsewhere/quick.yaml; did you mean quick?"),
-        (["run"], "Missing argument 'CONFIG'; see `gaitlib run --help`."),
-        (["run", QUICK, "--nonsense"], "No such option '--nonsense'; see `gaitlib run --help`."),
+        (["run"], "Missing argument 'CONFIG'. See `gaitlib run --help`."),
+        (["run", QUICK, "--nonsense"], "No such option '--nonsense'. See `gaitlib run --help`."),
         (["walkers", "--subjects", "0", "--out", "o"], "Invalid value for '--subjects'"),
-        (["nonsense"], "No such command 'nonsense'; see `gaitlib --help`."),
-        (["--nonsense", "runs"], "No such option '--nonsense'; see `gaitlib --help`."),
+        (["nonsense"], "No such command 'nonsense'. See `gaitlib --help`."),
+        (["--nonsense", "runs"], "No such option '--nonsense'. See `gaitlib --help`."),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(refused, tmp_path, arguments, words):

@@ -206,7 +206,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone, monkeypatc
         ({"axes": {"noise": {"../a": {"seed": 1}}}}, "axis noise: '../a' cannot be the name of a folder"),
         ({"axes": {"arm": ["../../beyond"]}}, "axis arm: '../../beyond' cannot be the name of a folder"),
         ({"axes": {"seed": [0], "protocol": ["w" * 120]}}, "a point: 'seed-0_protocol-www"),
-        ({"axes": {f"a{i}": {f"v{j}": {} for j in range(10)} for i in range(5)}}, "has 100,000 points, and more than 10,000"),
+        ({"axes": {f"a{i}": {f"v{j}": {} for j in range(10)} for i in range(5)}}, "has 100,000 points, but at most 10,000"),
     ],
 )
 def test_bad_grids_are_one_sentence_and_nothing_starts(clone, capsys, changes, words):
@@ -237,12 +237,12 @@ def test_folders_that_cannot_be_and_schedulers_that_are_not_there(clone):
     (clone / "reports/g/thesis.tex").touch()
     with pytest.raises(InputError, match="--resume"):
         run_grid("g.yaml")
-    with pytest.raises(InputError, match="is no grid's folder"):
+    with pytest.raises(InputError, match="is not the folder of a grid"):
         run_grid("g.yaml", resume=True)
     assert [p.name for p in (clone / "reports").rglob("*")] == ["g", "thesis.tex"]
     for known in ("[1]", '{"made_of": 3}', '{"made_of": {"data": "", "protocols": ["tiny"]}}', "[" * 9999):
         (clone / "reports/g/grid.json").write_text(known)
-        with pytest.raises(InputError, match="is no grid's folder"):
+        with pytest.raises(InputError, match="is not the folder of a grid"):
             run_grid("g.yaml", resume=True)
     for name in ("../g", " ", "a\nb", "-rf"):
         with pytest.raises(InputError, match="cannot be the name of a folder"):
@@ -255,7 +255,7 @@ def test_a_grid_that_another_process_runs_is_left_alone(clone):
     (clone / "reports/g/grid.json").write_text('{"made_of": {"data": "", "protocols": {}}}')
     with (
         FileLock(clone / "reports/g/logs/grid.lock"),
-        pytest.raises(InputError, match="Another process runs the grid in reports/g;"),
+        pytest.raises(InputError, match="Another process is running the grid in reports/g;"),
     ):
         run_grid("g.yaml", resume=True)
     assert not list((clone / "reports/g").glob("logs/*.progress.json"))
@@ -272,11 +272,11 @@ def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone)
     before = {"made_of": {"data": known, "protocols": {"gone": "f", "tiny": fingerprint(Protocol.load(protocol).content)}}}
     (clone / "reports/g/grid.json").write_text(json.dumps(before))
     for name in ("two", "none"):
-        with pytest.raises(InputError, match=f"The points in reports/g were made of other data than {name}.yaml means now"):
+        with pytest.raises(InputError, match=f"The points in reports/g were made from other data than {name}.yaml names now"):
             run_grid(f"{name}.yaml", name="g", resume=True)
     content = yaml.safe_load(protocol.read_text())
     write_grid(protocol, content | {"gallery": content["gallery"] | {"run": "1-3"}, "summary": "words"})
-    with pytest.raises(InputError, match=r"were made of other contents of the protocol tiny than one\.yaml means now"):
+    with pytest.raises(InputError, match=r"were made from other contents of the protocol tiny than one\.yaml names now"):
         run_grid("one.yaml", name="g", resume=True)
     assert json.loads((clone / "reports/g/grid.json").read_text()) == before
 
@@ -381,7 +381,7 @@ def test_ctrl_c_lets_the_points_save_and_a_second_one_ends_them_at_once(clone, i
             for press in pressed:
                 press.start()
 
-    with pytest.raises(Interrupted, match="with --resume does what is missing"):
+    with pytest.raises(Interrupted, match="with --resume completes the grid"):
         run_grid("g.yaml", workers=2, show=show)
     found = [status(clone / "reports/g", point.name, point.fingerprint) for point in Grid.load("g.yaml").points]
     assert [(point.state, point.error) for point in found] == [("stopped", error)] * 2 + [("waiting", "")]

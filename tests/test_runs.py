@@ -193,7 +193,7 @@ def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):
     known = vars(Protocol.named("walkers"))
     facts = json.loads((run / "provenance.json").read_text()) | {"data_fingerprint": "f" * 64, "protocol": known}
     (run / "provenance.json").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match="was made of data ffffffffffff, and the embedded walkers of this version are"):
+    with pytest.raises(InputError, match="was made from data ffffffffffff, but the embedded walkers of this version are"):
         rerun(run)
     known = known | {"summary": "other words", "gallery": {"run": 9}}
     (run / "provenance.json").write_text(json.dumps(facts | {"protocol": known}))

@@ -32,8 +32,9 @@ from gaitlib.reports.tables import BASELINE, RANK1, SAME_VIEW, Table
 #: Kind of a column of a table -> number format.
 _FORMATS = {
     "share": "0.0 %", "points": '+0.0" points";-0.0" points";0.0" points"', "percent": '0.0" %"', "count": "#,##0",
-    "hours": "0.00", "number": "[<0.001]0.0E+00;[<10]0.0000;0.0", "weight": "General", "text": "General",
+    "hours": "0.00", "lost": "0.0 %", "number": "[<0.001]0.0E+00;[<10]0.0000;0.0", "weight": "General", "text": "General",
 }  # fmt: skip
+_WORSE = {"percent", "lost"}  # kinds of which more is worse
 _LENGTHS = "Error bars"  # a sheet that charts need and nobody reads
 _LINKS = 5  # in a column of the summary
 _LONGEST_TEXT = 32_767  # Excel's limit for a cell
@@ -158,7 +159,7 @@ def _write_table(sheet: Worksheet, table: Table, top: int = 1, left: int = 1) ->
         if name in table.shaded:
             column = get_column_letter(c)
             where = f"{column}{header + 1}:{column}{header + len(table.frame)}"
-            color = _ORANGE_SHADE if kind == "percent" else _BLUE_SHADE  # of errors more is worse
+            color = _ORANGE_SHADE if kind in _WORSE else _BLUE_SHADE
             sheet.conditional_formatting.add(where, _color_scale(*table.shaded[name], color))
     sheet.row_dimensions[header].height = 34  # for two lines
     return header

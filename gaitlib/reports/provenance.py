@@ -50,8 +50,8 @@ def provenance(
 
 
 def _said(*command: str) -> str | None:
-    """What a command prints, or None where it fails or there is none of that name."""
-    # inside a git hook GIT_DIR and its kin would point to another repository
+    """The output of a command; None if it fails or does not exist."""
+    # inside a git hook, GIT_DIR and similar variables would point to another repository
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30)
@@ -61,7 +61,7 @@ def _said(*command: str) -> str | None:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """The commit of the repository that tracks gaitlib, and whether anything in it differs from that commit."""
+    """The commit of the repository that tracks gaitlib, and whether the working tree differs from it."""
     git = ("git", "-C", str(_PACKAGE))
     if _said(*git, "ls-files", "--error-unmatch", "__init__.py") is None:  # installed, maybe inside somebody else's repository
         return None, None
@@ -70,7 +70,7 @@ def _commit() -> tuple[str | None, bool | None]:
 
 
 def _versions() -> dict[str, str | None]:
-    """Python, gaitlib, and each package that pyproject.toml asks for, as installed."""
+    """Installed versions of Python, gaitlib, and each package that pyproject.toml requires."""
     versions = {"python": platform.python_version(), "gaitlib": gaitlib.__version__}
     with suppress(metadata.PackageNotFoundError):
         needed = [requirement for requirement in metadata.requires("gaitlib") or [] if "extra ==" not in requirement]
@@ -82,7 +82,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _hardware() -> dict:
-    """The processor's name, its cores (all, those this process may use, threads of torch), memory in GiB, and GPU names."""
+    """Name of the processor, cores (all, usable by this process, threads of torch), memory in GiB, and names of the GPUs."""
     import torch  # takes a second, and only this function needs it
 
     usable, memory = os.cpu_count(), None

@@ -1,4 +1,4 @@
-"""One run folder as everything else sees it: what it was asked, what it found, and whether its files can be believed."""
+"""One run folder: its configuration, its results, and whether its files can be trusted."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ _Count = Annotated[int, Field(ge=0, le=10**15)]  # whatever is counted here
 
 
 class _Facts(BaseModel):
-    model_config = ConfigDict(strict=True)  # more may stand there, but no text for a number
+    model_config = ConfigDict(strict=True)  # further keys are allowed, but not a text for a number
 
 
 class _Recognition(_Facts):
@@ -76,10 +76,10 @@ class _Provenance(_Facts):
 
 
 class Run:
-    """A run folder, finished or not; its files are read when they are first asked for.
+    """A run folder, finished or not; its files are read when they are first needed.
 
-    name: as seen from reports/, such as "quick" or "smoke/seed-0"; by default that of the folder.
-    Properties raise InputError where a file is damaged; `problem` says it without raising.
+    name: relative to reports/, such as "quick" or "smoke/seed-0"; by default that of the folder.
+    Properties raise InputError if a file is damaged; `problem` reports it without raising.
     """
 
     def __init__(self, folder: Path, name: str = ""):
@@ -87,7 +87,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Run":
-        """A finished run; InputError where it is missing, not finished or damaged."""
+        """A finished run; InputError if it is missing, not finished or damaged."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
             raise InputError(f"There is no run folder {folder}; `gaitlib runs` lists the runs there are.")
@@ -100,7 +100,7 @@ class Run:
 
     @cached_property
     def problem(self) -> str:
-        """Why the run cannot be read, a sentence; empty where it can."""
+        """Why the run cannot be read, in a sentence; empty if it can."""
         try:
             _ = self.content, self.metrics, self.provenance, self.history
         except InputError as error:
@@ -109,12 +109,12 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has its page, which is written last."""
+        """Whether it has a page, which is written last."""
         return (self.folder / "index.html").is_file()
 
     @cached_property
     def content(self) -> dict:
-        """What config.yaml says."""
+        """The content of config.yaml."""
         return read_yaml(self.folder / "config.yaml")
 
     @cached_property
@@ -124,12 +124,12 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict:
-        """What metrics.json says; {} where there is none yet."""
+        """The content of metrics.json; {} if there is none yet."""
         return self._facts("metrics.json", _Metrics)
 
     @cached_property
     def provenance(self) -> dict:
-        """What provenance.json says; {} where there is none yet."""
+        """The content of provenance.json; {} if there is none yet."""
         return self._facts("provenance.json", _Provenance)
 
     def _facts(self, name: str, shape: type[_Facts]) -> dict:
@@ -149,7 +149,7 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        """A row each look at the validation people, their rank-1 NaN where it is no share; None where there was no training."""
+        """The training history, a row per validation, NaN for a rank-1 that is not a share; None if there was no training."""
         path = self.folder / "checkpoint" / "history.csv"
         try:
             with opened(path) as file:
@@ -167,28 +167,28 @@ class Run:
 
     @property
     def validation(self) -> float | None:
-        """The best rank-1 on the validation people that its training saw, a share; None where none was measured."""
+        """The best validation rank-1 of its training, a share; None if none was measured."""
         best = math.nan if self.history is None else self.history["validation_rank1"].max()
         return None if math.isnan(best) else float(best)
 
     def rank1(self, probe_set: str = "mean") -> float | None:
-        """Cross-view rank-1 of a probe set, a share; None where it was not measured."""
+        """Cross-view rank-1 of a probe set, a share; None if it was not measured."""
         return self.metrics.get("rank1", {}).get(probe_set)
 
     @property
     def seed(self) -> object:
-        """What its random numbers began from; runs that differ in it alone count as one."""
+        """The seed of its random numbers; runs that differ only in it count as one."""
         return self.content.get("seed")
 
     @property
     def seconds(self) -> float | None:
-        """What all of its stages took; None before it was complete."""
+        """How long all of its stages took; None before it was complete."""
         taken = self.provenance.get("stage_seconds")
         return sum(taken.values()) if taken else None
 
     @property
     def core_hours(self) -> float | None:
-        """The same times the threads of torch; None where one of the two is not known."""
+        """These seconds times the threads of torch, in hours; None if one of the two is not known."""
         threads = self.provenance.get("hardware", {}).get("threads")
         return None if self.seconds is None or threads is None else self.seconds * threads / 3600
 
@@ -199,7 +199,7 @@ class Run:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The protocol it was made by; the file of that name may have changed since."""
+        """The protocol it was made with; the file of that name may have changed since."""
         try:
             return Protocol(**self.provenance["protocol"])
         except (KeyError, TypeError):
@@ -207,8 +207,8 @@ class Run:
 
     @cached_property
     def matrices(self) -> dict[str, "RankMatrix"]:
-        """Probe set -> what each person scored, ranked anew from embeddings.npz."""
-        from gaitlib.evaluation.embedding import Embeddings  # with torch, which takes seconds to import and lists need not
+        """Probe set -> rank-1 by pair of views, ranked again from embeddings.npz."""
+        from gaitlib.evaluation.embedding import Embeddings  # imports torch, which lists of runs do not need
         from gaitlib.evaluation.ranking import rank_matrix
 
         embeddings = Embeddings.load(self.folder / "embeddings.npz")
@@ -216,7 +216,7 @@ class Run:
         return {name: rank_matrix(embeddings, gallery, rows, name) for name, rows in probes.items()}
 
     def matches(self, words: Iterable[str]) -> bool:
-        """Whether it fits all of the words: key=value of its configuration, or a part of its name, in which * and ? may stand."""
+        """Whether it matches all words: key=value of its configuration, or part of its name, with * and ? as wildcards."""
         settings = {} if self.problem else {key: str(value).lower() for key, value in flat(self.content)}
         return all(
             settings.get(key) == value.lower() if equals else fnmatch(self.name, f"*{key}*")

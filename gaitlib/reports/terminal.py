@@ -8,8 +8,8 @@ from gaitlib.reports.run import Run
 from gaitlib.reports.tables import UNIT
 from gaitlib.rounding import with_interval
 
-#: The probe sets of CASIA-B in words; those of other protocols keep their names.
-CONDITIONS = {"NM": "normal walking (NM)", "BG": "carrying a bag (BG)", "CL": "wearing a coat (CL)"}
+#: Probe sets that gait research abbreviates, in words.
+CONDITIONS = {"NM": "normal walking", "BG": "carrying a bag", "CL": "wearing a coat"}
 
 
 def headline(metrics: Mapping) -> str:
@@ -22,8 +22,7 @@ def headline(metrics: Mapping) -> str:
     if not rank1:
         return ""
     rows = [
-        [CONDITIONS.get(name, name), _share(share, *(ends.get(name) or ())), _share(baseline.get(name))]
-        for name, share in rank1.items()
+        [_in_words(name), _share(share, *(ends.get(name) or ())), _share(baseline.get(name))] for name, share in rank1.items()
     ]
     who = f" of {people:,} people not seen in training" if people else ""
     said = [f"Cross-view rank-1{who}, with 95 % intervals:", _aligned(rows, ["", "this model", "hand-made baseline"], texts=1)]
@@ -32,6 +31,7 @@ def headline(metrics: Mapping) -> str:
         said.append(
             f"Exchanged views miss the truth by {_share(*errors['exchange'])} of torso length; "
             f"the mean walk of the view misses it by {_share(*errors['mean_walk'])}."
+            + (f" Paired by person, the difference is {_share(*errors['gain'])}." if "gain" in errors else "")
         )
     return "\n\n".join(said)
 
@@ -65,6 +65,10 @@ def facts(run: Run) -> dict[str, object]:
         "protocol": run.content.get("protocol"), "seed": run.seed, "validation": run.validation,
         "rank1": run.metrics.get("rank1"), "ci95": run.metrics.get("ci95"),
     }  # fmt: skip
+
+
+def _in_words(probe_set: str) -> str:
+    return f"{CONDITIONS[probe_set]} ({probe_set})" if probe_set in CONDITIONS else probe_set
 
 
 def _share(value: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -20,7 +20,7 @@ def test_everybody_has_one_part_and_test_people_their_roles(dataset):
     probes = {"NM": {"condition": "nm", "run": "5-6"}, "CL": {"condition": "cl"}}
     protocol = Protocol("p", "1-4", "5-", 2, {"condition": "nm", "run": "1-4"}, probes)
     table = background.split(protocol.split(dataset))
-    assert list(table.frame) == ["Subject", "Part", "Walks", "Gallery", "NM", "CL"]
+    assert list(table.frame) == ["Subject", "Part", "Walks", "Gallery", "Probes NM", "Probes CL"]
     rows = {row[0]: row[1:] for row in table.frame.fillna(0).itertuples(index=False, name=None)}
     train = {name for name, row in rows.items() if row == ("train", 20, 0, 0, 0)}
     held = {name for name, row in rows.items() if row == ("validation", 16, 0, 0, 0)}  # of 20 walks: no bag is asked for
@@ -30,12 +30,22 @@ def test_everybody_has_one_part_and_test_people_their_roles(dataset):
     assert table.kinds == ["text", "text", "count", "count", "count", "count"]
 
 
+def test_nobody_needs_to_train(dataset):
+    """As where a checkpoint from elsewhere is asked; a probe set may have any name."""
+    protocol = Protocol("p", "", "all", 0, {"run": "1"}, {"Walks": {"run": 2, "condition": "nm"}})
+    frame = background.split(protocol.split(dataset)).frame
+    assert frame["Part"].tolist() == ["test"] * 6
+    assert frame[["Walks", "Gallery", "Probes Walks"]].to_numpy().tolist() == [[8, 6, 2]] * 6
+
+
 def test_missing_joints_are_those_that_the_inspection_counts(dataset):
-    frame = background.missing_joints(dataset).frame.set_index("Joint")
+    table = background.missing_joints(dataset)
+    frame = table.frame.set_index("Joint")
     found = inspect(dataset)
     np.testing.assert_allclose(frame[["000", "090"]].to_numpy(), found.missing.T.to_numpy())
     assert 0 < frame["All views"].mean() == pytest.approx(float(np.isnan(dataset.poses[..., 0]).mean()))
     assert frame.index[0] == "head"
+    assert table.kinds == ["text", "lost", "lost", "lost"]
 
 
 def test_only_terms_with_a_weight_are_listed():
