@@ -185,7 +185,7 @@ def test_the_view_from_the_side_is_told_from_its_degrees(make, monkeypatch):
         ({"probes": {"LATER": {"condition": "nm", "run": 9}}}, "fits LATER"),
         ({"gallery": {"run": 1, "view": "090"}, "probes": {"LATER": {"run": 2, "view": "090"}}}, "all seen from view 090"),
         ({"test": "6"}, "Protocol mine, test people: The pictures need two views with two people each"),
-        ({"test": "90-99"}, "has no 090"),
+        ({"test": "90-99"}, "do not include 090"),
     ],
 )
 @pytest.mark.parametrize("walkers", [False, True])
