@@ -4,12 +4,10 @@ from collections.abc import Mapping
 
 from tabulate import tabulate
 
+from gaitlib.reports.findings import CONDITIONS
 from gaitlib.reports.run import Run
 from gaitlib.reports.tables import UNIT
 from gaitlib.rounding import with_interval
-
-#: Probe sets that gait research abbreviates, in words.
-CONDITIONS = {"NM": "normal walking", "BG": "carrying a bag", "CL": "wearing a coat"}
 
 
 def headline(metrics: Mapping) -> str:
@@ -31,7 +29,7 @@ def headline(metrics: Mapping) -> str:
         said.append(
             f"Exchanged views miss the truth by {_share(*errors['exchange'])} of torso length; "
             f"the mean walk of the view misses it by {_share(*errors['mean_walk'])}."
-            + (f" Paired by person, the difference is {_share(*errors['gain'])}." if "gain" in errors else "")
+            + (f" Paired by person, the difference is {with_interval(*errors['gain'])} points." if "gain" in errors else "")
         )
     return "\n\n".join(said)
 
