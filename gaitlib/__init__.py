@@ -25,6 +25,6 @@ class Interrupted(KeyboardInterrupt):
 
 
 def sentence(error: BaseException) -> str:
-    """What is said of an error, on one line, with the name of its type where it is none of ours."""
+    """What is said of an error, on one line, with the name of its type if it is not one of ours."""
     ours = isinstance(error, KeyboardInterrupt) or hasattr(error, "bad_input")
     return " ".join(f"{'' if ours else type(error).__name__ + ': '}{error}".split()) or "Stopped."

@@ -67,7 +67,7 @@ def _opened(path: str | Path, most: int) -> tuple[int, int]:
     facts = os.fstat(handle)
     why = ""
     if not stat.S_ISREG(facts.st_mode):
-        why = "it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no regular file"
+        why = "it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is not a regular file"
     elif facts.st_size > most:
         why = f"it has {facts.st_size / 2**20:,.0f} MB, and more than {most / 2**20:,.0f} are not read"
     if why:
@@ -95,7 +95,7 @@ def read_text(path: str | Path, most: int = MOST_TEXT) -> str:
     try:
         return read_bytes(path, most).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise Unreadable(path, "it is no text in UTF-8") from None
+        raise Unreadable(path, "it is not UTF-8 text") from None
 
 
 def read_json(path: str | Path, most: int = MOST_TEXT) -> dict:
@@ -103,7 +103,7 @@ def read_json(path: str | Path, most: int = MOST_TEXT) -> dict:
     try:
         content = json.loads(read_text(path, most))
     except (ValueError, RecursionError):
-        raise Unreadable(path, "it is no valid JSON") from None
+        raise Unreadable(path, "it is not valid JSON") from None
     if not isinstance(content, dict):
         raise Unreadable(path, "it holds no keys and values")
     if is_deep(content):
@@ -130,7 +130,7 @@ def read_array(path: str | Path, *, memory_map: bool = False, most: int = MOST_A
         try:
             return np.lib.format.open_memmap(path, mode="r") if memory_map else np.lib.format.read_array(file)
         except Exception as error:  # of many kinds, from numpy, zipfile and Python's tokenizer
-            raise Unreadable(path, f"it is no whole .npy array ({' '.join(str(error).split())[:120]})") from None
+            raise Unreadable(path, f"it is not a complete .npy array ({' '.join(str(error).split())[:120]})") from None
 
 
 def forget_pages(array: np.ndarray) -> None:
@@ -155,7 +155,7 @@ def read_arrays(path: str | Path, names: tuple[str, ...] = (), most: int = MOST_
         except Unreadable:
             raise
         except Exception as error:
-            raise Unreadable(path, f"it is no whole .npz file ({' '.join(str(error).split())[:120]})") from None
+            raise Unreadable(path, f"it is not a complete .npz file ({' '.join(str(error).split())[:120]})") from None
 
 
 def check_name(name: object, what: str) -> str:

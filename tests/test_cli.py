@@ -74,7 +74,7 @@ def other_schema():
         (["prepare", "nothing", "--out", "o"], "nothing does not exist"),
         (["prepare", QUICK, "--out", "o"], "is not in a known format"),
         (["prepare", QUICK, "--format", "kgdb", "--out", "o"], "did you mean kgbd?"),
-        (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is no whole .npz file"),
+        (["prepare", QUICK, "--format", "kgbd", "--out", "o"], "is not a complete .npz file"),
         (["prepare", QUICK, "--format", "kinect", "--out", "o"], "quick.yaml"),
         (["prepare", QUICK, "--format", "kgbd", "--cameras", "all", "--out", "o"], "'all'"),
         (["inspect", "nothing"], "There is no file or folder nothing."),

@@ -79,9 +79,9 @@ def test_what_cannot_be_read_is_said(tmp_path):
     (tmp_path / "deep.json").write_text('{"a":' * 100 + "1" + "}" * 100)
     (tmp_path / "deeper.json").write_text('{"a":' * 100_000)
     for name, why in {
-        "pipe": "it is no regular file", "/dev/zero": "it is no regular file", "loop": "too many levels of symbolic links",
-        "": "it is a folder", "text": "it is no text in UTF-8", "list.json": "it holds no keys and values",
-        "deep.json": "its values lie too deep within each other", "deeper.json": "it is no valid JSON",
+        "pipe": "it is not a regular file", "/dev/zero": "it is not a regular file", "loop": "too many levels of symbolic links",
+        "": "it is a folder", "text": "it is not UTF-8 text", "list.json": "it holds no keys and values",
+        "deep.json": "its values lie too deep within each other", "deeper.json": "it is not valid JSON",
         "none.json": "there is no such file", "none/at/all": "there is no such file", "a\0b": "embedded null byte",
         5000 * "a": "file name too long",
     }.items():  # fmt: skip
@@ -104,7 +104,7 @@ def test_arrays_are_read_with_limits(tmp_path):
     np.save(path, np.arange(6.0).reshape(2, 3))
     assert read_array(path).shape == read_array(path, memory_map=True).shape == (2, 3)
     np.save(path, np.array([object()]), allow_pickle=True)
-    with pytest.raises(Unreadable, match=r"no whole \.npy array"):
+    with pytest.raises(Unreadable, match=r"not a complete \.npy array"):
         read_array(path)
     with path.open("r+b") as file:
         file.truncate(2**31)
@@ -114,7 +114,7 @@ def test_arrays_are_read_with_limits(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, a=np.arange(3), b=np.array([object()]))
     assert read_arrays(path, ("a",))["a"].tolist() == [0, 1, 2]
-    for names, why in {("b",): "no whole .npz file", ("c",): "it has no array 'c'"}.items():
+    for names, why in {("b",): "not a complete .npz file", ("c",): "it has no array 'c'"}.items():
         with pytest.raises(Unreadable, match=why):
             read_arrays(path, names)
     np.savez_compressed(path, a=np.zeros(10**6))

@@ -49,7 +49,7 @@ function fromTable(text, { labels, positions }, refuse) {
   if (walks.size > 1) refuse(`holds ${walks.size} walks; choose a table of one`);
   const number = (cell) => {
     if (!cell || /^nan$/i.test(cell)) return NaN;
-    return Number.isFinite(Number(cell)) ? Number(cell) : refuse(`holds ${JSON.stringify(cell.slice(0, 40))}, which is no number`);
+    return Number.isFinite(Number(cell)) ? Number(cell) : refuse(`holds ${JSON.stringify(cell.slice(0, 40))}, which is not a number`);
   };
   const columns = positions.map((name) => names.indexOf(name)), taken = new Set();
   return rows.map((row) => {
@@ -72,7 +72,7 @@ const inPairs = (numbers) => Array.from({ length: numbers.length / 2 }, (_, j) =
 function openPose(files, refuse) {
   const found = files.map(({ name, text }) => {
     const { people } = readJSON(text, (why) => { throw new Error(`${name} ${why}.`); });
-    if (!Array.isArray(people)) refuse(`is a frame of OpenPose and ${name} is none; choose files of one kind`);
+    if (!Array.isArray(people)) refuse(`is a frame of OpenPose, but ${name} is not; choose files of one kind`);
     return people.filter((person) => person?.pose_keypoints_2d?.length).map((person) => ({ name, keypoints: person.pose_keypoints_2d }));
   });
   return { names: files.map(({ name }) => name), people: found.flat() };
@@ -93,7 +93,7 @@ function keypointResults(content, refuse) {
       { name: images.get(image_id) ?? String(image_id), keypoints }));
     return { names: [...new Set([...images.values(), ...people.map(({ name }) => name)])], people };
   } catch {
-    return refuse("is no list of keypoint results");
+    return refuse("is not a list of keypoint results");
   }
 }
 
@@ -162,7 +162,7 @@ function median(values) {
 function toJoints(poses, { keypoints }, refuse) {
   const count = poses.length ? poses[0].length : 0, sources = keypoints[count];
   if (!count) refuse("shows nobody in any frame");
-  if (!sources || poses.some((pose) => pose.length !== count)) refuse(`has ${count} keypoints a person, which is no layout that is known`);
+  if (!sources || poses.some((pose) => pose.length !== count)) refuse(`has ${count} keypoints a person, which is not a known layout`);
   if (count === 25) checkBody25(poses, refuse);
   return poses.map((pose) => (pose.some((point) => point) ? sources.map((from) => {
     const [a, b] = [pose[from[0]], pose[from.at(-1)]];
@@ -199,7 +199,7 @@ function inTime(poses) {
 /** The walk, where it can be used: long enough, and of a size that can be told. */
 function checked(walk, { joints, middles, shortest }, refuse) {
   const { frames, xy } = walk;
-  if (xy.some((value) => Math.abs(value) > LARGEST_COORDINATE)) refuse("holds a number that is no coordinate in an image");
+  if (xy.some((value) => Math.abs(value) > LARGEST_COORDINATE)) refuse("holds a number that is not a coordinate in an image");
   if (frames < shortest) refuse(`has only ${frames} frames, and at least ${shortest} are needed`);
   const has = (t, joint) => !Number.isNaN(xy[2 * (t * joints.length + joint)]);
   for (const [middle, a, b] of middles) {

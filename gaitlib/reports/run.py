@@ -159,7 +159,7 @@ class Run:
                 return None
             raise
         except ValueError:
-            raise Unreadable(path, "it is no table") from None
+            raise Unreadable(path, "it is not a table") from None
         if lacking := {"iteration", "validation_rank1"} - set(table):
             raise Unreadable(path, f"it has no column {min(lacking)}")
         iterations, shares = (pd.to_numeric(table[name], errors="coerce") for name in ("iteration", "validation_rank1"))

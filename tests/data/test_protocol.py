@@ -267,7 +267,7 @@ def test_protocols_have_names():
 
 def test_a_protocol_that_may_not_be_opened_is_not_called_missing(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(InputError, match=r"pipe\.yaml cannot be read: it is no regular file"):
+    with pytest.raises(InputError, match=r"pipe\.yaml cannot be read: it is not a regular file"):
         Protocol.load(tmp_path / "pipe.yaml")
 
 

@@ -170,7 +170,7 @@ WHOLE = {"values": np.zeros((2, 3)), "run": np.ones(2, int)} | dict.fromkeys(
         (WHOLE | {"values": np.array([["a"], ["b"]])}, "do not fit"),
         (WHOLE | {"subject": np.zeros(2)}, "array subject holds float64"),
         (WHOLE | {"run": np.array(["1", "2"])}, "array run holds <U1"),
-        ("fifo", "no regular file"),
+        ("fifo", "not a regular file"),
         (None, "there is no such file"),
     ],
 )

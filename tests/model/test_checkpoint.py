@@ -170,7 +170,7 @@ def test_pickles_are_refused_and_not_run(tmp_path):
 @pytest.mark.parametrize("name", ["model.safetensors", "state.pt"])
 def test_a_pipe_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(InputError, match="it is no regular file"):
+    with pytest.raises(InputError, match="it is not a regular file"):
         (load_state if name == "state.pt" else load_model)(tmp_path / name)
 
 

@@ -238,7 +238,7 @@ def test_small_files_of_huge_tensors_are_refused(files):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.pt")
-    with pytest.raises(InputError, match="it is no regular file"):
+    with pytest.raises(InputError, match="it is not a regular file"):
         load_model(tmp_path / "a.pt")
 
 

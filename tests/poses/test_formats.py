@@ -210,8 +210,8 @@ def test_bytes_that_are_no_text_and_unreadable_files_are_left_out(tmp_path):
     walks, left_out = read(tmp_path, "kinect")
     assert len(walks) == 2
     assert [entry["reason"] for entry in left_out] == [
-        "cannot be read: it is no text in UTF-8",
-        "cannot be read: it is no regular file",
+        "cannot be read: it is not UTF-8 text",
+        "cannot be read: it is not a regular file",
         "has a number of more than six digits for its person or walk",
     ]
 
@@ -327,10 +327,10 @@ def test_files_that_are_no_npz(tmp_path):
         encrypted[place] |= 1
     for content in (whole[: len(whole) // 2], b"", b"Head;1;2;3", bytes(flipped), pickled.read_bytes(), bytes(encrypted)):
         bad.write_bytes(content)
-        with pytest.raises(InputError, match=r"it is no whole \.npz file"):
+        with pytest.raises(InputError, match=r"it is not a complete \.npz file"):
             list(reading.read(bad, "kgbd", left_out=[]))
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match=r"no whole \.npz file"):
+    with pytest.raises(InputError, match=r"not a complete \.npz file"):
         list(reading.read(tmp_path / "one.npy", "kgbd", left_out=[]))
     with pytest.raises(InputError, match="it is a folder"):
         list(reading.read(tmp_path, "kgbd", left_out=[]))
@@ -379,9 +379,9 @@ def test_what_is_no_file_inside_a_source_is_left_out(tmp_path, format):
     (folder / f"3.{suffix}").symlink_to("/dev/zero")
     walks, left_out = read(tmp_path, format)
     assert not walks
-    assert all("cannot be read: it is no regular file" in entry["reason"] for entry in left_out if "2" not in entry["source"])
+    assert all("cannot be read: it is not a regular file" in entry["reason"] for entry in left_out if "2" not in entry["source"])
     assert len(left_out) == (1 if format in ("openpose", "oumvlp") else 3), "there the walk is one"
-    with pytest.raises(InputError, match="it is no regular file"):
+    with pytest.raises(InputError, match="it is not a regular file"):
         formats.guess(tmp_path)
 
 

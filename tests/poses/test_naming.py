@@ -169,7 +169,7 @@ def test_a_table(tmp_path):
         ("path,subject\na,../p\n", r"line 2: subject '../p' is not a plain name"),
         ("path,subject\na,p\na,q\n", "line 3: 'a' is listed twice"),
         ("path,subject\na\n", "line 2: subject '' is not a plain name"),
-        (b"path,subject\n\xff\xfe,1\n", "it is no text in UTF-8"),
+        (b"path,subject\n\xff\xfe,1\n", "it is not UTF-8 text"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, message):
@@ -179,7 +179,7 @@ def test_tables_that_cannot_be_used(tmp_path, text, message):
 
 def test_a_missing_table(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
-    for file, why in (("no.csv", "there is no such file"), ("pipe.csv", "it is no regular file"), ("", "it is a folder")):
+    for file, why in (("no.csv", "there is no such file"), ("pipe.csv", "it is not a regular file"), ("", "it is a folder")):
         with pytest.raises(InputError, match=f"cannot be read: {why}"):
             Table(tmp_path / file)
     for file in ("a\0b", "x" * 5000):

@@ -147,7 +147,7 @@ def test_files_that_hold_no_poses(tmp_path, content):
         np.save(path, content, allow_pickle=True)
     assert PAPER.recognize(tmp_path) == ""
     with pytest.raises(
-        InputError, match=r"train\.npy (cannot be read: it is no whole \.npy array|holds float64 \[4, 20, 17, 2\])"
+        InputError, match=r"train\.npy (cannot be read: it is not a complete \.npy array|holds float64 \[4, 20, 17, 2\])"
     ):
         list(PAPER.find(tmp_path))
 
