@@ -96,7 +96,7 @@ body[data-jp-theme-light="false"] .gait { DARK }
 .gait .answer { font-size: 13px; line-height: 1.35; font-weight: 600; font-variant-numeric: tabular-nums; min-height: 1.35em; }
 .gait .panels.matrix { grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); }
 .gait .panels.matrix .card { cursor: zoom-in; }
-.gait .panels.matrix figcaption { min-height: 0; padding-top: 8px; }
+.gait .panels.matrix figcaption { min-height: 0; padding: 8px 10px 0; font-size: 13px; }
 .gait .controls .picker input { font-size: 13px; padding: 0 8px; }
 .gait .tabs, .gait .row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
 .gait .tabs .reset { margin-left: auto; }
