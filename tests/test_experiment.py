@@ -295,7 +295,7 @@ def test_what_somebody_keeps_in_a_run_folder_stays(tmp_path):
 
 
 def test_what_a_first_run_reached_can_be_looked_at(workbook, small_settings_run):
-    def stops(path, experiment, trained, seen, again):
+    def stops(path, experiment, trained, seen, *_):
         (experiment.run / path.name).write_text("half")
         assert seen == workbook / "reports" / "small" / path.name
         raise KeyboardInterrupt

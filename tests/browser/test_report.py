@@ -62,8 +62,8 @@ def test_a_page_stands_alone(visit, small_run, name, width):
     assert len(images) >= (10 if name == "index" else 1)
     assert [image for image in images if not (image["width"] and len(image["alt"].strip()) > 20)] == []
     players = page.locator(".gait-player").all()
-    panels = [player.locator(".panels canvas").count() for player in players]  # the exchange; a probe and four people
-    assert panels == ([4, 5] if name in ("index", "04_visualization") else [])
+    panels = [player.locator(".panels canvas").count() for player in players]  # a walk and what it looks like from elsewhere; two people
+    assert panels == ([2, 2] if name in ("index", "04_visualization") else [])
     assert page.evaluate(OVERFLOW) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -112,11 +112,11 @@ def test_the_contents_follow_the_reader_and_open_what_is_folded(visit, small_run
     current = page.locator("#contents a[aria-current]")
     page.locator("#results").evaluate("h => h.scrollIntoView()")
     page.wait_for_function("document.querySelector('#contents a[aria-current]')?.hash === '#results'")
-    heading = page.locator("#chapter-2-3-curves")
+    heading = page.locator("#chapter-2-4-curves")
     assert not heading.is_visible()
-    page.locator("#contents a", has_text="3. Curves").click()
+    page.locator("#contents a", has_text="4. Curves").click()
     heading.wait_for()
-    page.wait_for_function("document.querySelector('#contents a[aria-current]')?.hash === '#chapter-2-3-curves'")
+    page.wait_for_function("document.querySelector('#contents a[aria-current]')?.hash === '#chapter-2-4-curves'")
     assert current.count() == 1
 
 

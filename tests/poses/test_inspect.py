@@ -246,9 +246,9 @@ def test_a_protocol_names_who_has_no_gallery(people):
 def test_simulated_faults_are_not_to_be_repaired(people):
     walks = changed(people, "002-nm-03-000", posed(flipping))
     simulated = [replace(walk, source="walkers seed 0") for walk in walks]
-    (flips,) = (warning for warning in inspect(dataset_of(simulated)).warnings if "exchanged" in warning)
+    (flips,) = (warning for warning in inspect(dataset_of(simulated)).warnings if "swap repeatedly" in warning)
     assert flips.endswith("They are simulated, with the faults of a pose estimator.")
-    (flips,) = (warning for warning in inspect(dataset_of(walks)).warnings if "exchanged" in warning)
+    (flips,) = (warning for warning in inspect(dataset_of(walks)).warnings if "swap repeatedly" in warning)
     assert flips.endswith("Prepare them again with --repair flips.")
 
 
