@@ -35,6 +35,7 @@ class ExchangeExplorer(Explorer):
 
     kind = traitlets.Unicode("exchange").tag(sync=True)
     label = traitlets.Unicode("Exchange explorer").tag(sync=True)
+    exchange = traitlets.Any(None, help="what exchange.js reads").tag(sync=True)
 
     def __init__(
         self, autoencoder: torch.nn.Module, windows: np.ndarray, table: pd.DataFrame, fps: float = 25.0,
@@ -48,9 +49,10 @@ class ExchangeExplorer(Explorer):
         self._static = first_people(self._table) if static is None else list(static)
         if not 0 < len(self._static) <= STATIC_WALKS:
             raise InputError(f"A page holds 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
+        self.exchange = self.content(range(len(table)))
         self.on_msg(self._answer)
 
-    def exchange(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> np.ndarray:
+    def decode(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> np.ndarray:
         """Decode walk a with a share (0 to 1) of each code taken from walk b: (1 - share) of a's plus share of b's.
 
         turn: degrees the camera then moves around the walker, where the view code is one.
@@ -104,11 +106,8 @@ class ExchangeExplorer(Explorer):
         return {name: s.clamp(min=1e-6).cpu().numpy() for name, s in spread.items()}
 
     def _answer(self, _widget, message: dict, _buffers) -> None:
-        """Send what explorer.js wants: everything it starts with, or one more walk."""
-        wanted = message.get("want")
-        if wanted == "content":
-            self.send({"content": self.content(range(len(self._names)))})
-        elif wanted in range(len(self._names)):
+        """Send a walk that explorer.js wants and does not have."""
+        if (wanted := message.get("want")) in range(len(self._names)):
             self.send({"walk": wanted, "codes": self._packed(wanted)})
 
     def _packed(self, walk: int) -> dict[str, dict]:

@@ -10,28 +10,19 @@ function renderExplorer({ model, el }) {
   const note = make("p", { class: "kernel", role: "status", hidden: "" });
   root.append(note);
   el.append(root);
-  let explorer = null;
-
-  const begin = (content) => {
-    explorer ??= fillExplorer(root, model, readExchange(content), signal, (i) => model.send?.({ want: i }));
-  };
-  const hear = (message) => {
-    if (message.content) begin(message.content);
-    else explorer?.arrived(message.walk, message.codes);
-  };
+  const explorer = fillExplorer(root, model, readExchange(model.get("exchange")), signal, (i) => model.send({ want: i }));
   const disconnected = () => {
     note.textContent = "The kernel has stopped or was restarted. Walks that are loaded can still be explored; run the cell again for all others.";
     note.hidden = false;
-    explorer?.disconnect((name) => { note.textContent = `${name} is not loaded; run the cell again to see it.`; });
+    explorer.disconnect((name) => { note.textContent = `${name} is not loaded; run the cell again to see it.`; });
   };
-  const follow = () => explorer?.show(model.get("choice"));
+  const hear = ({ walk, codes }) => explorer.arrived(walk, codes);
+  const follow = () => explorer.show(model.get("choice"));
   const events = { "msg:custom": hear, comm_live_update: disconnected, "change:choice": follow };
   for (const [event, react] of Object.entries(events)) model.on(event, react);
-  if (model.get("exchange")) begin(model.get("exchange"));
-  else model.send({ want: "content" });
   return () => {
     abort.abort();
-    explorer?.remove();
+    explorer.remove();
     for (const [event, react] of Object.entries(events)) model.off(event, react);
     root.remove();
   };

@@ -370,7 +370,7 @@ def test_the_page_decodes_as_torch_does(offline, shapes, make):
     states = [dict(zip(("a", "b", "view", "body", "motion", "turn"), (0, 4, *share), strict=True)) for share in shares]
     results = offline(explorer.to_html()).evaluate(READ, [player.MODULE, states])
     for share, result in zip(shares, results, strict=True):
-        expected = explorer.exchange(0, 4, *share)
+        expected = explorer.decode(0, 4, *share)
         assert np.abs(np.array(result["xy"]).reshape(expected.shape) - expected).max() < 1e-3
         for moved, change in zip(result["moved"], explorer.changes(0, 4, *share[:3]).values(), strict=True):
             np.testing.assert_allclose(moved, change, atol=0.05)

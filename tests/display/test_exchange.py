@@ -24,11 +24,11 @@ def static(explorer):
 
 
 def test_no_exchange_is_the_reconstruction_of_a(explorer, people):
-    np.testing.assert_allclose(explorer.exchange(0, 4, False, False, False), people[0][0], atol=1e-5)
+    np.testing.assert_allclose(explorer.decode(0, 4, False, False, False), people[0][0], atol=1e-5)
 
 
 def test_exchange_of_all_three_is_the_reconstruction_of_b(explorer, people):
-    np.testing.assert_allclose(explorer.exchange(0, 4, True, True, True), people[0][4], atol=1e-5)
+    np.testing.assert_allclose(explorer.decode(0, 4, True, True, True), people[0][4], atol=1e-5)
 
 
 def test_each_code_comes_from_the_walk_it_is_taken_from(explorer, people):
@@ -36,16 +36,16 @@ def test_each_code_comes_from_the_walk_it_is_taken_from(explorer, people):
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     # the toy keeps the view in the mean x, the body in the mean y, the motion in the rest
     expected = a - mean_a + np.stack([mean_b[:, 0], mean_a[:, 1]], axis=-1)
-    np.testing.assert_allclose(explorer.exchange(1, 5, True, False, False), expected, atol=1e-5)
+    np.testing.assert_allclose(explorer.decode(1, 5, True, False, False), expected, atol=1e-5)
     expected = b - mean_b + np.stack([mean_a[:, 0], mean_b[:, 1]], axis=-1)
-    np.testing.assert_allclose(explorer.exchange(1, 5, False, True, True), expected, atol=1e-5)
+    np.testing.assert_allclose(explorer.decode(1, 5, False, True, True), expected, atol=1e-5)
 
 
 def test_a_share_blends_the_codes(explorer, people):
     a, b = people[0][0], people[0][4]
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     expected = a - mean_a + np.stack([0.75 * mean_a[:, 0] + 0.25 * mean_b[:, 0], mean_a[:, 1]], axis=-1)
-    np.testing.assert_allclose(explorer.exchange(0, 4, view=0.25), expected, atol=1e-5)
+    np.testing.assert_allclose(explorer.decode(0, 4, view=0.25), expected, atol=1e-5)
 
 
 def test_only_channels_of_what_is_taken_change(explorer, people):
@@ -99,14 +99,14 @@ def test_a_state_that_cannot_be_shown_is_named(explorer, walk, share, message):
         explorer.show(0, 4, turn=200)
 
 
-def test_the_kernel_sends_what_the_browser_wants(autoencoder, people, monkeypatch, unpacked):
+def test_the_kernel_sends_walks_that_are_not_at_hand(autoencoder, people, monkeypatch, unpacked):
     explorer, sent = ExchangeExplorer(autoencoder, *people, static=[4, 1]), []
     monkeypatch.setattr(explorer, "send", sent.append)
-    for wanted in ("content", 2, 6, -1, "2", None):
+    assert list(explorer.exchange["walks"]) == [4, 1]
+    assert len(explorer.exchange["names"]) == 6
+    for wanted in (2, 6, -1, "2", None):
         explorer._answer(explorer, {"want": wanted}, [])
-    content, walk = sent  # of what is no walk nothing is sent
-    assert list(content["content"]["walks"]) == [4, 1]
-    assert len(content["content"]["names"]) == 6
+    (walk,) = sent  # nothing is sent for what is not a walk
     assert walk["walk"] == 2
     np.testing.assert_allclose(unpacked(walk["codes"]["pose"]).reshape(64, 15, 2), people[0][2], atol=2e-4)
 
@@ -115,7 +115,7 @@ def test_the_bundle_has_the_live_widget_and_the_page(explorer):
     data, _ = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/html"] == explorer.to_html()
-    assert "exchange" not in explorer.get_state()  # what a notebook would keep of the widget is small
+    assert explorer.get_state()["exchange"] == explorer.exchange  # a saved notebook shows it without a kernel
 
 
 def test_a_missing_joint_is_named(autoencoder, people):
@@ -167,9 +167,9 @@ def test_the_camera_moves_around_the_walker(people, autoencoder):
     windows, table = people
     torch.manual_seed(0)
     explorer = ExchangeExplorer(GeometricAutoencoder(), windows, table, truth="recording")
-    plain = explorer.exchange(0, 4, 1)
-    np.testing.assert_allclose(explorer.exchange(0, 4, 1, turn=360), plain, atol=1e-4)
-    assert np.abs(explorer.exchange(0, 4, 1, turn=90) - plain).mean() > 0.01
+    plain = explorer.decode(0, 4, 1)
+    np.testing.assert_allclose(explorer.decode(0, 4, 1, turn=360), plain, atol=1e-4)
+    assert np.abs(explorer.decode(0, 4, 1, turn=90) - plain).mean() > 0.01
     assert static(explorer)["start"] == {"mode": "camera", "a": 0, "b": 4, "turn": 54}
     flat = ExchangeExplorer(autoencoder, windows, table)  # its view code is no camera
     assert static(flat)["start"] == {"mode": "exchange", "a": 0, "b": 4, "view": 1}
