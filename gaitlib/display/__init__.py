@@ -1,4 +1,4 @@
-"""What is looked at: figures, walking skeletons, and the explorers of notebook 04."""
+"""Figures, walking skeletons, and the explorers of notebook 04."""
 
 from gaitlib.display.exchange import ExchangeExplorer
 from gaitlib.display.identify import WhoIsIt

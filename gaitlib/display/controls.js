@@ -1,10 +1,10 @@
-// What the explorer is worked with: sliders for shares of codes, the camera dial, and the maps of the codes.
+// The controls of the explorer: sliders for shares of codes, the camera dial, and the code maps.
 
 const cameraName = (view) => (typeof view === "number" ? `camera at ${view}°` : `view ${view}`);
-/** From one direction to another, -180 to 180 degrees, in tenths. */
+/** The turn from one direction to another, -180 to 180 degrees, rounded to tenths. */
 const difference = (to, from) => (around(to - from + 180) || 360) - 180;
 
-/** A button that takes a code as a whole and a slider for a share of it. */
+/** A button that takes all of a code, and a slider for a share of it. */
 function shareSlider(code, signal, onChange, share) {
   const button = make("button", { type: "button", class: "toggle", style: "--who: var(--c1)", title: `swap the ${code} code` }, code);
   const slider = make("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Share of the ${code} code from B` });
@@ -22,7 +22,7 @@ function shareSlider(code, signal, onChange, share) {
   };
 }
 
-/** The walker from above, walking down, with the camera around it; dots are cameras that recorded this walk. */
+/** The walker seen from above, walking down the screen, and the camera around it; dots are cameras that recorded the walk. */
 function cameraDial(signal, onTurn) {
   const node = drawing("", "-76 -76 152 152"), on = (angle, r) => [Math.sin((angle * Math.PI) / 180) * r, Math.cos((angle * Math.PI) / 180) * r];
   node.removeAttribute("aria-hidden");
@@ -63,7 +63,7 @@ function cameraDial(signal, onTurn) {
   };
 }
 
-/** The maps of the codes, one a code: show(state) marks A and B. */
+/** One map per code; show(state) colors the dots and marks A and B. */
 function codeMaps(node, { maps, mapped, names, people, conditions, viewOf }, { hover, pick }, signal) {
   const kinds = { person: mapped.map((i) => people[i]), view: mapped.map(viewOf), condition: mapped.map((i) => conditions[i]) };
   const order = Object.fromEntries(Object.entries(kinds).map(([name, labels]) => [name, [...new Set(labels)].sort((a, b) => a - b || (a > b ? 1 : -1))]));

@@ -1,4 +1,4 @@
-// The decoders of gaitlib/model for pages without a kernel: the same sums from weights that the page carries.
+// The decoders of gaitlib/model in JavaScript, with weights from the page.
 
 const MISSING = -32768;
 
@@ -84,7 +84,7 @@ const relu = (x) => leakyReLU(x, 0);
 
 const mix = (a, b, share) => (share ? Float32Array.from(a, (value, i) => (1 - share) * value + share * b[i]) : a);
 
-/** What `make` makes of a walk's number, made once. */
+/** A function of the number of a walk that computes each value once. */
 function once(make) {
   const known = new Map();
   return (walk) => {

@@ -1,4 +1,4 @@
-// What stands below the walkers: which code channels changed, how far each joint is off, and the gait parameters of each walk.
+// Shown below the walkers: gait parameters, code channels that changed, and the error of each joint.
 
 const percent = (value) => `${value.toFixed(1)} % of torso length`;
 
@@ -25,7 +25,7 @@ function errors(walk, truth) {
 const JOINTS = ["head", "neck", "r shoulder", "r elbow", "r wrist", "l shoulder", "l elbow", "l wrist", "mid-hip", "r hip", "r knee",
   "r ankle", "l hip", "l knee", "l ankle"];
 
-/** A canvas of a height in pixels with a line of text above it; draw(ctx, width, height, colors) is called when it is shown. */
+/** A canvas with a title and a line of text above it: paint(height, draw) draws it, say(words) sets the text. */
 function detail(title) {
   const canvas = make("canvas", { role: "img" });
   const text = make("p", { class: "subtitle" });
@@ -47,7 +47,7 @@ function detail(title) {
   return { node, canvas, paint, say };
 }
 
-/** Which channels of each code moved, as bars in units of each channel's spread over the walks. */
+/** How far each code channel moved, as bars in standard deviations of the channel over the walks. */
 function codeDetail() {
   const view = detail("Channels that changed");
   let changes = null, painted = "";
@@ -137,7 +137,7 @@ function errorDetail() {
   };
 }
 
-/** Gait parameters of the walks that ask for them (`gait`), a column each. */
+/** The gait parameters of the panels that have some (`gait`), a column each. */
 function gaitDetail() {
   const table = make("table"), node = make("figure", { class: "card detail gait-table" }, make("figcaption", {}, make("div", { class: "title" }, "Gait parameters in the image")), table);
   return {

@@ -1,4 +1,4 @@
-"""Pages that say without a kernel who a dropped walk is of, by the weights of the network: what embedder.js needs.
+"""Pages that identify a dropped walk without a kernel, with the weights of the network: the input of embedder.js.
 
 reading.js turns dropped files into a walk, embedder.js a walk into its vector, as `Identifier.vectors` has it for a view from
 which nobody is enrolled, and that into the scores of the enrolled people:
@@ -24,18 +24,18 @@ from gaitlib.model.recognizer import GaitModel
 from gaitlib.poses.formats.tables import LABELS, POSITIONS
 from gaitlib.skeleton import BODY_25B, BONES, JOINTS, LAYOUTS, MID_HIP, MIRROR, NECK
 
-#: A module for pages that take a walk: readWalk, readEmbedder, scoresOf and takeWalks, with the player that shows it.
+#: A module for pages on which walks are dropped: readWalk, readEmbedder, scoresOf and takeWalks, and the player.
 MODULE = "\n".join([
     PAGE_MODULE,
     f"const PLAYER = {json.dumps(SkeletonPlayer.defaults())};",
     *(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("reading.js", "embedder.js", "dropped.js")),
 ])  # fmt: skip
-#: One stranger in so many reaches the scores that pages know.
+#: Pages know the scores that one stranger in this many reaches.
 ONE_IN = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 
 
 def layouts() -> dict:
-    """What reading.js has to know of files: the columns of our table, and how keypoints, by their number, become our joints.
+    """What reading.js needs to know about files: the columns of our table, and how keypoints map to our joints, by their number.
 
     Of 25 keypoints those are BODY_25.
     """
@@ -47,7 +47,7 @@ def layouts() -> dict:
 
 
 def embedder_weights(model: GaitModel, identifier: Identifier) -> dict:
-    """The network for embedder.js, which gives the vector of a walk as `identifier` does.
+    """The network for embedder.js, which computes the embedding of a walk as `identifier` does.
 
     Raises InputError where it is not the geometric autoencoder with discriminants of poses and of codes.
     """

@@ -1,4 +1,4 @@
-// The walks of an exchange explorer with their codes and the decoder: what an exchange looks like, and what was recorded of it.
+// The walks of an exchange explorer, their codes and the decoder: what an exchange looks like, and what was recorded of it.
 
 const blend = (share) => (share === 0 ? "A" : share === 1 ? "B" : `${Math.round(100 * share)} % B`);
 const around = (degrees) => ((Math.round(10 * degrees) / 10) % 360 + 360) % 360;
@@ -24,7 +24,7 @@ function readExchange(content) {
     return known.get(key);
   };
 
-  /** The direction of the camera of a state in degrees, or null where the view has no angle. */
+  /** The direction of the camera of a state in degrees, or null if the view has no angle. */
   function cameraOf({ a, b, view, turn = 0 }) {
     if (view === 0 || view === 1) {
       const angle = angles[view ? b : a];
@@ -35,7 +35,7 @@ function readExchange(content) {
     return around((180 / Math.PI) * Math.atan2(y, x) + turn);
   }
 
-  /** The place of the walk that was recorded of the performance in the view that a state asks for, or undefined. */
+  /** The walk that was recorded of the same performance from the camera of a state, by place, or undefined. */
   function recorded({ a, b, view, body, motion, turn = 0 }) {
     if (body !== motion || ![0, 1].includes(body) || ![0, 1].includes(view)) return undefined;
     const walker = body ? b : a, seen = view ? b : a;
@@ -43,7 +43,7 @@ function readExchange(content) {
     return recordings.get(`${performances[walker]} ${turn ? cameraOf({ a, b, view, turn }) : viewOf(seen)}`);
   }
 
-  /** How far each channel moved in its standard deviations; of the motion code the mean over time. */
+  /** How far each channel moved, in its standard deviations; for the motion code, the mean over time. */
   function moved(name, { a, b, [name]: share }) {
     const steps = name === "motion" ? frames : 1;
     return Float32Array.from(spread[name], (deviation, c) => {
@@ -59,7 +59,7 @@ function readExchange(content) {
   /** The panel of a recorded walk. */
   const walkPanel = (i, title, color) => ({ title, subtitle: names[i], color, main: loaded.get(i).walk, gait: gait(i, loaded.get(i).walk) });
 
-  /** The panel of a decoded walk: what was recorded of it, dotted where it is known, and how far it is from that. */
+  /** The panel of a decoded walk, with the recording to compare it with, if there is one. */
   function decodedPanel(codes, title, subtitle, truth) {
     const main = track(decode(codes), frames, fps), seen = loaded.get(truth)?.walk ?? null;
     const found = gait(JSON.stringify(codes), main), cycles = Math.floor(found.frequency * main.seconds);

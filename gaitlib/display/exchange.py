@@ -159,7 +159,7 @@ def first_people(table: pd.DataFrame) -> list[int]:
     each = table.drop_duplicates(["subject", "condition", "view"]).sort_values(["subject", "condition", "view"], kind="stable")
     chosen: list[int] = []
     for _, walks in each.groupby("subject", sort=False):
-        # normal walks come first, also where other conditions sort before them
+        # normal walks first, whatever the conditions are called
         walks = walks.assign(order=walks["condition"] != "nm").sort_values("order", kind="stable")
         if len(chosen) + len(walks) > STATIC_WALKS:
             return chosen or walks.index[:STATIC_WALKS].tolist()
@@ -199,8 +199,8 @@ def decoder_weights(autoencoder: Autoencoder) -> dict:
         named |= {"stance": stance[0], "standing": stance[2], "optics": optics[0], "lens": optics[2]}
         layers = packed_layers({name: (each.weight, each.bias) for name, each in named.items()})
         return {"kind": "geometric", "layers": layers, "pace": PACE, "steepest": STEEPEST, "nearest": NEAREST}
-    # of the first layer body and view, which do not change over time, need only the sum over the taps; of the last one the third
-    # coordinate is dropped
+    # body and view do not change over time, so the first layer needs only the sum over their taps; the third coordinate of the
+    # last layer is dropped
     first, second, third = (layer for layer in decoder.model if isinstance(layer, torch.nn.Conv1d))
     moving, still = first.weight.split([CODE, 2 * CODE], 1)
     flat = torch.arange(3 * NUM_JOINTS).view(NUM_JOINTS, 3)[:, :2].flatten()

@@ -1,5 +1,5 @@
-// The exchange explorer, in JupyterLab and in pages alike: the decoder runs here. Pages hold a few walks; in JupyterLab others come
-// from the kernel, and without it those that are here go on.
+// The exchange explorer, in JupyterLab and in pages alike; the decoder runs here. Pages hold a few walks. In JupyterLab the kernel
+// sends others; without a kernel, those that are loaded still work.
 
 const START = { view: 0, body: 0, motion: 0, turn: 0, columns: "view", enlarged: -1, color: "person" };
 
@@ -28,7 +28,7 @@ function renderExplorer({ model, el }) {
   };
 }
 
-/** Build the explorer in `root`; ask(i): have a walk sent that is not here. */
+/** Build the explorer in `root`; ask(i) requests a walk that is not loaded. */
 function fillExplorer(root, model, exchange, signal, ask) {
   const { names, keys } = exchange, hasCamera = exchange.decoder.kind === "geometric";
   const address = model.get("is_page") && document.querySelector(".gait-explorer") === root ? exchangeAddress(exchange) : null;
@@ -173,7 +173,7 @@ function asCode({ a, b, view, body, motion, turn }, keys) {
   return `explorer.show(${JSON.stringify(keys[a])}, ${JSON.stringify(keys[b])}, ${taken})`;
 }
 
-/** The state in the address of the page, #explorer?mode=...: a link shows the same thing. */
+/** Keeps the state in the address of the page, #explorer?mode=..., so that a link shows the same thing. */
 function exchangeAddress({ keys }) {
   const START_OF = "#explorer?", isThere = () => location.hash.startsWith(START_OF);
   const asked = () => new URLSearchParams(isThere() ? location.hash.slice(START_OF.length) : "");

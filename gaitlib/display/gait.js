@@ -1,5 +1,5 @@
-// Gait parameters of a walk in the page, as evaluation/gait.py defines them, from the mean cycle of a few strides without missing
-// joints: so neither outliers are weighted down here, nor single steps looked for.
+// Gait parameters as evaluation/gait.py defines them, but from the mean cycle of a few strides without missing joints: outliers are
+// not weighted down, and single steps are not detected.
 
 /** What is shown: name -> [words, decimals]. */
 const GAIT = {
@@ -46,7 +46,7 @@ function waves(times, frequency, harmonics) {
 
 const coordinate = ({ xy, frames, joints }, joint, axis) => Array.from({ length: frames }, (_, t) => xy[2 * (t * joints + joint) + axis]);
 
-/** The place of the largest value, to the top of a parabola; NaN at either end. */
+/** The position of the largest value, refined with a parabola; NaN at either end. */
 function topOf(values) {
   const i = values.indexOf(Math.max(...values));
   if (i <= 0 || i >= values.length - 1) return NaN;
@@ -54,7 +54,7 @@ function topOf(values) {
   return i + (before - after) / (2 * Math.min(before - 2 * at + after, -1e-12));
 }
 
-/** Strides a second; NaN where no steady strides are seen. The sides differ by odd harmonics and share the even ones. */
+/** Strides a second; NaN without steady strides. The sides differ in the odd harmonics and share the even ones. */
 function strideFrequency(walk) {
   const times = Array.from({ length: walk.frames }, (_, t) => t / walk.fps), trend = waves(times, 0, []);
   const level = (y) => { const [w] = leastSquares(trend, [y]).weights; return y.map((value, t) => value - combined(trend, w, t)); };
@@ -86,7 +86,7 @@ function kneeAngle(walk, hip, knee, ankle) {
   });
 }
 
-/** frequency, strides a second, the GAIT parameters, NaN where the walk does not show them, and phase, strides, of the legs. */
+/** The frequency in strides a second, the phase of the legs in strides, and the GAIT parameters; NaN = not visible. */
 function gaitOf(walk) {
   const unseen = Object.fromEntries(Object.keys(GAIT).map((name) => [name, NaN]));
   const frequency = strideFrequency(walk);

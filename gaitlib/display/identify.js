@@ -16,7 +16,7 @@ function readGallery({ poses, frames, fps, probes }) {
   };
 }
 
-/** Those laid over others at their pace and in step with them, for one gait cycle of the first walk. */
+/** Adapt overlaid walks to the pace and phase of the first walk, for one of its gait cycles. */
 function inStep(panels) {
   const { frequency, phase } = panels[0].gait;
   if (Number.isNaN(frequency)) return panels;

@@ -127,7 +127,7 @@ def summaries(autoencoder: torch.nn.Module, windows: np.ndarray) -> dict[str, np
 
 
 def joint_saliency(model: torch.nn.Module, x: torch.Tensor, subject: np.ndarray) -> np.ndarray:
-    """Which joints say who, and when: float64 [T, 15], shares that add up to one.
+    """Which joints identify a person, and when: float64 [T, 15], shares that add up to one.
 
     The gradient of the similarity between a window's learned embedding (without discriminants) and its person's mean embedding,
     times the joint's spread over the windows: how much the similarity changes where a joint is off by as much as walks differ.

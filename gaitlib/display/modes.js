@@ -1,4 +1,4 @@
-// The modes of the explorer: the walkers that each of them shows for a state.
+// The modes of the explorer: which walkers each of them shows.
 
 const MODES = {
   camera: ["Camera", "Drag the camera around the walker. Dotted: what a camera recorded from there; off: the mean joint distance in % of torso length."],
@@ -7,10 +7,10 @@ const MODES = {
   map: ["Code map", "Each dot is the code of a walk, on its first two principal components. Point at one to see it walk; click to take it as A or B."],
 };
 
-/** A state as its mode sees it: the camera moves around walk A alone. */
+/** The state as its mode uses it: in camera mode nothing is taken from B. */
 const asSeen = (state) => (state.mode === "camera" ? { ...state, view: 0, body: 0, motion: 0 } : state);
 
-/** The walks that a grid is made of: three people, and as many cameras or motions. has(i): whether a walk can be shown. */
+/** The walks of a grid: three people, and as many cameras or motions. has(i): whether a walk can be shown. */
 function gridWalks(exchange, { a, b, columns }, has) {
   const { people, takes, performances } = exchange, all = people.map((_, i) => i).filter(has);
   const like = (person) => {
@@ -57,7 +57,7 @@ const PANELS = {
 /** The panels of a state. */
 const panelsOf = (exchange, state, has) => PANELS[state.mode](exchange, asSeen(state), has);
 
-/** The walks of a state that are not loaded: those without which nothing can be shown, and recordings to compare with. */
+/** The walks of a state that are not loaded: those needed to show anything, and recordings to compare with. */
 function absentWalks(exchange, state, has) {
   const { a, b, mode } = state, grid = mode === "grid" ? gridWalks(exchange, state, has) : { rows: [], columns: [] };
   const absent = (walks) => walks.filter((i) => i !== undefined && !exchange.has(i));

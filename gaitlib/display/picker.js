@@ -1,4 +1,4 @@
-// A text field that filters a list of walks as one types; only what is seen is in the page, so that 10,000 stay quick.
+// A text field that filters a list of walks while one types. The page holds only the visible ones, so 10,000 stay fast.
 
 const SHOWN = 60;
 

@@ -191,7 +191,7 @@ const icon = (name) => drawing(`<path d="${ICONS[name]}"/>`, "0 0 24 24");
 
 // ------------------------------------------------------------------------------------------------------------- the data
 
-/** A walk ready to draw: coordinates [frames, joints, 2] with NaN for missing, and where each missing joint was seen last. */
+/** A walk ready to draw: coordinates [frames, joints, 2], NaN = missing, and the frame in which each joint was last seen. */
 function track(xy, frames, fps) {
   const joints = xy.length / frames / 2;
   const held = new Int32Array(frames * joints).fill(-1);
@@ -205,7 +205,7 @@ function track(xy, frames, fps) {
   return { xy, frames, fps, joints, held, seconds: Math.max(frames - 1, 1) / fps, ground: ground(xy, frames) };
 }
 
-/** Where the feet stand: the lowest joint of a frame, higher than which 5 % of the frames reach. */
+/** The height of the ground: the 95th percentile over frames of the lowest joint. */
 function ground(xy, frames) {
   const joints = xy.length / frames / 2;
   const lowest = Array.from({ length: frames }, (_, t) => {
@@ -223,7 +223,7 @@ function readTrack(layer, fps) {
   return track(numbers, layer.frames, fps);
 }
 
-/** Panels as player.py's panel() makes them, or with tracks that are read already. */
+/** A panel from panel() in player.py, or one whose tracks have already been read. */
 const readPanel = (panel, i) => ({
   ...panel,
   color: panel.color ?? i % 4,
@@ -231,7 +231,7 @@ const readPanel = (panel, i) => ({
   truth: panel.truth && (panel.truth.xy ? panel.truth : readTrack(panel.truth, panel.fps)),
 });
 
-/** Panels in the cards they are drawn in: one a card, unless it is drawn over the one before. */
+/** Panels grouped into cards: one per card, except those that are drawn over the one before. */
 function inCards(panels) {
   const groups = [];
   for (const panel of panels) {
@@ -241,7 +241,7 @@ function inCards(panels) {
   return groups;
 }
 
-/** [left, right, top, bottom] of everything that is seen in the tracks, where each stands at height 0. */
+/** [left, right, top, bottom] of everything visible in the tracks, with the ground at height 0. */
 function bounds(tracks) {
   const box = [Infinity, -Infinity, Infinity, -Infinity];
   for (const { xy, ground } of tracks) {
@@ -259,7 +259,7 @@ function bounds(tracks) {
   return [middle - room, middle + room, box[2], box[3]];
 }
 
-/** Joint positions at a time in seconds, linear between frames; `seen` is 1, or 0 where only the last position is known. */
+/** Joint positions at a time in seconds, linear between frames; `seen` is false if only an earlier position is known. */
 function poseAt(walk, time) {
   const position = Math.min(Math.max(time * walk.fps, 0), walk.frames - 1);
   const t = Math.floor(position + 1e-6);
@@ -348,7 +348,7 @@ function drawWalk(ctx, walk, time, place, look) {
   }
 }
 
-/** Where the walk was shortly before, as thin and paler and paler lines. */
+/** The poses shortly before, as thin lines that fade with age. */
 function drawOnion(ctx, walk, time, place, look) {
   ctx.lineWidth = look.width * 0.35;
   ctx.strokeStyle = look.color;
@@ -391,7 +391,7 @@ function drawTrails(ctx, walk, time, place, look) {
   ctx.globalAlpha = 1;
 }
 
-/** Middle of the distances between head and neck, in the walk's units: it sets the size of the head. */
+/** The median distance between head and neck, in the unit of the walk: it sets the size of the head. */
 function headSize(walk) {
   const distances = [];
   for (let t = 0; t < walk.frames; t++) {
@@ -405,10 +405,10 @@ function headSize(walk) {
 // ----------------------------------------------------------------------------------------------------------- the player
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-// A card of a saved picture, its width and height without the lines above it, and the height of a line.
+// The width and height of a card in a saved picture, without the lines above it, and the height of a line.
 const CARD = [260, 300], LINE = 16;
 
-/** A text in lines that are no wider than so many pixels. */
+/** A text broken into lines of at most `width` pixels. */
 function wrapped(ctx, text, font, width) {
   ctx.font = font;
   const lines = [];
@@ -420,10 +420,10 @@ function wrapped(ctx, text, font, width) {
   return lines;
 }
 
-/** A text as the name of a file. */
+/** A file name made from a text. */
 const fileName = (text) => text.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 120).toLowerCase();
 
-/** What the drawings ask of a widget's model, for those who have none; state: the traits of SkeletonPlayer. */
+/** A stand-in for the model of a widget, for pages and inner players; state: the traits. */
 function plainModel(state) {
   const listeners = {};
   return {
@@ -485,10 +485,10 @@ function renderPlayer({ model, el }) {
     build();
     draw();
   };
-  // the walk that lasts longest keeps the time; all others follow in seconds
+  // the longest walk keeps the time; all others follow in seconds
   const clockWalk = () => panels.reduce((best, p) => (p.main.seconds > best.seconds ? p.main : best), panels[0].main);
   const tracks = (list) => list.flatMap((p) => (p.truth ? [p.main, p.truth] : [p.main]));
-  /** Where it starts again, seconds: after whole gait cycles where a panel says how long these are. */
+  /** When it starts over, seconds: after whole gait cycles, if a panel says how long they take. */
   const end = () => panels.find((p) => p.loop)?.loop ?? clockWalk().seconds;
 
   // ---- panels
@@ -563,7 +563,7 @@ function renderPlayer({ model, el }) {
       colors[name] = style.getPropertyValue(`--${name}`).trim();
     }
   }
-  /** One card's walks at a time in seconds, in a part of any context, canvas or SVG. */
+  /** Draw the walks of a card at a time in seconds, in a part of any context, canvas or SVG. */
   function drawCard(ctx, group, box, { left: x0, top: y0, width, height, at }) {
     const margin = Math.max(16, height * 0.06), top = margin + height * 0.03; // room for the head
     const scale = Math.min((width - 20) / (box[1] - box[0]), (height - margin - top) / (box[3] - box[2]));
@@ -588,21 +588,21 @@ function renderPlayer({ model, el }) {
       if (p.truth) drawWalk(ctx, p.truth, time, place, { ...look, color: colors.ink, thin: true });
     }
   }
-  /** What a panel has of the other walker: "view 50 % B, body A, motion A". */
+  /** Which codes a panel takes from whom: "view 50 % B, body A, motion A". */
   const exchanged = (p) => (p.codes ? CODES.map((c) => `${c} ${blend(p.codes[c])}`).join(", ") : "");
-  /** What stands above a card in a file, as lines: [text, is bold]. */
+  /** The lines above a card in a saved picture: [text, is bold]. */
   function headings(ctx, group) {
     const words = group.flatMap((p) => [[p.title, true], [p.subtitle], [exchanged(p)], [p.answer]].filter(([text]) => text));
     return words.flatMap(([text, bold]) => wrapped(ctx, text, bold ? `600 ${FONT}` : FONT, CARD[0] - 28).map((line) => [line, bold]));
   }
-  /** How the cards lie in a file, and how large that is. */
+  /** The layout of the cards in a saved picture, and its size. */
   function sheet(ctx) {
     const texts = cards.map(({ group }) => headings(ctx, group));
     const across = model.get("columns") || Math.min(cards.length, 4), above = 14 + LINE * Math.max(...texts.map((lines) => lines.length));
     const place = (i) => [CARD[0] * (i % across), (CARD[1] + above) * Math.floor(i / across)];
     return { texts, above, place, width: CARD[0] * across, height: (CARD[1] + above) * Math.ceil(cards.length / across) };
   }
-  /** All cards with their titles, as a file shows them. */
+  /** Draw all cards with their titles, for a saved picture. */
   function drawAll(ctx, at, { texts, above, place, width, height }) {
     ctx.fillStyle = colors.card;
     ctx.fillRect(0, 0, width, height);
@@ -705,7 +705,7 @@ function renderPlayer({ model, el }) {
   function go() {
     if (playing && visible && !request) request = requestAnimationFrame(tick);
   }
-  /** When to start, seconds: at the frame that the model names. */
+  /** When to start, seconds: at the frame of the model. */
   function started() {
     sent = model.get("frame");
     return Math.min(sent / clockWalk().fps, clockWalk().seconds);
@@ -803,7 +803,7 @@ function renderPlayer({ model, el }) {
     event.stopPropagation();
     actions[event.key]();
   }, { signal });
-  // the play button's own click on space comes with keyup: without this it would undo the toggle above
+  // keyup on space also clicks the play button, which would undo the toggle above
   playButton.addEventListener("keyup", (event) => event.key === " " && event.preventDefault(), { signal });
 
   // ---- the outside world

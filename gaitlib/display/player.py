@@ -26,9 +26,9 @@ _PARTS = (
     "explorer.js", "identify.js",
 )  # fmt: skip
 MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _PARTS)
-#: The same for pages, with mount(), which needs no widget.
+#: The same for pages, with mount(), which works without a widget.
 PAGE_MODULE = f"{MODULE}\n{Path(__file__).with_name('mount.js').read_text(encoding='utf-8')}"
-#: Fills each place of the name FRAGMENT once.
+#: Draws into each element named FRAGMENT once.
 _MOUNT = """
 for (const el of document.querySelectorAll('[id="FRAGMENT"]:not([data-mounted])')) {
   el.dataset.mounted = "true";
@@ -40,7 +40,7 @@ CODES = ("view", "body", "motion")
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
-    """Numbers, float of any shape and unit, NaN = missing, as base64 of little-endian int16: a sixth of plain numbers' size.
+    """Floats of any shape and unit, NaN = missing, as base64 of little-endian int16: a sixth of the size of plain numbers.
 
     Returns {"data": the text, "scale": the unit of one step}; value = integer x scale, -32768 = missing. The largest absolute
     value takes the largest integer, and the error is at most half a step.
@@ -55,7 +55,7 @@ def packed(values: np.ndarray) -> dict[str, Any]:
 def panel(
     title: str, pose: np.ndarray, fps: float = 25.0, subtitle: str = "", *, truth: np.ndarray | None = None, **shown: Any
 ) -> dict[str, Any]:
-    """One skeleton for the player, with title and subtitle, plain text, above it.
+    """One skeleton for the player, below a title and a subtitle in plain text.
 
     pose: float [T, 15, 2], any unit, x right and y down, NaN = missing. fps: frames a second.
     truth: float [T, 15, 2] in the same unit, drawn over it as a dotted skeleton.
@@ -82,9 +82,9 @@ def panel(
 
 
 def around(poses: np.ndarray) -> list[float]:
-    """[left, right, top, bottom] around all but odd frames of float [N, T, 15, 2], each walk standing at height 0.
+    """[left, right, top, bottom] around walks, float [N, T, 15, 2], without the most extreme frames; the feet are at height 0.
 
-    There is some room: decoded walks reach further.
+    Leaves some room, since decoded walks reach further.
     """
     ground = np.quantile(poses[..., 1].max(axis=2), 0.95, axis=1)  # [N], as player.js finds it
     poses = poses - np.stack([np.zeros_like(ground), ground], axis=1)[:, None, None]
@@ -103,7 +103,7 @@ class PageForm:
 
 
 class Skeletons(PageForm, anywidget.AnyWidget):
-    """What all widgets of player.js share; `kind` says which of them it is, and `label` is what screen readers say."""
+    """The base class of all widgets of player.js; `kind` says which one it is, and screen readers read `label`."""
 
     _esm = MODULE
 
@@ -121,7 +121,7 @@ class Skeletons(PageForm, anywidget.AnyWidget):
         return {name: trait.default() for name, trait in sorted(cls.class_traits().items()) if name in own}
 
     def page(self) -> dict[str, Any]:
-        """What the page form draws from: the traits, and in subclasses more."""
+        """The state that the page form draws: the traits, and more in subclasses."""
         return {name: getattr(self, name) for name in self.defaults()}
 
     def to_html(self) -> str:
@@ -157,8 +157,8 @@ def player_html(*panels: dict[str, Any], **options: Any) -> str:
 
 
 def page_html(state: dict[str, Any]) -> str:
-    """What `mount` draws from a state, as a div and an inline module, all text escaped."""
-    # "<" escaped: no text can end the script element or open a comment
+    """A div and an inline module in which `mount` draws a state; all text is escaped."""
+    # "<" is escaped so that no text can end the script element or open a comment
     payload = json.dumps(state, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     name = "gait-" + hashlib.sha256(payload.encode()).hexdigest()[:12]
     return (
@@ -170,7 +170,7 @@ def page_html(state: dict[str, Any]) -> str:
 
 
 class Explorer(Skeletons):
-    """Walks to choose from and what is made of them; set up by its subclasses.
+    """Walks to choose from; the base class of the explorers.
 
     autoencoder: as gaitlib.model.autoencoder.Autoencoder: encode([B,30,T]) -> Codes; set to eval() here.
     windows: float [N, T, 15, 2], normalized (neck at the origin, torso length 1), no missing joints.

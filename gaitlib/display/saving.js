@@ -1,6 +1,6 @@
-// What is on the canvases as a file: one frame as PNG or SVG, the whole walk as GIF or, where the browser can, as a video.
+// Saves what the canvases show: one frame as PNG or SVG, the whole walk as GIF or, if the browser can, as a video.
 
-/** A stand-in for a canvas context that writes what is drawn as SVG; it knows only what this module's drawings use. */
+/** A stand-in for a canvas context that writes SVG; it implements only what the drawings here use. */
 class SvgContext {
   parts = [];
   path = "";
@@ -34,7 +34,7 @@ class SvgContext {
   }
 }
 
-/** Up to 255 colors that stand for all those in the images, 4 bits a channel, and a table from such a color to its place. */
+/** Up to 255 colors that represent those of the images, 4 bits a channel, and a table from color to index. */
 function palette(images) {
   const counts = new Uint32Array(4096);
   for (const { data } of images) {
