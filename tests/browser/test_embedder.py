@@ -197,7 +197,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(page, poses):
         "a.json has more than one person in a frame; follow one with `gaitlib prepare`.": [("a.json", json.dumps(two))],
         "a.json has 3 keypoints a person, which is not a known layout.": [("a.json", unknown)],
         "a.json shows nobody in any frame.": [("a.json", "[null, null]")],
-        f"b.json is a frame of OpenPose, but {frames[3][0]} is none; choose files of one kind.":
+        f"b.json is a frame of OpenPose, but {frames[3][0]} is not; choose files of one kind.":
             [("b.json", frames[0][1]), (frames[3][0], people)],
         f"{frames[7][0]} has 25 keypoints and not the shape of BODY_25; read it with `gaitlib prepare`.":
             sorted(openpose(moved), key=lambda file: file[0] != frames[7][0]),

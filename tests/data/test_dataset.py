@@ -238,7 +238,7 @@ def npz(folder):
         (edit(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, but this version reads {SCHEMA}"),
         (lambda folder: (folder / "dataset.json").unlink(), "holds no dataset.json"),
         (rewrite("dataset.json", b"{"), "dataset.json cannot be read: it is not valid JSON"),
-        (rewrite("dataset.json", b"\xff\xfe{}"), "dataset.json cannot be read: it is no text"),
+        (rewrite("dataset.json", b"\xff\xfe{}"), "dataset.json cannot be read: it is not UTF-8 text"),
         (rewrite("dataset.json", b"[1, 2]"), "dataset.json cannot be read: it holds no keys"),
         (rewrite("dataset.json", b'{"a":' * 100 + b"1" + b"}" * 100), "lie too deep"),
         (rewrite("dataset.json", b"[" * 10**6), "dataset.json cannot be read"),

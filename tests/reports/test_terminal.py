@@ -32,7 +32,7 @@ def test_exchanged_views_stand_beside_the_mean_walk():
         "the mean walk of the view misses it by 9.8% [9.1, 10.4]."
     )  # fmt: skip
     paired = headline(METRICS | {"exchange": exchange | {"gain": [3.56, 3.1, 4.0]}}).replace("\u202f%", "%").replace("\xa0", " ")
-    assert paired.endswith(" Paired by person, the difference is 3.6% [3.1, 4.0].")
+    assert paired.endswith(" Paired by person, the difference is 3.6 [3.1, 4.0] points.")
 
 
 def test_nothing_measured_is_nothing_said():
