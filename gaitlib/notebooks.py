@@ -286,12 +286,13 @@ def _clear_sockets(base: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def working_copies(folder: Path) -> Iterator[str]:
-    """Copy the notebooks into a folder to work in; yields a sentence for each copy that stays although its notebook is newer.
+def working_copies(folder: Path) -> list[str]:
+    """Copy the notebooks into a folder to work in; returns a sentence for each copy that stays although its notebook is newer.
 
     A copy in which nobody changed a cell follows its notebook; running it is no change, but its outputs go with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    said = []
     for path in sorted((root() / "notebooks").glob("*.ipynb")):
         copy, notebook = folder / path.name, json.loads(path.read_text("utf-8"))
         newest = _sources(notebook)
@@ -304,10 +305,11 @@ def working_copies(folder: Path) -> Iterator[str]:
             if newest in (copied, stands):
                 continue
             if copied != stands:
-                yield f"{copy} has your changes and stays; rename it to get the newer {path.relative_to(root())}."
+                said.append(f"{copy} has your changes and stays; rename it to get the newer {path.relative_to(root())}.")
                 continue
         notebook["metadata"]["copied"] = newest
         write_text(copy, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    return said
 
 
 def _sources(notebook: dict) -> str:

@@ -31,7 +31,7 @@ def first_cell(path):
 
 
 def test_a_copy_follows_its_notebook_until_somebody_changes_it(clone):
-    assert list(working_copies(WORK)) == []
+    assert working_copies(WORK) == []
     notebooks = sorted(Path("notebooks").glob("*.ipynb"))
     assert [path.name for path in sorted(WORK.iterdir())] == [path.name for path in notebooks]
     copy, tracked = WORK / NAME, Path("notebooks") / NAME
@@ -39,14 +39,14 @@ def test_a_copy_follows_its_notebook_until_somebody_changes_it(clone):
 
     change(copy, metadata={"run": True})
     change(tracked, "# Newer")
-    assert list(working_copies(WORK)) == []
+    assert working_copies(WORK) == []
     assert first_cell(copy)["source"] == ["# Newer"]
 
     change(copy, "# Mine")
     before = copy.read_bytes()
-    assert list(working_copies(WORK)) == []  # the notebook is the one it was copied from
+    assert working_copies(WORK) == []  # the notebook is the one it was copied from
     change(tracked, "# Newest")
-    assert list(working_copies(WORK)) == [f"{copy} has your changes and stays; rename it to get the newer {tracked}."]
+    assert working_copies(WORK) == [f"{copy} has your changes and stays; rename it to get the newer {tracked}."]
     assert copy.read_bytes() == before
 
 
@@ -54,5 +54,5 @@ def test_a_copy_follows_its_notebook_until_somebody_changes_it(clone):
 def test_what_is_no_notebook_stays(clone, content):
     WORK.mkdir()
     (WORK / NAME).write_text(content)
-    assert len(list(working_copies(WORK))) == 1
+    assert len(working_copies(WORK)) == 1
     assert (WORK / NAME).read_text() == content
