@@ -62,9 +62,7 @@ def test_a_page_stands_alone(visit, small_run, name, width):
     assert len(images) >= (10 if name == "index" else 1)
     assert [image for image in images if not (image["width"] and len(image["alt"].strip()) > 20)] == []
     players = page.locator(".gait-player").all()
-    panels = [
-        player.locator(".panels canvas").count() for player in players
-    ]
+    panels = [player.locator(".panels canvas").count() for player in players]
     assert panels == ([2, 2] if name in ("index", "04_visualization") else [])
     assert page.evaluate(OVERFLOW) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
