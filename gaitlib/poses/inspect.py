@@ -134,10 +134,17 @@ def inspect(dataset: GaitDataset, *, window: int = 64, protocol: Protocol | None
         findings += _of_protocol(dataset, protocol)
     table = pd.DataFrame(findings, columns=["kind", "sequence", "source", "detail"])
     table = table.sort_values("kind", key=lambda kinds: kinds.map(list(KINDS).index), kind="stable", ignore_index=True)
-    by_view = pd.DataFrame(lost, columns=JOINTS).groupby(index["view"].to_numpy()).sum()
-    missing = by_view.div(index.groupby("view")["frames"].sum(), axis=0).loc[sorted_views(index["view"])]
     said = _sentences(table, is_simulated(index), window=window, usual=_usual(walks["fps"]))
-    return Inspection(dataset.name, walks, missing, table, said)
+    return Inspection(dataset.name, walks, missing_by_view(lost, index), table, said)
+
+
+def missing_by_view(lost: np.ndarray, index: pd.DataFrame) -> pd.DataFrame:
+    """The share of frames in which a joint is missing, float table 0..1, views x 15 joints.
+
+    lost: frames of each walk without each joint, int [N, 15]. index: N rows with the columns view and frames.
+    """
+    by_view = pd.DataFrame(lost, columns=JOINTS).groupby(index["view"].to_numpy()).sum()
+    return by_view.div(index.groupby("view")["frames"].sum(), axis=0).loc[sorted_views(index["view"])]
 
 
 def is_simulated(index: pd.DataFrame) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from gaitlib.data.dataset import GaitDataset
 from gaitlib.data.protocol import Split
-from gaitlib.data.views import sorted_views
+from gaitlib.poses.inspect import missing_by_view
 from gaitlib.progress import SCORES
 from gaitlib.reports.tables import Table
 from gaitlib.skeleton import JOINTS
@@ -46,10 +46,9 @@ def missing_joints(dataset: GaitDataset) -> Table:
     """How often each joint is missing: a row per joint, a column per view."""
     index = dataset.index
     walks = zip(index["start"], index["frames"], strict=True)
-    lost = [np.isnan(dataset.poses[start : start + frames, :, 0]).sum(0) for start, frames in walks]
-    by_view = pd.DataFrame(lost, columns=JOINTS).groupby(index["view"].to_numpy()).sum().loc[sorted_views(index["view"])]
-    frames = index.groupby("view")["frames"].sum()[by_view.index]
-    shares = by_view.div(frames, axis=0).T.assign(**{"All views": by_view.sum() / frames.sum()})
+    # walk by walk, so that the frames of a large data set are never in memory at once
+    lost = np.stack([np.isnan(dataset.poses[start : start + frames, :, 0]).sum(0) for start, frames in walks])
+    shares = missing_by_view(lost, index).T.assign(**{"All views": lost.sum(0) / index["frames"].sum()})
     frame = shares.set_axis([name.replace("_", " ") for name in JOINTS]).rename_axis(index="Joint", columns=None)
     frame = frame.reset_index(allow_duplicates=True)
     note = "Share of frames in which the joint was not detected, by view. Missing joints are interpolated in time."

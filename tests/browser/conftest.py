@@ -61,6 +61,21 @@ def offline(browser, tmp_path):
         assert trouble == []
 
 
+@pytest.fixture
+def save_as(tmp_path):
+    """save_as(page, item) chooses an item of the menu "Save" and returns the path of the file."""
+
+    def save(page, item):
+        page.locator(".menu summary").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name=item).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    return save
+
+
 @pytest.fixture(scope="session")
 def shapes():
     """The walkers and the toy autoencoder of tests/display/conftest.py."""

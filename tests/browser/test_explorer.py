@@ -309,19 +309,11 @@ def ink(picture):
     return np.abs(small[..., 1] - small[..., 0]) > 60
 
 
-def test_a_saved_picture_is_what_is_shown(offline, exact_html, tmp_path):
+def test_a_saved_picture_is_what_is_shown(offline, exact_html, save_as, tmp_path):
     page = opened(offline, exact_html)
     press(page, "body")
 
-    def saved(item):
-        page.locator(".menu summary").click()
-        with page.expect_download() as download:
-            page.get_by_role("button", name=item).click()
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
-    path = saved("PNG")
+    path = save_as(page, "PNG")
     assert path.name == "exchange-041-nm-01-036-042-nm-01-000.png"
     with Image.open(path) as png:
         pixels = np.asarray(png.convert("L"), int)
@@ -333,7 +325,7 @@ def test_a_saved_picture_is_what_is_shown(offline, exact_html, tmp_path):
         with Image.open(tmp_path / "shown.png") as shown:
             a, b = ink(shown), ink(card)
         assert (a & b).sum() / (a | b).sum() > 0.6
-    words = " ".join(text.text for text in ElementTree.parse(saved("SVG")).getroot().findall(".//{*}text"))
+    words = " ".join(text.text for text in ElementTree.parse(save_as(page, "SVG")).getroot().findall(".//{*}text"))
     for text in (
         *page.locator(".panels .title").all_text_contents(),
         *page.locator(".panels .subtitle").all_text_contents(),

@@ -45,29 +45,21 @@ OPEN = """async (source) => {
 }"""
 
 
-def test_the_picture_and_the_walk_are_saved(offline, shapes, tmp_path):
+def test_the_picture_and_the_walk_are_saved(offline, shapes, save_as):
     page = offline(player_html(panel("a", shapes.walker(frames=12)), panel("b", shapes.walker(54, frames=12)), playing=False))
 
-    def saved(item):
-        page.locator(".menu summary").click()
-        with page.expect_download() as download:
-            page.get_by_role("button", name=item).click()
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
-    with Image.open(saved("PNG")) as png:
+    with Image.open(save_as(page, "PNG")) as png:
         assert png.size == (1040, 660)
         before = png.convert("RGB").resize((520, 330))
-    with Image.open(saved("GIF")) as gif:
+    with Image.open(save_as(page, "GIF")) as gif:
         assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (12, (520, 330), 40, 0)
         frames = [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(gif)]
     assert np.abs(frames[0] - np.asarray(before)).mean() < 3
     assert all((a != b).any() for a, b in pairwise(frames))
-    svg = ElementTree.parse(saved("SVG")).getroot()
+    svg = ElementTree.parse(save_as(page, "SVG")).getroot()
     assert len(svg.findall(".//{*}path")) > 20
     assert [text.text for text in svg.findall(".//{*}text")] == ["a", "b"]
-    video = saved("video").read_bytes()
+    video = save_as(page, "video").read_bytes()
     assert video[4:8] == b"ftyp" or video[:4] == bytes.fromhex("1a45dfa3")  # MP4, or WebM
 
 
