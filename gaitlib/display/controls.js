@@ -64,7 +64,7 @@ function cameraDial(signal, onTurn) {
 }
 
 /** One map per code; show(state) colors the dots and marks A and B. */
-function codeMaps(node, { maps, mapped, names, people, conditions, viewOf }, { hover, pick }, signal) {
+function codeMaps(node, { maps, mapped, people, conditions, viewOf }, { hover, pick }, signal) {
   const kinds = { person: mapped.map((i) => people[i]), view: mapped.map(viewOf), condition: mapped.map((i) => conditions[i]) };
   const order = Object.fromEntries(Object.entries(kinds).map(([name, labels]) => [name, [...new Set(labels)].sort((a, b) => a - b || (a > b ? 1 : -1))]));
   const colorOf = (by, k) => {
@@ -100,6 +100,5 @@ function codeMaps(node, { maps, mapped, names, people, conditions, viewOf }, { h
         return make("span", {}, make("i", { style: `background: ${colorOf(color, k)}` }), color === "view" ? cameraName(label) : color === "person" ? `person ${label}` : label);
       }));
     },
-    names,
   };
 }

@@ -83,9 +83,12 @@ function readExchange(content) {
     };
   }
 
-  const reconstruction = (i) => errors(track(decode({ motion: [i, i, 0], body: [i, i, 0], view: [i, i, 0] }), frames, fps), loaded.get(i).walk).mean;
+  /** How far a walk is from itself after decoding, % of torso length. */
+  const reconstruction = once((i) => {
+    const own = [i, i, 0];
+    return errors(track(decode({ motion: own, body: own, view: own }), frames, fps), loaded.get(i).walk).mean;
+  });
   return {
-    ...content, add, has: (i) => loaded.has(i), cameraOf, recorded, viewOf, recordings, reconstruction, walkPanel, decodedPanel, statePanel, exchangePanel,
-    walkOf: (i) => loaded.get(i).walk,
+    ...content, add, has: (i) => loaded.has(i), cameraOf, recorded, viewOf, reconstruction, walkPanel, decodedPanel, statePanel, exchangePanel,
   };
 }

@@ -66,13 +66,6 @@ class ExchangeExplorer(Explorer):
             x = self._autoencoder.decode(mixed["motion"], mixed["body"], mixed["view"])
         return x[0].T.reshape(-1, NUM_JOINTS, 2).float().cpu().numpy()
 
-    def changes(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0) -> dict[str, np.ndarray]:
-        """How far each channel of each code moves, in standard deviations: float32 [C] each; of motion the mean over time."""
-        change = {name: (self._codes(b)[name] - code).cpu().numpy() for name, code in self._codes(a).items()}
-        change["motion"] = np.abs(change["motion"]).mean(1)
-        shares = {"view": view, "body": body, "motion": motion}
-        return {name: share * change[name] / self._spread[name] for name, share in shares.items()}
-
     def show(self, a: int | str, b: int | str, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> None:
         """Show an exchange: two walks, by row, name or key, shares of codes from B, 0 to 1, and degrees the camera is turned by.
 
