@@ -20,6 +20,8 @@ from gaitlib.skeleton import NUM_JOINTS
 
 #: A page holds at most this many walks. One takes 17 kB, the decoder 0.7 MB; as published 27 kB and 1.5 MB.
 STATIC_WALKS = 99
+#: What exchange.js reads of each walk.
+_EACH = ("names", "keys", "people", "conditions", "views", "takes", "angles", "performances")
 
 
 class ExchangeExplorer(Explorer):
@@ -46,10 +48,10 @@ class ExchangeExplorer(Explorer):
         super().__init__(autoencoder, windows, table, fps)
         self._table = table.reset_index(drop=True)
         self._performance = table.groupby(["subject", truth]).ngroup().to_numpy() if truth else np.arange(len(table))
-        self._static = first_people(self._table) if static is None else list(static)
+        self._static = first_people(self._table) if static is None else [int(row) for row in static]
         if not 0 < len(self._static) <= STATIC_WALKS:
             raise InputError(f"A page holds 1 to {STATIC_WALKS} walks, not {len(self._static)}.")
-        self.exchange = self.content(range(len(table)))
+        self.exchange = self._content()
         self.on_msg(self._answer)
 
     def decode(self, a: int, b: int, view: float = 0, body: float = 0, motion: float = 0, turn: float = 0) -> np.ndarray:
@@ -107,22 +109,19 @@ class ExchangeExplorer(Explorer):
         codes = {name: packed(code.cpu().numpy()) for name, code in self._codes(walk).items()}
         return {"pose": packed(self._windows[walk]), **codes}
 
-    def content(self, rows: Sequence[int]) -> dict[str, Any]:
-        """What exchange.js reads of some walks, rows of the table; those of `static` come with their poses and codes."""
-        place, table = {row: k for k, row in enumerate(rows)}, self._table.iloc[list(rows)]
-        take = table["condition"] + "-" + table["run"].astype(str) + "-" + table["view"]
+    def _content(self) -> dict[str, Any]:
+        """What exchange.js reads, a list entry per walk of the table; those of `static` come with their poses and codes."""
+        table = self._table
         return {
-            "names": [self._names[row] for row in rows], "keys": [self._keys[row] for row in rows],
-            "people": [person_name(subject) for subject in table["subject"]], "conditions": table["condition"].tolist(),
-            "takes": take.tolist(),
-            "views": table["view"].tolist(), "angles": [degrees(view) for view in table["view"]],
-            "performances": self._performance[list(rows)].tolist(),
+            "names": self._names, "keys": self._keys, "people": [person_name(subject) for subject in table["subject"]],
+            "conditions": table["condition"].tolist(), "views": table["view"].tolist(),
+            "takes": (table["condition"] + "-" + table["run"].astype(str) + "-" + table["view"]).tolist(),
+            "angles": [degrees(view) for view in table["view"]], "performances": self._performance.tolist(),
             "frames": self._windows.shape[1], "fps": self._fps, "box": around(self._windows),
-            "walks": {place[row]: self._packed(row) for row in self._static},
-            "mapped": [place[row] for row in self._static], "maps": code_maps(self._autoencoder, self._windows[self._static]),
+            "walks": {row: self._packed(row) for row in self._static},
+            "mapped": self._static, "maps": code_maps(self._autoencoder, self._windows[self._static]),
             "spread": {name: spread.tolist() for name, spread in self._spread.items()},
-            "decoder": decoder_weights(self._autoencoder),
-            "start": {name: place[row] if name in "ab" else row for name, row in self._start().items()},
+            "decoder": decoder_weights(self._autoencoder), "start": self._start(),
         }  # fmt: skip
 
     def _start(self) -> dict[str, Any]:
@@ -138,13 +137,15 @@ class ExchangeExplorer(Explorer):
         return {"mode": "camera", "a": a, "b": b, "turn": 0 if None in angles else angles[1] - angles[0]}
 
     def page(self) -> dict[str, Any]:
-        """See Skeletons; with the walks of `static`, their codes, and the decoder."""
-        place, choice = {row: k for k, row in enumerate(self._static)}, self.choice
-        if choice and choice["a"] in place and choice["b"] in place:
-            choice = {**choice, "a": place[choice["a"]], "b": place[choice["b"]]}
-        else:
-            choice = None
-        return {**super().page(), "choice": choice, "exchange": self.content(self._static)}
+        """See Skeletons; with the walks of `static` alone, and without a choice of others."""
+        place, whole, choice = {row: k for k, row in enumerate(self._static)}, self.exchange, self.choice
+        own = {name: [whole[name][row] for row in self._static] for name in _EACH}
+        own |= {"walks": {place[row]: walk for row, walk in whole["walks"].items()}, "mapped": list(place.values())}
+        own["start"] = whole["start"] | {name: place[whole["start"][name]] for name in "ab"}
+        if choice:
+            is_here = {choice["a"], choice["b"]} <= set(place)
+            choice = {**choice, **{name: place[choice[name]] for name in "ab"}} if is_here else None
+        return super().page() | {"choice": choice, "exchange": whole | own}
 
 
 def first_people(table: pd.DataFrame) -> list[int]:
