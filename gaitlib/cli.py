@@ -138,18 +138,30 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _give(context: click.Context, parameter: click.Parameter, name: str) -> None:
+    from gaitlib import networks
+
+    networks.give(name)
+
+
 _config = click.argument("config", callback=_configuration)
 _set = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the configuration.")
 _data = click.option(
     "--data", default="", metavar="DIR", callback=_existing, help="A data set folder; default: synthetic walkers."
 )
-_checkpoint_of_gallery = click.option(
-    "--checkpoint", default="pretrained", show_default=True, metavar="RUN", callback=_existing,
-    help="The model that turns walks into embeddings: a run folder or a weights file.",
-)  # fmt: skip
 _name = click.option("--name", callback=_checked_name, help="Name of the run folder in reports/.")
+_network = click.option(
+    "--network", default="", metavar="FILE.py:CLASS", callback=_give, expose_value=False, is_eager=True,
+    help="Run the code of this network, which is not part of gaitlib, if a run or checkpoint names it.",
+)  # fmt: skip
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _force = click.option("--force", is_flag=True, help="Replace an existing file.")
+
+
+def _checkpoint_of_gallery(command):
+    text = "The model that turns walks into embeddings: a run folder or a weights file."
+    option = click.option("--checkpoint", default="pretrained", show_default=True, metavar="RUN", callback=_existing, help=text)
+    return option(_network(command))
 
 
 @main.command(epilog="Example: gaitlib run quick --set training.iterations=200 --name short")
@@ -157,6 +169,7 @@ _force = click.option("--force", is_flag=True, help="Replace an existing file.")
 @_set
 @_data
 @_name
+@_network
 @click.option("--resume", is_flag=True, help="Finish or refresh an existing run; finished stages are reused.")
 @click.option("--force", is_flag=True, help="Replace an existing run and train from scratch.")
 def run(config, overrides, data, name, resume, force):
@@ -179,6 +192,7 @@ def run(config, overrides, data, name, resume, force):
 @_config
 @_set
 @_data
+@_network
 def train(config, overrides, data):
     """Only train; `gaitlib run` with the same configuration and data then uses the result.
 
@@ -315,6 +329,7 @@ def _say(dataset, out) -> None:
 @click.argument("run", callback=_existing)
 @click.argument("data", callback=_existing)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
+@_network
 @_force
 def embed(run, data, out, force):
     """Write the embedding of every walk in a data set.
@@ -429,6 +444,7 @@ def forget(gallery, person, checkpoint):
 @click.argument("run", callback=_existing)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
 @click.option("--format", type=click.Choice(["onnx"]), default="onnx", show_default=True, expose_value=False)
+@_network
 @_force
 def export_model(run, out, force):
     """Write a network as an ONNX graph: normalized windows in, embeddings and codes out.
@@ -471,6 +487,8 @@ def _alone(chapter: str, checkpoint: str, data: str, name: str, overrides: tuple
     places = {"data": data, "stages": Stages(_reports().parent / "cache"), "run": run}
     experiment = Experiment.of_checkpoint(checkpoint, overrides, other_people=other_people, **places)
     experiment.check()
+    if chapter == "04_visualization":
+        experiment.check_codes()
     try:
         run_notebooks(experiment, [chapter], "starts again, reusing what it has computed")
     except KeyboardInterrupt:
@@ -484,7 +502,7 @@ def _on_a_checkpoint(command):
     files = "A run folder, a weights file, or the files of the released program: autoencoder.pt,recognizer.pt."
     others = "Test people who share a name with training people are different people."
     checkpoint = click.option("--checkpoint", required=True, metavar="RUN_OR_FILES", callback=_existing, help=files)
-    return checkpoint(_data(_name(_set(click.option("--other-people", is_flag=True, help=others)(command)))))
+    return checkpoint(_data(_name(_set(_network(click.option("--other-people", is_flag=True, help=others)(command))))))
 
 
 @main.command(epilog="Example: gaitlib evaluate --checkpoint reports/quick --data data/walkers --name other-people")
@@ -542,6 +560,7 @@ def grid(grid_file, workers, scheduler, resume, name):
 @click.argument("run")
 @_data
 @_name
+@_network
 def rerun(run, data, name):
     """Repeat a run from its folder alone, without the cache, and say whether the numbers are the same.
 

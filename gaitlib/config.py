@@ -7,16 +7,18 @@ from functools import reduce
 from itertools import accumulate
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gaitlib import InputError
+from gaitlib import InputError, networks
 from gaitlib.files import Unreadable, read_text
 
 #: Limits of bytes, values and digits of a configuration, so that reading it ends soon.
 _MOST_TEXT, _MOST_VALUES, _MOST_DIGITS = 2**20, 100_000, 100
+#: The key under which any name may stand.
+_FREE = "model.network_arguments"
 
 
 class _Section(BaseModel):
@@ -39,13 +41,15 @@ class Walkers(_Section):
 class Model(_Section):
     """The networks; configs/default.yaml explains each key, here and below."""
 
-    autoencoder: Literal["geometric", "paper"]
+    autoencoder: Literal["geometric", "paper", "none"]
     encoder_width: int = Field(ge=3)
     encoder_kernel: int = Field(ge=1)
     layout: Literal["trajectories", "scrambled"]
     static_rows: int = Field(ge=1, le=30)
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
+    network: str = Field(pattern=r"^([^:]+:[A-Za-z_]\w*)?$")
+    network_arguments: dict[str, Any]
     recognizer_width: int = Field(ge=1)
     embedding: int = Field(ge=1)
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
@@ -106,6 +110,7 @@ class Training(_Section):
 
     start: str
     iterations: int = Field(ge=1)
+    minutes: float = Field(ge=0)
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
     partners: Literal["synchronous", "fixed"]
@@ -148,9 +153,22 @@ class Config(_Section):
     training: Training
     evaluation: Evaluation
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_codes(cls, content: dict):
+        """Without an autoencoder, what needs its codes is off."""
+        model, losses = content.get("model"), content.get("losses")
+        if isinstance(model, dict) and isinstance(losses, dict) and model.get("autoencoder") == "none":
+            off = dict.fromkeys(set(TERMS) - {"identity", "center", "contrastive"}, 0.0) | {"logged": []}
+            return content | {"model": model | {"discriminants": 0.0, "body_discriminants": 0}, "losses": losses | off}
+        return content
+
     @model_validator(mode="after")
     def _shapes(self):
-        if self.model.recognizer == "paper" and self.model.window % 2:
+        own, paper = bool(self.model.network), self.model.recognizer == "paper" and not self.model.network
+        if self.model.network_arguments and not own:
+            raise ValueError("model.network_arguments belongs to model.network, which names none")
+        if paper and self.model.window % 2:
             raise ValueError("model.window must be even for the paper recognizer")
         if len(set(self.model.features)) < len(self.model.features):
             raise ValueError(f"model.features must name each feature once, not {', '.join(self.model.features)}")
@@ -160,7 +178,7 @@ class Config(_Section):
         if self.model.autoencoder == "geometric":
             if self.model.layout == "scrambled" or self.model.static_rows < 30:
                 raise ValueError("model.layout and model.static_rows belong to the paper autoencoder, not the geometric one")
-            if self.model.recognizer == "paper":
+            if paper:
                 raise ValueError("model.recognizer must be lean: the body code of a geometric autoencoder is constant over time")
             if wrong := sorted(used & {"body_over_time", "triplet"}):
                 raise ValueError(f"losses.{wrong[0]} belongs to the paper autoencoder; geometric codes differ in size")
@@ -168,7 +186,9 @@ class Config(_Section):
             raise ValueError("model.body_discriminants belongs to the geometric autoencoder")
         elif "camera" in used:
             raise ValueError("losses.camera needs the cameras of the geometric autoencoder")
-        if self.model.recognizer == "lean" and (self.losses.center or "center" in self.losses.logged):
+        if self.model.autoencoder == "none" and not own and (paper or self.model.features != ["pose"]):
+            raise ValueError("without an autoencoder there are no codes: name a model.network, or choose features: [pose]")
+        if not paper and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):
             raise ValueError("all weights in losses are 0, so there is nothing to train")
@@ -213,6 +233,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), layers: Iterabl
         raise InputError(f"The configuration {path} cannot be read ({error.why}); configs/ has: {known}.") from None
     for where, given in [(str(path), changes), *layers]:
         _merge(content, given, where)
+    if Path(path).name != "config.yaml":  # which is that of a run folder, and may come from anybody
+        networks.give(str(content["model"]["network"]), Path(path).parent)
     return resolve(content, str(path), overrides)
 
 
@@ -232,6 +254,7 @@ def resolve(content: dict, where: str, overrides: Sequence[str] = ()) -> Config:
         except yaml.YAMLError:
             raise InputError(f"{said}: the value is not valid YAML.") from None
         _merge(content, changes, said)
+        networks.give(str(dict(_flat(changes)).get("model.network", "")))
         sources |= dict.fromkeys((name for name, _ in _flat(changes)), said)
     try:
         return Config.model_validate(content)
@@ -310,7 +333,7 @@ def _short(text: str, most: int = 150) -> str:
 def _flat(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     """The dotted keys and values of nested ones."""
     for key, value in content.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" != _FREE:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -320,7 +343,7 @@ def _merge(base: dict, changes: dict, where: str) -> None:
     """Change values of a complete configuration; InputError for an unknown key."""
     known = dict(_flat(base))
     for key, value in _flat(changes):
-        if key not in known:
+        if key not in known and not key.startswith(f"{_FREE}."):
             near = difflib.get_close_matches(key[:100], known, 1, 0)[0]
             raise InputError(f"{where}: there is no key {_short(key)!r} in the configuration; the nearest is {near!r}.")
         *parents, last = key.split(".")

@@ -31,6 +31,7 @@ from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchang
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
+from gaitlib.networks import network_fingerprint
 from gaitlib.poses.inspect import is_simulated
 from gaitlib.reports.provenance import provenance
 from gaitlib.skeleton import NUM_JOINTS
@@ -246,6 +247,8 @@ class Experiment:
         settings = self.config.model_dump(mode="json", exclude={"evaluation", "walkers"})
         measured = [self.protocol.gallery, self.protocol.probes]
         key = [settings, self.dataset.fingerprint, self._people, *measured, code_fingerprint("gaitlib.training")]
+        if network := self.config.model.network:
+            key.append(network_fingerprint(network))
         if start := self.config.training.start:
             from gaitlib.model.checkpoint import find_weights
 
@@ -316,9 +319,9 @@ class Experiment:
     def example(self, model) -> dict[str, np.ndarray]:
         """A validation walk, its reconstruction, its exchanged view, and what that camera saw: name -> float32 [T, 15, 2].
 
-        Empty if the validation people have no such walks.
+        Empty if the model has no codes, or the validation people no such walks.
         """
-        if not self._example_windows:
+        if not (model.autoencoder and self._example_windows):
             return {}
         view, other, windows = self._example_windows
         x, seen_from_there, donor = (y.to(next(model.parameters())) for y in windows)
@@ -445,10 +448,15 @@ class Experiment:
         return pd.DataFrame(self._study("ablations", "gaitlib.evaluation.ablations", rows))
 
     def scorecard(self) -> pd.DataFrame:
-        """What can be read from each code and how invariant it is, a row per measure: see evaluation/codes.py; or empty."""
+        """What can be read from each code and how invariant it is, a row per measure: see evaluation/codes.py.
+
+        Empty if `_study` is, or if the model has no codes.
+        """
         from gaitlib.evaluation.codes import Measure, scorecard
 
         def rows() -> list[dict]:
+            if not self.model.autoencoder:
+                return []
             gallery, probes = self._roles_of_few()
             asked = np.any(list(probes.values()), axis=0)
             found = scorecard(self.model, *self._few_normalized, gallery, asked, self._codes, **self.draws)
@@ -472,8 +480,9 @@ class Experiment:
         """Errors of exchanged views over the test people.
 
         The truth is the noise-free performance of the embedded walkers; for other data, what the cameras saw.
-        Raises InputError if no two cameras saw the same moment.
+        Raises InputError if no two cameras saw the same moment, or if the model has no codes.
         """
+        self.check_codes()
         train, walks = self._few_normalized
         truth = self._truth(walks)
         truth = walks if truth is None else normalize(truth)
@@ -481,6 +490,13 @@ class Experiment:
         window, seed = self.model.window, self.config.walkers.seed
         walkers = None if self.data else opening_joints(walks.index, seed, window)
         return exchange_errors(self.model, walks, truth, mean_walks(train, side, window), walkers)
+
+    def check_codes(self) -> None:
+        """Raise InputError if the model has no codes."""
+        if not self.model.autoencoder:
+            raise InputError(
+                "This model has no autoencoder (model.autoencoder: none), so there are no codes to show or to exchange."
+            )
 
     def _truth(self, walks: GaitDataset | NormalizedWalks) -> GaitDataset | None:
         """These walks without the faults of a pose estimator, if they are known: for the embedded walkers."""

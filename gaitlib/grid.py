@@ -28,7 +28,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
-from gaitlib import InputError, Interrupted, progress
+from gaitlib import InputError, Interrupted, networks, progress
 from gaitlib.config import Config, config_folder, load_config, read_yaml, resolve, root, workspace
 from gaitlib.experiment import Experiment
 from gaitlib.files import Unreadable, check_name, is_taken, locked, read_json, write_text
@@ -87,7 +87,7 @@ class Grid:
     def load(cls, path: str | Path) -> "Grid":
         """Read a grid file; it and the files it names are looked up in the working folder, then in the root of the repository.
 
-        An axis is a key of the configuration with a list of values, `arm` with names of files in configs/, or any name with a
+        An axis is a key of the configuration with a list of values, `arm` with names of files in configs/ (such as peers/gaittr), or any name with a
         table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the other axes.
         Raises InputError for an unknown axis, key or value, a name that no folder can have, and two equal points.
         """
@@ -143,7 +143,8 @@ def _checked(path: Path) -> _File:
         if not values:
             raise InputError(f"{path}: axis {axis} has no value.")
         for variant in values if isinstance(values, dict) or axis == "arm" else ():
-            check_name(variant, f"{path}, axis {axis}")
+            for part in variant.split("/") if axis == "arm" and isinstance(variant, str) else [variant]:
+                check_name(part, f"{path}, axis {axis}")
     if (points := prod(len(values) for values in file.axes.values())) > MOST_POINTS:
         raise InputError(f"{path} has {points:,} points, but at most {MOST_POINTS:,} are run; remove an axis or some values.")
     return file
@@ -262,10 +263,10 @@ def _stop_with_the_parent() -> None:
 _thread = threading.local()  # .environment: for the processes that a thread of ours starts; a dask worker has none
 
 
-def _run_in_a_process(base: str, folder: str, name: str) -> None:
+def _run_in_a_process(base: str, folder: str, name: str, given: str) -> None:
     """Run one point in a process of its own, which the file logs/stop ends; called by a thread here or by a dask worker.
 
-    The output of the process goes to logs/NAME.log.
+    given: the networks that the user named, as in the environment variable networks.GIVEN. The output of the process goes to logs/NAME.log.
     """
     run, logs = Path(folder, name), Path(folder, "logs")
     if asked := _asked_to_stop(logs):
@@ -274,8 +275,8 @@ def _run_in_a_process(base: str, folder: str, name: str) -> None:
     with (logs / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gaitlib.cli", "point", folder, name], cwd=base,
-            env=os.environ | getattr(_thread, "environment", {}) | {progress.POINT: str(run)}, stdin=subprocess.PIPE, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | getattr(_thread, "environment", {}) | {progress.POINT: str(run), networks.GIVEN: given},
+            stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     with process:
         while process.poll() is None:
@@ -427,7 +428,7 @@ def _work(grid: Grid, folder: Path, executor: Executor, show: Callable, workers:
         for name in [name for name in found if found[name].state != DONE]:
             progress.queue(folder / name)
             found[name] = Status(name)
-            futures[name] = executor.submit(_run_in_a_process, str(root()), str(folder), name)
+            futures[name] = executor.submit(_run_in_a_process, str(root()), str(folder), name, os.environ.get(networks.GIVEN, ""))
         while futures:
             show(list(found.values()), seconds_left(list(found.values()), workers))
             wait(futures.values(), LOOK_EVERY, FIRST_COMPLETED)

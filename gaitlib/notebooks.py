@@ -60,6 +60,9 @@ def run_experiment(
         )
     experiment = Experiment(config, data, Stages(workspace() / cache), run)
     experiment.check()
+    if config.model.autoencoder == "none" and "04_visualization" in chapters:
+        print("Notebook 04_visualization is left out: a model without an autoencoder has no codes to show.", flush=True)
+        chapters = [chapter for chapter in chapters if chapter != "04_visualization"]
     if force:
         experiment.train_anew()
     run_notebooks(experiment, chapters)

@@ -131,14 +131,15 @@ def validate(model: GaitModel, walks: NormalizedWalks, roles: Roles, device: tor
     return next({name: float(np.nanmean(shares))} for name, shares in scores if np.isfinite(shares).any())
 
 
-def learning_rate(iteration: int, t: Training) -> float:
-    """The learning rate of an iteration (from 0)."""
+def learning_rate(iteration: int, t: Training, spent: float = 0.0) -> float:
+    """The learning rate of an iteration (from 0). spent: the share of `training.minutes` that is over."""
     if iteration < t.warmup:
         factor = (iteration + 1) / t.warmup
     elif t.schedule == "step":
         factor = 0.5 ** (iteration // t.step_every)
     else:
-        factor = 0.5 * (1 + math.cos(math.pi * (iteration - t.warmup) / max(t.iterations - t.warmup, 1)))
+        done = max((iteration - t.warmup) / max(t.iterations - t.warmup, 1), spent)
+        factor = 0.5 * (1 + math.cos(math.pi * min(done, 1)))
     return t.learning_rate * factor
 
 
@@ -237,7 +238,7 @@ class TrainingState:
 
     model: changed by each step; kept: its moving average, which is validated and saved, or the model itself.
     sums: of the losses since the last validation, [losses]; history: one row per validation; began: seconds of time.monotonic,
-    not counting interruptions.
+    as if there had been no interruption; rate: the learning rate of the last iteration.
     """
 
     model: GaitModel
@@ -247,16 +248,31 @@ class TrainingState:
     iteration: int = 0
     history: list[dict] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    rate: float = 0.0
 
-    def left(self, iterations: int) -> float:
-        """Seconds left until `iterations` are done, from the mean so far."""
-        return (time.monotonic() - self.began) / self.iteration * (iterations - self.iteration)
+    @property
+    def seconds(self) -> float:
+        """How long it has taken: steps, validations, and what is fitted before the first step."""
+        return time.monotonic() - self.began
+
+    def spent(self, t: Training) -> float:
+        """The share of `training.minutes` that is over; 0 without such a limit."""
+        return self.seconds / (60 * t.minutes) if t.minutes else 0.0
+
+    def done(self, t: Training) -> float:
+        """How much of the training is over, from 0 to 1 or, by the last step, a little more."""
+        return max(self.iteration / t.iterations, self.spent(t))
+
+    def left(self, done: float) -> float:
+        """Seconds left if this share is done, from the mean so far."""
+        return self.seconds * max(1 / done - 1, 0)
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "kept", "optimizer")}
-        seconds = time.monotonic() - self.began
-        save_state(path, {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": seconds})
+        save_state(
+            path, {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": self.seconds}
+        )
 
     def restore(self, path: Path) -> None:
         """Continue where a training stopped, on whatever device it ran."""
@@ -285,6 +301,8 @@ class Trainer:
         self.config, self.folder, self.facts = config, folder, facts
         self.fabric = set_up_fabric(t.precision)
         device, processes = self.fabric.device, self.fabric.world_size
+        if t.minutes and processes > 1:
+            raise InputError("training.minutes is the time of one process; with several, set training.iterations and minutes=0.")
         if t.shards % processes:
             raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
         torch.manual_seed(config.seed)
@@ -304,10 +322,11 @@ class Trainer:
         self.begins = load_model(root() / t.start)[0] if t.start else None
         if self.begins:
             everyone = max(everyone, self.begins.settings["discriminant_people"])
+        began = time.monotonic()
         model = GaitModel(people=len(self.sampler.names), discriminant_people=everyone, **config.model.model_dump())
         if self.begins:
             begin_with(model, self.begins)
-        elif not goes_on and model.autoencoder.fitted:
+        elif not goes_on and model.autoencoder and model.autoencoder.fitted:
             x, index = some_windows(model.window, self.walks, most=MOST_WINDOWS, missing=config.augmentation.missing)
             model.autoencoder.measure(x, groups(index, "subject"))
         if processes > 1 and device.type == "cuda":
@@ -323,7 +342,7 @@ class Trainer:
         self.descents = {training: GraphedStep(self._descend) if graphed else self._descend for training in (True, False)}
         kept = copy.deepcopy(model).requires_grad_(False) if t.average else model
         sums = torch.zeros(len(self.loss_names), device=device, dtype=next(model.parameters()).dtype)
-        self.state = TrainingState(model, kept, optimizer, sums)
+        self.state = TrainingState(model, kept, optimizer, sums, began=began)
         if goes_on:
             self.state.restore(folder / STATE)
 
@@ -355,11 +374,12 @@ class Trainer:
         t, iteration = self.config.training, self.state.iteration
         torch.manual_seed(_seed(self.config.seed, iteration, 1 + self.fabric.global_rank))  # of dropout; 0 is noise
         windows = self.windows(iteration)
+        rate = self.state.rate = learning_rate(iteration, t, self.state.spent(t))
         for group in self.state.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(learning_rate(iteration, t))
+                group["lr"].fill_(rate)
             else:
-                group["lr"] = learning_rate(iteration, t)
+                group["lr"] = rate
         training = not (t.stay_in_eval and iteration >= t.validate_every)
         self.objective.train(training)
         self.descents[training](windows)
@@ -393,7 +413,7 @@ class Trainer:
                 f"Training became unstable before iteration {state.iteration}: the loss is {losses[-1]}; "
                 "lower training.learning_rate."
             )
-        row = {"iteration": state.iteration, "learning_rate": learning_rate(state.iteration - 1, self.config.training)}
+        row = {"iteration": state.iteration, "learning_rate": state.rate}
         row |= zip(self.loss_names, losses, strict=True)
         if first:
             self._settle(state.kept, self.walks, most=LOOK_WINDOWS)
@@ -458,29 +478,33 @@ def train(
         interruptible() as asked,
         watch if watch and first else Watch() as watch,
     ):
-        while state.iteration < t.iterations and not (t.patience and looks_since_best(state.history) >= t.patience):
+        over = state.done(t) >= 1
+        while not over and not (t.patience and looks_since_best(state.history) >= t.patience):
             trainer.step()
+            share = state.done(t)
+            over, total, left = share >= 1, round(state.iteration / min(share, 1)), state.left(share)
+            bar.total = total
             bar.update()
-            done, left = f"iteration {state.iteration}", state.left(t.iterations)
-            watch.step(state.iteration, t.iterations, left)
-            if state.iteration % t.validate_every and state.iteration < t.iterations:
+            done = f"iteration {state.iteration}"
+            watch.step(state.iteration, total, left)
+            if state.iteration % t.validate_every and not over:
                 stop = fabric.world_size == 1 and asked.is_set()
             else:
                 row = trainer.look()
                 if first:
-                    drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or state.iteration == t.iterations)
+                    drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or over)
                     log.look(row, state.kept, pictures(state.kept) if drawn else {})
                     state.save(folder / STATE)  # last, when everything it refers to is on disk
                     score = f"{SCORES[name := score_column(row)]} {row[name]:.1%}"
-                    said = f"{done}/{t.iterations}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
+                    said = f"{done}/{total}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
                     bar.write(said, file=sys.stdout)
                     sys.stdout.flush()
                     watch.look(pd.DataFrame(state.history), state.kept)
                 stop = fabric.all_reduce(torch.tensor(float(asked.is_set()), device=fabric.device), reduce_op="sum")
-            if stop and state.iteration < t.iterations:
+            if stop and not over:
                 if first:
                     state.save(folder / STATE)
-                raise Interrupted(f"Training stopped after {done} of {t.iterations}; it is saved and can be resumed.")
+                raise Interrupted(f"Training stopped after {done} of {total}; it is saved and can be resumed.")
         if first and (said := trainer.finish()):
             bar.write(said, file=sys.stdout)
     fabric.barrier()  # no process leaves before the first one has written
@@ -514,11 +538,11 @@ class _Log(Watch):
         """row: a row of the history; pictures: name -> matplotlib figure."""
         some = np.unique(np.linspace(0, len(self.walks) - 1, HISTOGRAM_WALKS).astype(int))
         x = opening_windows(self.walks, some, model.window).to(next(model.parameters()))
-        codes = model.eval().autoencoder.encode(x)._asdict()
+        codes = model.eval().encode(x)
         for name, value in row.items():
             self.writer.add_scalar(name, value, row["iteration"])
-        for name in ("motion", "body", "view"):
-            self.writer.add_histogram(f"codes/{name}", codes[name].float(), row["iteration"])
+        for name, code in zip(("motion", "body", "view"), codes or (), strict=False):
+            self.writer.add_histogram(f"codes/{name}", code.float(), row["iteration"])
         for name, figure in pictures.items():
             self.writer.add_figure(name, figure, row["iteration"])
         self.writer.flush()

@@ -18,7 +18,7 @@ OTHERS = sorted(p for p in DEFAULT.parent.glob("*.yaml") if p.name != "default.y
 
 def leaves(content, prefix=""):
     for key, value in content.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key

@@ -89,7 +89,7 @@ def without_view_means(found: Embeddings, enrolled: np.ndarray) -> Embeddings:
 
 
 def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32) -> dict[str, np.ndarray]:
-    """Features of each code for each walk, averaged over its windows: float32 [N, D] each.
+    """Features of each code the model has for each walk, averaged over its windows: float32 [N, D] each.
 
     pose: the statistics of the window itself; motion, which changes over time: mean and standard deviation; body and view: the
     codes themselves. stride: frames between windows.
@@ -97,8 +97,10 @@ def code_features(model: GaitModel, walks: NormalizedWalks, *, stride: int = 32)
 
     def of_windows(x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The features of each window."""
-        codes = model.autoencoder.encode(x)
-        return {"pose": window_statistics(x), "motion": _course(codes.motion), "body": codes.body, "view": codes.view}
+        found = {"pose": window_statistics(x)}
+        if codes := model.encode(x):
+            found |= {"motion": _course(codes.motion), "body": codes.body, "view": codes.view}
+        return found
 
     total, count = _sums_over_windows(of_windows, model, walks, stride)
     return {name: (value / count).float().cpu().numpy() for name, value in total.items()}

@@ -16,8 +16,10 @@ MOST_RANKS = 20
 METRICS = ("rank1", "rank5", "rank10", "map", "minp")
 #: The gallery walks a probe is compared with. "single view": those of one view at a time, the field's usual table, whose means
 #: exclude identical views. "other views": all walks from other views than the probe's at once, the other published meaning of
-#: "excluding identical view". "all views": all at once, including the probe's view.
-GALLERIES = ("single view", "other views", "all views")
+#: "excluding identical view". "all views": all at once, including the probe's view. "everyone": the person's enrolled walks from
+#: other views, among all walks of all other people in every view and condition, enrolled or not: the harder gallery, in which
+#: strangers share the probe's view and clothes, of the second protocol of MMGait.
+GALLERIES = ("single view", "other views", "all views", "everyone")
 #: Distances held in memory at once, eight bytes each.
 _AT_ONCE = 1 << 23
 
@@ -128,16 +130,17 @@ def rank_matrix(
     shape = (len(people), len(probe_views), len(gallery_views))
     sums, number = {name: np.zeros(shape) for name in METRICS}, np.zeros(shape, np.int64)
     found = np.zeros((MOST_RANKS, *shape[1:]))
-    # each step: one gallery view against the probes of all views, or one probe view against the gallery of all (other) views
+    # each step: one gallery view against the probes of all views, or one probe view against the walks of all (other) views
     for name in gallery_views if single else probe_views:
         of_view = view == name
         p = np.flatnonzero(probes if single else probes & of_view)
-        g = np.flatnonzero(gallery & (of_view if single else ~of_view if against == "other views" else True))
-        if not len(g):
+        enrolled = gallery & (of_view if single else True if against == "all views" else ~of_view)
+        if not enrolled.any():
             continue
+        g = np.flatnonzero(enrolled | (against == "everyone"))
         row = pd.Categorical(view[p], categories=probe_views).codes
         column = gallery_views.index(name) if single else 0
-        hits, precision, penalty = rank_scores(values[p], values[g], subject[p], subject[g])
+        hits, precision, penalty = rank_scores(values[p], values[g], subject[p], subject[g], enrolled[g])
         scores = {"rank1": hits[:, 0], "rank5": hits[:, 4], "rank10": hits[:, 9], "map": precision, "minp": penalty}
         for metric, score in scores.items():
             np.add.at(sums[metric][:, :, column], (subject[p], row), score)
@@ -168,22 +171,28 @@ def pooled(matrices: list[RankMatrix]) -> RankMatrix:
 
 
 def rank_scores(
-    probe: np.ndarray, gallery: np.ndarray, probe_subject: np.ndarray, gallery_subject: np.ndarray
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    probe_subject: np.ndarray,
+    gallery_subject: np.ndarray,
+    enrolled: np.ndarray | bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How early each probe's person appears in the ranked gallery.
 
-    probe: float32 [P, D]; gallery: float32 [G, D]; subjects: int64 [P], [G]. Distances are float64; memory is bounded.
+    probe: float32 [P, D]; gallery: float32 [G, D]; subjects: int64 [P], [G]. enrolled: bool [G]; a walk that is not is nobody's
+    match: probes of its own person ignore it. Distances are float64; memory is bounded.
     Returns, float64: [P, MOST_RANKS], the chance that the person is among the first 1, 2, ... if ties are ordered at random;
     [P], average precision, with tied walks as one step of the ranking, as in scikit-learn; [P], the number of the person's
     gallery walks divided by the rank of the last of them, counted after those tied with it.
     """
     parts = []
-    enrolled = torch.from_numpy(np.ascontiguousarray(gallery)).double()
+    walks = torch.from_numpy(np.ascontiguousarray(gallery)).double()
     for rows in np.array_split(np.arange(len(probe)), -(-len(probe) * len(gallery) // _AT_ONCE) or 1):
         x = torch.from_numpy(np.ascontiguousarray(probe[rows])).double()
-        distance = torch.cdist(x, enrolled, compute_mode="donot_use_mm_for_euclid_dist")  # exact for near copies
-        same = torch.from_numpy(probe_subject[rows][:, None] == gallery_subject)
-        parts.append(_ranks(distance, same))
+        distance = torch.cdist(x, walks, compute_mode="donot_use_mm_for_euclid_dist")  # exact for near copies
+        same = probe_subject[rows][:, None] == gallery_subject
+        distance[torch.from_numpy(same & np.logical_not(enrolled))] = torch.inf
+        parts.append(_ranks(distance, torch.from_numpy(same & enrolled)))
     return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gaitlib import InputError
+from gaitlib import InputError, networks
 from gaitlib.config import Evaluation, Model, config_folder, load_config
 from gaitlib.files import MOST_ARRAY, Unreadable, is_deep, opened, replacing
 from gaitlib.model.autoencoder import PaperAutoencoder
@@ -36,6 +36,7 @@ class _Settings(Model):
     """The arguments of GaitModel."""
 
     recognizer: Literal["paper", "lean", "none"]
+    network_arguments: dict | None
     people: int = Field(ge=0)
     discriminant_people: int = Field(ge=0)
 
@@ -103,7 +104,8 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
     """Build the network a checkpoint describes and load its weights; returns it in eval mode, with the facts saved beside it.
 
     path: a run folder, a checkpoint folder, a weights file, or files of the released program, "autoencoder.pt,recognizer.pt".
-    Raises InputError if the file is damaged, was not written by either program, or a weight does not fit (it is named).
+    Raises InputError if the file is damaged, was not written by either program, a weight does not fit (it is named), or its
+    network is neither part of gaitlib nor given by the user.
     """
     if files := released_files(path):
         return load_released(files)
@@ -115,7 +117,9 @@ def load_model(path: str | Path) -> tuple[GaitModel, dict]:
         settings, facts = (json.loads(metadata[name]) for name in ("model", "facts"))
         settings = _checked(_Settings, _DEFAULTS | settings).model_dump()
         _checked(_Facts, facts)
-        with torch.device("meta"):  # allocate nothing before the shapes are known to fit
+        networks.check_given(settings["network"], path)
+        own = not settings["network"] or networks.is_ours(settings["network"])
+        with torch.device("meta" if own else "cpu"):  # allocate nothing before the shapes are known to fit
             model = GaitModel(**settings)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         why = " ".join(str(error).split())

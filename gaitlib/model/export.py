@@ -34,16 +34,16 @@ _WALK = (
 
 
 class _Graph(nn.Module):
-    """The exported graph: normalized windows [B, 30, T] -> embedding [B, E] as in GaitModel.embed, and the codes."""
+    """The exported graph: normalized windows [B, 30, T] -> embedding [B, E] as in GaitModel.embed, and the codes if any."""
 
     def __init__(self, model: GaitModel):
         super().__init__()
         self.model = model
 
-    def forward(self, walk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, walk: Tensor) -> tuple[Tensor, ...]:
         """-> embedding [B, E], motion [B, C, T], body [B, C], view [B, C]."""
-        codes = self.model.autoencoder.encode(walk)
-        return self.model.describe(walk, codes), codes.motion, codes.body, codes.view
+        codes = self.model.encode(walk)
+        return self.model.describe(walk, codes), *(codes or ())[:3]
 
 
 def export_onnx(checkpoint: str | Path, out: Path) -> str:
@@ -68,8 +68,8 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about torchvision, which is not used
         program = torch.onnx.export(
-            graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"], output_names=OUTPUTS,
-            dynamic_shapes=(sizes,),
+            graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"],
+            output_names=OUTPUTS if model.autoencoder else OUTPUTS[:1], dynamic_shapes=(sizes,),
         )  # fmt: skip
     program.model.metadata_props.update({
         "gaitlib": __version__, "checkpoint": _fingerprint(checkpoint), "opset": str(OPSET), "input": _LAYOUT,

@@ -43,14 +43,16 @@ def loss_terms(model: GaitModel, windows: Windows, weights: Losses) -> dict[str,
     if weights.frame_by_frame == "all":
         windows = windows._replace(synchronous=torch.ones_like(windows.synchronous))
     weighted, logged = term_names(weights)
-    codes = model.autoencoder.encode(windows.x)
+    codes = model.encode(windows.x)
 
     def terms_of(wanted: set[str]) -> dict[str, Tensor]:
-        result = _decoded_terms(model.autoencoder, codes, windows, weights, wanted)
-        result |= _code_terms(codes, windows, weights, wanted)
+        result: dict[str, Tensor] = {}
+        if codes:
+            result |= _decoded_terms(model.autoencoder, codes, windows, weights, wanted)
+            result |= _code_terms(codes, windows, weights, wanted)
         if wanted & {"identity", "center", "contrastive"}:
             named = len(windows.subject)
-            known = codes if named == len(windows.x) else codes.rows(slice(0, named))
+            known = codes and (codes if named == len(windows.x) else codes.rows(slice(0, named)))
             embedding, logits = model.recognize(windows.x[:named], known)
             result |= _identity_terms(model, embedding, logits, windows.subject, weights, wanted)
         return result

@@ -1,12 +1,13 @@
 """Recognition: from the codes of a window to an embedding, and from the embedding to the training people."""
 
 import math
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitlib import InputError
+from gaitlib import InputError, networks
 from gaitlib.data.preprocess import mirror
 from gaitlib.model.autoencoder import ROWS, WINDOWS, Codes, PaperAutoencoder
 from gaitlib.model.discriminants import MOST_DISCRIMINANTS, Discriminants, code_statistics
@@ -70,12 +71,27 @@ class PaperRecognizer(nn.Module):
         return embedding, self.fc_cls(embedding)
 
 
-class LeanRecognizer(nn.Module):
+class _Classified(nn.Module):
+    """A recognizer whose embedding is taken before the batch normalization that feeds the classifier.
+
+    Luo et al., "Bag of tricks and a strong baseline for deep person re-identification", CVPRW 2019.
+    """
+
+    def classify(self, embedding: int, people: int) -> None:
+        """Add the classifier of embeddings of this length."""
+        self.neck = nn.BatchNorm1d(embedding)
+        self.neck.bias.requires_grad_(False)
+        self.fc_cls = nn.Linear(embedding, people, bias=False)
+
+    def classified(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, E] -> itself and the logits [B, people]."""
+        return embedding, self.fc_cls(self.neck(embedding))
+
+
+class LeanRecognizer(_Classified):
     """Features that change over time (pose, motion) go through a temporal network; the others (body, view) bypass it.
 
     width: channels of the first layer; the others have half as many again.
-    The embedding is taken before the batch normalization that feeds the classifier (Luo et al., "Bag of tricks and a strong
-    baseline for deep person re-identification", CVPRW 2019).
     """
 
     def __init__(self, features: dict[str, int], people: int, *, width: int = 128, embedding: int = 256, dropout: float = 0.2):
@@ -92,27 +108,61 @@ class LeanRecognizer(nn.Module):
             )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear((2 * wide if dynamic else 0) + sum(features.values()) - dynamic, embedding)
-        self.neck = nn.BatchNorm1d(embedding)
-        self.neck.bias.requires_grad_(False)
-        self.fc_cls = nn.Linear(embedding, people, bias=False)
+        self.classify(embedding, people)
 
-    def forward(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, codes: Codes | None) -> tuple[Tensor, Tensor]:
         """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
-        known = {"pose": x, "motion": codes.motion, "body": codes.body, "view": codes.view}
+        known = {"pose": x, **(codes._asdict() if codes else {})}
         dynamic, parts = [], []
         for name in self.features:
             (parts if known[name].ndim == 2 else dynamic).append(known[name])
         if dynamic:
             y = self.temporal(torch.cat(dynamic, 1))
             parts += [y.mean(2), y.max(2).values]
-        embedding = self.fc(self.dropout(torch.cat(parts, 1)))
-        return embedding, self.fc_cls(self.neck(embedding))
+        return self.classified(self.fc(self.dropout(torch.cat(parts, 1))))
+
+
+class NetworkRecognizer(_Classified):
+    """A network of the user or of a peer as a recognizer.
+
+    network: turns windows, float32 [B, 30, T], and their codes if it takes two arguments, into embeddings [B, E].
+    x, codes: two windows and their codes, with which E is found; name: what errors call the network.
+    Raises InputError if the network fails on them, or gives something else.
+    """
+
+    def __init__(self, network: nn.Module, people: int, x: Tensor, codes: Codes | None, name: str):
+        super().__init__()
+        self.network, self.takes_codes = network, len(signature(network.forward).parameters) > 1
+        if self.takes_codes and not codes:
+            raise InputError(f"The network {name} takes codes, but there is no autoencoder; set model.autoencoder.")
+        shape = list(x.shape)
+        try:
+            with torch.no_grad():
+                found = network.eval()(*self._seen(x, codes))
+        except Exception as error:
+            raise InputError(
+                f"The network {name} fails on windows of shape {shape} ({type(error).__name__}: {error})."
+            ) from error
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+            given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"The network {name} gives {given} for windows of shape {shape}; it must give embeddings [B, E].")
+        self.size = found.shape[1]
+        self.classify(self.size, people)
+
+    def _seen(self, x: Tensor, codes: Codes | None) -> tuple:
+        return (x, codes) if self.takes_codes else (x,)
+
+    def forward(self, x: Tensor, codes: Codes | None) -> tuple[Tensor, Tensor]:
+        """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
+        return self.classified(self.network(*self._seen(x, codes)))
 
 
 class GaitModel(nn.Module):
     """The autoencoder and a recognizer on its codes; the content of a checkpoint.
 
+    autoencoder: "geometric", "paper", or "none" for a recognizer of poses alone.
     recognizer: "paper", "lean", or "none" for an autoencoder alone; features: which of pose, motion, body, view it sees.
+    network: a class in its place, see gaitlib.networks; network_arguments: its keyword arguments.
     end_to_end: the identity loss reaches the encoders; otherwise (as published) it trains only the recognizer.
     discriminants: the weight of discriminants of the codes, relative to the learned embedding; 0: none.
     discriminant_people: how many people these are fitted on; 0: as many as `people`.
@@ -131,6 +181,8 @@ class GaitModel(nn.Module):
         encoder_width: int = 128,
         encoder_kernel: int = 9,
         recognizer: str = "lean",
+        network: str = "",
+        network_arguments: dict | None = None,
         recognizer_width: int = 128,
         embedding: int = 256,
         features: list[str] = ("motion", "body"),
@@ -144,40 +196,53 @@ class GaitModel(nn.Module):
         self.settings["features"] = self.features = list(features)
         self.window, self.end_to_end = window, end_to_end
         fewer = (discriminant_people or people) - 1
+        self.autoencoder = None
         if autoencoder == "paper":
             self.autoencoder = PaperAutoencoder(layout=layout, static_rows=static_rows, dropout=decoder_dropout)
-        else:
+        elif autoencoder == "geometric":
             self.autoencoder = GeometricAutoencoder(encoder_width, encoder_kernel, min(body_discriminants, fewer))
-        seen = {name: self.autoencoder.sizes[name] for name in self.features}
+        sizes = self.autoencoder.sizes if self.autoencoder else {"pose": ROWS}
+        seen = {name: sizes[name] for name in self.features if name in sizes}
         self.recognizer = None
-        if recognizer == "paper":
+        if network:
+            x, own = torch.zeros(2, ROWS, window), _network(network, network_arguments or {})
+            self.recognizer = NetworkRecognizer(own, people, x, self.eval().encode(x), network)
+            self.settings |= {"network": networks.short(network), "embedding": self.recognizer.size}
+            self.train()
+        elif recognizer == "paper":
             self.recognizer = PaperRecognizer(seen, window, people, width=recognizer_width, embedding=embedding)
         elif recognizer == "lean":
             self.recognizer = LeanRecognizer(seen, people, width=recognizer_width, embedding=embedding)
         self.discriminant_weight, self.discriminants = discriminants, None
         if discriminants:
-            statistics = 6 * self.autoencoder.sizes["motion"] + self.autoencoder.sizes["body"]
+            statistics = 6 * sizes["motion"] + sizes["body"]
             self.discriminants = Discriminants(statistics, min(fewer, statistics, MOST_DISCRIMINANTS))
 
     @property
     def fitted(self) -> bool:
         """Whether a part of the model is fitted in closed form once the weights are known."""
-        return self.autoencoder.fitted or self.discriminants is not None
+        return bool(self.autoencoder and self.autoencoder.fitted) or self.discriminants is not None
 
     @property
     def embedding_size(self) -> int:
         """The length of the vectors from `embed`."""
         return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
 
-    def forward(self, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
+    def encode(self, x: Tensor) -> Codes | None:
+        """The codes of windows, float32 [B, 30, T], if there is an autoencoder."""
+        return self.autoencoder.encode(x) if self.autoencoder else None
+
+    def forward(self, x: Tensor) -> tuple[Codes | None, Tensor, Tensor]:
         """x: float32 [B, 30, T] -> codes, embedding [B, E] (not normalized), logits [B, people]."""
-        codes = self.autoencoder.encode(x)
+        codes = self.encode(x)
         return codes, *self.recognize(x, codes)
 
-    def recognize(self, x: Tensor, codes: Codes) -> tuple[Tensor, Tensor]:
+    def recognize(self, x: Tensor, codes: Codes | None) -> tuple[Tensor, Tensor]:
         """float32 [B, 30, T] and its codes -> embedding [B, E] (not normalized), logits [B, people]."""
         if self.recognizer is None:
             raise InputError("This checkpoint is an autoencoder only and recognizes nobody; give the recognizer's file too.")
+        if not codes:
+            return self.recognizer(x, None)
         seen = codes if self.end_to_end else codes.each(torch.Tensor.detach)
         return self.recognizer(self.autoencoder.arrange(x), seen)
 
@@ -195,9 +260,9 @@ class GaitModel(nn.Module):
         """
         if mirrored:
             return (self.embed(x) + self.embed(mirror(x))) / 2
-        return self.describe(x, self.autoencoder.encode(x))
+        return self.describe(x, self.encode(x))
 
-    def describe(self, x: Tensor, codes: Codes) -> Tensor:
+    def describe(self, x: Tensor, codes: Codes | None) -> Tensor:
         """The embedding of windows, float32 [B, 30, T], whose codes are known; see `embed`."""
         learned = F.normalize(self.recognize(x, codes)[0])
         if not self.discriminants:
@@ -205,3 +270,13 @@ class GaitModel(nn.Module):
         weight = self.discriminant_weight
         found = F.normalize(self.discriminants(code_statistics(codes)))
         return torch.cat([learned, weight * found], 1) / math.hypot(1, weight)
+
+
+def _network(name: str, arguments: dict) -> nn.Module:
+    """A network by its name; InputError if it cannot be built with these arguments."""
+    try:
+        return networks.network_class(name)(**arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"The network {name} cannot be built with {arguments} ({type(error).__name__}: {error}).") from error

@@ -179,7 +179,8 @@ def ranking(metrics: Mapping) -> Table:
     ]
     note = (
         "Single view: one gallery view at a time, identical views left out of the mean. Other views: all gallery walks that were "
-        "not seen from the probe's view. All views: all of them. Intervals are over people."
+        "not seen from the probe's view. All views: all of them. Everyone: the person's gallery walks from other views among all "
+        "walks of all other people, in every view and condition. Intervals are over people."
     )
     return Table("Ranking", "Ranking measures", note, frame_of(rows, ["Gallery", "Probe set", "Measure"], ["Value", *ENDS]))
 

@@ -124,6 +124,24 @@ def test_galleries_of_several_views_against_loops(against):
     assert m.mean() == pytest.approx(np.mean(wanted))
 
 
+def test_among_everyone_against_one_probe_at_a_time():
+    embeddings = walks(["a", "b", "c"])
+    index, values = embeddings.index, embeddings.values.astype(float)
+    gallery, probes = (index["run"] <= 2).to_numpy(), (index["run"] > 2).to_numpy()
+    m = rank_matrix(embeddings, gallery, probes, "NM", "everyone")
+    for i, view in enumerate(VIEWS):
+        shares = []
+        for row in np.flatnonzero(probes & (index["view"] == view)):
+            own = (index["subject"] == index["subject"][row]).to_numpy()
+            apart = np.linalg.norm(values - values[row], axis=1)
+            right, wrong = apart[own & gallery & (index["view"] != view)], apart[~own]
+            tied = right.min() == wrong.min()
+            first = (right == right.min()).sum() / ((right == right.min()).sum() + (wrong == right.min()).sum() * tied)
+            shares.append(first if right.min() <= wrong.min() else 0.0)
+        assert m.cells()[i, 0] == pytest.approx(np.mean(shares))
+    assert m.mean() < rank_matrix(embeddings, gallery, probes, "NM", "other views").mean()
+
+
 def test_a_constant_embedding_scores_chance():
     embeddings = walks([f"{n:03d}" for n in range(1, 9)])
     embeddings.values[:] = 1.0

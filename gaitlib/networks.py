@@ -1,0 +1,109 @@
+"""Networks by name: which class a configuration or a checkpoint means, and whose code may be imported.
+
+A name is "module:Class" or "file.py:Class". Those of gaitlib itself are always known. Any other code is imported only after
+`give`, for a name that the user wrote in a configuration or on the command line: a run folder may come from anybody.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+from gaitlib import InputError
+from gaitlib.files import opened
+from gaitlib.fingerprints import code_fingerprint, file_fingerprint
+
+#: The names that the user gave, as JSON: name -> its file, or "" for a module. Kernels and points of grids inherit it.
+GIVEN = "GAITLIB_NETWORKS"
+_OURS = "gaitlib."
+#: Bytes of the largest file that is imported.
+_MOST_CODE = 2**20
+
+
+def _given() -> dict[str, str]:
+    return json.loads(os.environ.get(GIVEN) or "{}")
+
+
+def short(name: str) -> str:
+    """The name by which checkpoints know a network: without the folder of its file."""
+    place, _, cls = name.rpartition(":")
+    return f"{Path(place).name if place.endswith('.py') else place}:{cls}"
+
+
+def give(name: str, beside: str | Path = "") -> None:
+    """Let a network be imported, by this process and those that it starts.
+
+    name: as the user wrote it, or "" for none. A file is looked up in the working folder, then in the folder `beside`.
+    """
+    if name and not is_ours(name):
+        place = Path(name.rpartition(":")[0])
+        file = place if place.is_file() else Path(beside) / place
+        os.environ[GIVEN] = json.dumps(_given() | {short(name): str(file.absolute()) if place.suffix == ".py" else ""})
+
+
+def is_ours(name: str) -> bool:
+    """Whether a network is part of gaitlib."""
+    return name.startswith(_OURS)
+
+
+def check_given(name: str, where: str | Path) -> None:
+    """Raise InputError for a network that is neither part of gaitlib nor given by the user. where: what names it."""
+    if name and not is_ours(name) and short(name) not in _given():
+        raise InputError(
+            f"{where} names the network {name}, which is not part of gaitlib, and its code is not run because a run names it; if "
+            f"you trust it, add --network {name}."
+        )
+
+
+def _file(name: str) -> str:
+    """The file that the user gave for a network, "" for a module; InputError if nobody gave it."""
+    check_given(name, "The configuration")
+    return _given()[short(name)]
+
+
+def network_class(name: str) -> type:
+    """The class of a network.
+
+    Raises InputError if the user did not give it, it cannot be imported, or it is no torch.nn.Module.
+    """
+    from torch import nn
+
+    module, _, cls = name.rpartition(":")
+    path = "" if is_ours(name) else _file(name)
+    try:
+        found = getattr(_imported(Path(path)) if path else importlib.import_module(module), cls)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"The network {name} cannot be imported ({type(error).__name__}: {error}).") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise InputError(f"The network {name} is not a class of networks; derive it from torch.nn.Module.")
+    return found
+
+
+def _imported(path: Path):
+    """The module in a file, imported anew."""
+    with opened(path, _MOST_CODE):
+        spec = importlib.util.spec_from_file_location(f"network_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def network_fingerprint(name: str) -> str:
+    """SHA-256 of the code of a network: of its module and the modules of gaitlib that it imports, or of its file alone.
+
+    What a file of the user imports in turn does not count. Raises InputError as `network_class` does.
+    """
+    module = name.rpartition(":")[0]
+    if is_ours(name):
+        try:
+            return code_fingerprint(module)
+        except ValueError as error:
+            raise InputError(f"The network {name} does not exist: {error}") from None
+    if path := _file(name):
+        return file_fingerprint(Path(path))
+    spec = importlib.util.find_spec(module)
+    return file_fingerprint(Path(spec.origin)) if spec and spec.origin else hashlib.sha256(name.encode()).hexdigest()
