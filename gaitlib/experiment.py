@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -367,15 +368,34 @@ class Experiment:
         settings = self.config.evaluation
 
         def make(folder: Path) -> None:
-            enrolled = self.split.test.gallery if settings.adapt else None
+            began, enrolled = time.monotonic(), self.split.test.gallery if settings.adapt else None
             found = embed_walks(
                 self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled,
                 device=_device(),
             )  # fmt: skip
             found.save(folder / "embeddings.npz")
+            write_text(folder / "seconds.json", json.dumps(time.monotonic() - began))
 
-        folder = self.stages.made("embeddings", self._evaluation_key("gaitlib.evaluation.embedding"), make)
+        folder = self.stages.made("embeddings", self._embeddings_key, make)
         return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
+
+    @property
+    def _embeddings_key(self) -> list:
+        return self._evaluation_key("gaitlib.evaluation.embedding")
+
+    def cost(self) -> dict[str, float | None]:
+        """Minutes of the training, and milliseconds to embed a test walk; None where it was not measured.
+
+        The minutes are those that `training.minutes` limits. The milliseconds include normalization's windows and mirror images,
+        but not the reading of the data.
+        """
+        from gaitlib.model.checkpoint import STATE, load_state
+
+        state, took = self._weights.parent / STATE, self.stages.folder("embeddings", self._embeddings_key) / "seconds.json"
+        return {
+            "training_minutes": load_state(state)["seconds"] / 60 if state.is_file() else None,
+            "milliseconds_per_walk": 1000 * json.loads(took.read_text()) / len(self.test_walks) if took.is_file() else None,
+        }
 
     def evaluate(self) -> Evaluation:
         """Rank the test walks and compute every number of metrics.json that depends on embeddings alone.
@@ -399,6 +419,7 @@ class Experiment:
             "probes": {n: int(rows.sum()) for n, rows in test.probes.items()},
         }
         history = self.history()
+        evaluation.metrics["parameters"] = self.model.size
         evaluation.metrics["iterations"] = self._facts.get("iteration") if history is None else int(history["iteration"].iloc[-1])
         return evaluation
 
@@ -535,11 +556,12 @@ class Experiment:
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
         """What provenance.json holds, see `gaitlib.reports.provenance.provenance`."""
+        cost = self.cost() if "03_evaluation" in stage_seconds else None
         name, citation = self.dataset.name, str(self.dataset.info.get("citation") or "")
         data = {"name": name, "synthetic": is_simulated(self.dataset.index), "citation": citation}
         return provenance(
             config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed, data=data,
-            data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,
+            data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start, cost=cost,
         )  # fmt: skip
 
 

@@ -87,8 +87,9 @@ class Grid:
     def load(cls, path: str | Path) -> "Grid":
         """Read a grid file; it and the files it names are looked up in the working folder, then in the root of the repository.
 
-        An axis is a key of the configuration with a list of values, `arm` with names of files in configs/ (such as peers/gaittr), or any name with a
-        table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the other axes.
+        An axis is a key of the configuration with a list of values, `arm` with names of files in configs/ (such as peers/gaittr),
+        or any name with a table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the
+        other axes.
         Raises InputError for an unknown axis, key or value, a name that no folder can have, and two equal points.
         """
         path = _found(path)
@@ -266,7 +267,8 @@ _thread = threading.local()  # .environment: for the processes that a thread of 
 def _run_in_a_process(base: str, folder: str, name: str, given: str) -> None:
     """Run one point in a process of its own, which the file logs/stop ends; called by a thread here or by a dask worker.
 
-    given: the networks that the user named, as in the environment variable networks.GIVEN. The output of the process goes to logs/NAME.log.
+    given: the networks that the user named, as in the environment variable networks.GIVEN. The output of the process goes to
+    logs/NAME.log.
     """
     run, logs = Path(folder, name), Path(folder, "logs")
     if asked := _asked_to_stop(logs):

@@ -61,6 +61,7 @@ def evaluate(
     metrics = {
         "rank1": with_mean({n: m.mean() for n, m in matrices.items()}),
         "rank1_same_view": with_mean({n: m.same_view_mean() for n, m in matrices.items()}),
+        "rank1_everyone": with_mean({n: m.mean() for n, m in galleries["everyone"].items()}),
         "ci95": rank_intervals(matrices, **drawn),
         "map": with_mean({n: m.mean("map") for n, m in matrices.items()}),
         "eer": with_mean({n: v["eer"][0] for n, v in verification.items()}),

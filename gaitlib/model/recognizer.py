@@ -228,6 +228,14 @@ class GaitModel(nn.Module):
         """The length of the vectors from `embed`."""
         return self.settings["embedding"] + (self.discriminants.size if self.discriminants else 0)
 
+    @property
+    def size(self) -> int:
+        """How many learned and fitted numbers an embedding depends on: not the decoder, and not the classifier of people."""
+        unused = ("autoencoder.decoder.", "recognizer.neck.", "recognizer.fc_cls.", "recognizer.center_loss.")
+        numbers = [v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()]
+        kept = [part for module in (self.autoencoder, self) for part in [getattr(module, "discriminants", None)] if part]
+        return sum(v.numel() for v in numbers) - sum(part.within.numel() for part in kept if part.within is not None)
+
     def encode(self, x: Tensor) -> Codes | None:
         """The codes of windows, float32 [B, 30, T], if there is an autoencoder."""
         return self.autoencoder.encode(x) if self.autoencoder else None

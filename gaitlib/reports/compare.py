@@ -24,10 +24,14 @@ from gaitlib.reports.excel import write_tables
 from gaitlib.reports.html import write_page
 from gaitlib.reports.run import Run, flat
 from gaitlib.reports.tables import ENDS, Table, frame_of
-from gaitlib.rounding import UNIT
+from gaitlib.rounding import UNIT, percent
 
 _UNKNOWN = [math.nan] * 3
-_OTHERS = {"rank1_same_view": "same-view rank-1", "map": "mAP", "eer": "EER"}
+_OTHERS = {
+    "rank1_same_view": "same-view rank-1", "rank1_everyone": "rank-1 among everyone", "map": "mAP", "eer": "EER",
+}  # fmt: skip
+#: What a setting costs and how it is shown.
+_COSTS = {"parameters": "count", "training minutes": "decimal", "ms a walk": "decimal"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,12 @@ class Setting:
     def validation(self) -> float:
         """The mean over seeds of the best looks at the validation people, which choose checkpoints; NaN where there was none."""
         return seed_mean(point.validation for point in self.points if point.is_done and point.validation is not None)[0]
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What Run.cost holds, as the mean over its runs; NaN where it is not known."""
+        known = {name: [run.cost[name] for run in self.runs if run.cost[name] is not None] for name in _COSTS}
+        return {name: seed_mean(values)[0] for name, values in known.items()}
 
     @property
     def core_hours(self) -> float:
@@ -173,7 +183,8 @@ _SETTINGS = (
     "choice of people matters. Bold: the interval excludes zero. The best setting is chosen on the validation people, who are "
     "held out of the training people; test people choose nothing. Core-hours are the time of the notebooks times the threads of "
     "torch, without attempts that were stopped; a stage that several runs share counts for the run that made it and for runs "
-    "that waited for it."
+    "that waited for it. Among everyone: the person's gallery walks from other views among all walks of all other people. "
+    "Parameters are the numbers an embedding depends on; minutes are those of the training loop, with its validations."
 )
 _DIFFERENCES = (
     "All runs were tested on the same {} people. The intervals of a difference resample the same people for both runs, which "
@@ -189,17 +200,17 @@ def settings_table(settings: list[Setting], baseline: Setting | None, title: str
         roles = [role for role, other in (("baseline", baseline), ("best", best)) if s is other]
         gains = differences(s, baseline) if baseline and s is not baseline else (_UNKNOWN, _UNKNOWN)
         triples = [s.mean(), *gains, *(s.mean(probe_set) for probe_set in sets[:-1])]
-        others = [s.mean(measure=measure)[0] for measure in _OTHERS]
+        others = [*(s.mean(measure=measure)[0] for measure in _OTHERS), *s.cost.values()]
         texts = [*s.labels.values(), ", ".join(roles), f"{len(s.runs)} of {len(s.points)}"]
         rows.append([*texts, s.validation, *(end for triple in triples for end in triple), *others, s.core_hours])
     gains = ["difference over seeds", "difference over people"]
     values = ["mean rank-1", *gains, *(f"{name} rank-1" for name in sets[:-1])]
     triples = [name for value in values for name in (value, *ENDS)]
     axes = [axis.rpartition(".")[2] for axis in settings[0].labels]
-    frame = frame_of(rows, [*axes, "role", "seeds"], ["validation rank-1", *triples, *_OTHERS.values(), "core-hours"])
+    frame = frame_of(rows, [*axes, "role", "seeds"], ["validation rank-1", *triples, *_OTHERS.values(), *_COSTS, "core-hours"])
     commits = len({run.provenance.get("commit") for s in settings for run in s.runs})
     note = _SETTINGS + (f" These runs were made by {commits} different commits of the code." if commits > 1 else "")
-    return Table("Settings", title, note, frame, {"core-hours": "hours", **dict.fromkeys(gains, "points")})
+    return Table("Settings", title, note, frame, {"core-hours": "decimal", **_COSTS, **dict.fromkeys(gains, "points")})
 
 
 def runs_table(settings: list[Setting], folder: Path) -> Table:
@@ -217,7 +228,7 @@ def runs_table(settings: list[Setting], folder: Path) -> Table:
     numbers = ["validation rank-1", *(f"{name} rank-1" for name in sets), "iterations", "core-hours"]
     shares = [share for s in settings for share in s.shares().values()]
     shaded = {"mean rank-1": (min(shares), max(shares))} if shares else {}
-    formats = {"iterations": "count", "core-hours": "hours"}
+    formats = {"iterations": "count", "core-hours": "decimal"}
     frame = frame_of(rows, texts, numbers)
     if not frame.iloc[:, 2].any():
         frame = frame.drop(columns="error")
@@ -340,14 +351,64 @@ def write_report(folder: Path, found: Iterable) -> None:
         lead += "." if row[gain] == "–" else f", {row[gain]} points against {baseline.name}."
     elif bars:
         lead += f" Rank-1 {shown['mean rank-1'].iloc[0]} over {len(settings[0].runs)} seeds."
-    sections = {"Settings": _pictures(grid["axes"], settings), "In numbers": [numbers], "Runs": [runs]}
+    measured = [s for s in settings if s.shares()]
+    if baseline in measured and len(measured) > 1:
+        lead += f" {_ahead(measured, baseline)}"
+    sections = {"Settings": [*_pictures(grid["axes"], measured), *_costs(measured)], "In numbers": [numbers]}
+    if studied := [table for table in (ablations_table(measured), exchange_table(measured)) if len(table.frame)]:
+        sections["What recognition depends on"] = studied
+    sections["Runs"] = [runs]
     _write(folder, eyebrow="Grid of gait recognition runs", title=folder.name, lead=lead, sections=sections, bars=bars)
+
+
+def _ahead(settings: list[Setting], baseline: Setting) -> str:
+    """Which settings have a higher mean than the baseline, and in what; the table says how certain that is."""
+    measures = {f"{name} rank-1": ("rank1", name) for name in probe_sets(settings)}
+    measures |= {_OTHERS[measure]: (measure, "mean") for measure in _OTHERS if measure != "eer"}
+    ahead = {}
+    for s in settings:
+        pairs = {name: [a.mean(probe_set, measure)[0] for a in (s, baseline)] for name, (measure, probe_set) in measures.items()}
+        won = [f"{name} {percent(mine)} against {percent(its)}{UNIT}" for name, (mine, its) in pairs.items() if mine > its]
+        if won:
+            ahead[s.name] = ", ".join(won)
+    if not ahead:
+        return f"None is ahead of {baseline.name} in any measure."
+    return f"Ahead of {baseline.name}: " + "; ".join(f"{name} in {what}" for name, what in ahead.items()) + "."
+
+
+def _costs(settings: list[Setting]) -> list[Figure]:
+    """Rank-1 against what the settings cost; nothing where their networks are all of one size."""
+    rows = [[s.name, *s.mean(), *s.cost.values()] for s in settings]
+    table = pd.DataFrame(rows, columns=["name", "mean", "low", "high", *_COSTS])
+    return [figures.rank1_against_cost(table)] if table["parameters"].nunique() > 1 else []
+
+
+def ablations_table(settings: list[Setting]) -> Table:
+    """A row an ablation: the mean over seeds and probe sets of each setting."""
+    found = {s.name: [{row["name"]: row["rank1"]["mean"] for row in run.metrics.get("ablations", [])} for run in s.runs]
+             for s in settings}  # fmt: skip
+    names = dict.fromkeys(name for runs in found.values() for run in runs for name in run)
+    rows = [[name, *(seed_mean(run[name] for run in runs if name in run)[0] for runs in found.values())] for name in names]
+    note = "Mean cross-view rank-1 over seeds and probe sets. Single codes are measured where a model has them."
+    return Table("Ablations", "The same ablations for each", note, frame_of(rows, ["Ablation"], list(found)))
+
+
+def exchange_table(settings: list[Setting]) -> Table:
+    """A row a setting that exchanges views: its error, and that of the mean walk."""
+    rows = []
+    for s in settings:
+        found = [run.metrics["exchange"] for run in s.runs if run.metrics.get("exchange")]
+        if found:
+            rows.append([s.name, *(seed_mean(errors[guess][0] for errors in found)[0] for guess in ("exchange", "mean_walk"))])
+    names = ["exchanged view", "mean walk"]
+    frame = frame_of(rows, ["Setting"], names)
+    return Table("Exchange", "Exchanged views: error in % of the torso length", "", frame, dict.fromkeys(names, "percent"))
 
 
 def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
     """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
     varied = {axis: labels for axis, labels in axes.items() if axis != "seed" and len(labels) > 1}
-    measured = [s for s in settings if s.shares()]
+    measured = settings
     if measured and len(varied) == 1:
         ((axis, labels),) = varied.items()
         rows = [[s.labels[axis], *s.mean()] for s in measured]

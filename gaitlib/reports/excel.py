@@ -32,7 +32,7 @@ from gaitlib.reports.tables import BASELINE, RANK1, SAME_VIEW, Table
 #: Kind of a column of a table -> number format.
 _FORMATS = {
     "share": "0.0 %", "points": '+0.0" points";-0.0" points";0.0" points"', "percent": '0.0" %"', "count": "#,##0",
-    "hours": "0.00", "lost": "0.0 %", "number": "[<0.001]0.0E+00;[<10]0.0000;0.0", "weight": "General", "text": "General",
+    "decimal": "0.00", "lost": "0.0 %", "number": "[<0.001]0.0E+00;[<10]0.0000;0.0", "weight": "General", "text": "General",
 }  # fmt: skip
 _WORSE = {"percent", "lost"}  # kinds of which more is worse
 _LENGTHS = "Error bars"  # a sheet that charts need and nobody reads

@@ -24,6 +24,7 @@ _Share = Annotated[float, Field(ge=0, le=1)] | None
 _Shares = dict[str, _Share]
 _Ends = dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
 _Count = Annotated[int, Field(ge=0, le=10**15)]  # whatever is counted here
+_Time = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class _Facts(BaseModel):
@@ -43,7 +44,13 @@ class _Metrics(_Recognition):
     eer: _Shares = {}
     counts: dict[str, _Count | dict[str, _Count]] = {}
     iterations: _Count | None = None
+    parameters: _Count | None = None
     baseline: _Recognition = _Recognition()
+
+
+class _Cost(_Facts):
+    training_minutes: _Time | None = None
+    milliseconds_per_walk: _Time | None = None
 
 
 class _Hardware(_Facts):
@@ -70,7 +77,8 @@ class _Provenance(_Facts):
     config_fingerprint: str = ""
     protocol: _Protocol | None = None
     start: str = ""
-    stage_seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]] = {}
+    stage_seconds: dict[str, _Time] = {}
+    cost: _Cost = _Cost()
     hardware: _Hardware = _Hardware()
     versions: dict = {}
 
@@ -191,6 +199,15 @@ class Run:
         """These seconds times the threads of torch, in hours; None if one of the two is not known."""
         threads = self.provenance.get("hardware", {}).get("threads")
         return None if self.seconds is None or threads is None else self.seconds * threads / 3600
+
+    @property
+    def cost(self) -> dict[str, float | None]:
+        """How large the network is, how long it trained, and how long a walk takes; None where it is not known."""
+        took = self.provenance.get("cost", {})
+        return {
+            "parameters": self.metrics.get("parameters"), "training minutes": took.get("training_minutes"),
+            "ms a walk": took.get("milliseconds_per_walk"),
+        }  # fmt: skip
 
     @property
     def data(self) -> str:

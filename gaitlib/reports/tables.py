@@ -48,7 +48,7 @@ class Table:
 
     name: of its sheet. title, note: what is said over it.
     frame: texts, and numbers as float64, NaN where there is none; behind a value may stand its ENDS.
-    formats: columns of numbers that are not shares 0..1 -> "points" (a difference of shares), "percent", "count" or "hours".
+    formats: columns of numbers that are not shares 0..1 -> "points" (a difference of shares), "percent", "count" or "decimal".
     shaded: columns -> the numbers that are white and blue. links: texts of the first column -> where they lead.
     """
 
@@ -100,7 +100,7 @@ def _cell(kind: str, unit: str, value, low=None, high=None) -> Cell:
         return Cell(str(value), kind)
     if kind == "count":
         return Cell("" if np.isnan(value) else f"{value:,.0f}", kind)
-    if kind == "hours":
+    if kind == "decimal":
         return Cell("–" if np.isnan(value) else f"{value:.2f}", kind)
     if kind == "points":
         return Cell(with_interval(value, low, high, sign="+"), kind, low > 0 or high < 0)

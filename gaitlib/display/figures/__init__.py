@@ -9,6 +9,16 @@ and `fig.alt` describes it in words. `show(fig)` puts it into a notebook with th
 from .codes import code_maps, code_rows, exchange_matrix, motion_difference_maps, probe_grid
 from .data import missing_cells, missing_joints, walk_lengths
 from .drawing import BLUE, embedded, show, show_picture
-from .recognition import ablation_chart, cmc, det, rank1_bars, rank1_heat_map, rank1_matrix, rank1_over_axis, score_histograms
+from .recognition import (
+    ablation_chart,
+    cmc,
+    det,
+    rank1_against_cost,
+    rank1_bars,
+    rank1_heat_map,
+    rank1_matrix,
+    rank1_over_axis,
+    score_histograms,
+)
 from .training import NETWORK, training_curves, validation_curves
 from .walks import animation, gait_cycles, gait_spread, joint_errors, saliency, skeleton_strip
