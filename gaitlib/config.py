@@ -48,7 +48,7 @@ class Model(_Section):
     static_rows: int = Field(ge=1, le=30)
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
-    network: str = Field(pattern=r"^([^:]+:[A-Za-z_]\w*)?$")
+    network: str = Field(pattern=r"^(.+:[A-Za-z_]\w*)?$")
     network_arguments: dict[str, Any]
     recognizer_width: int = Field(ge=1)
     embedding: int = Field(ge=1)

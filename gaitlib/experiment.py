@@ -32,7 +32,7 @@ from gaitlib.evaluation.exchange import ExchangeErrors, exchange_errors, exchang
 from gaitlib.evaluation.results import VERIFICATION_PEOPLE, Evaluation, evaluate
 from gaitlib.files import replacing, write_text
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
-from gaitlib.networks import network_fingerprint
+from gaitlib.networks import network_class, network_fingerprint
 from gaitlib.poses.inspect import is_simulated
 from gaitlib.reports.provenance import provenance
 from gaitlib.skeleton import NUM_JOINTS
@@ -174,8 +174,12 @@ class Experiment:
             self._shared_names()
 
     def _check_training(self) -> None:
-        """Raise InputError if a model has to be trained and the protocol names nobody to train on."""
-        if not self.checkpoint and not self.protocol.train:
+        """Raise InputError if a model has to be trained, and its network is not known or the protocol has nobody to train on."""
+        if self.checkpoint:
+            return
+        if self.config.model.network:
+            network_class(self.config.model.network)
+        if not self.protocol.train:
             raise InputError(f"Protocol {self.protocol.name} has nobody to train on; give a checkpoint with --checkpoint.")
 
     def _check_views(self, walks: GaitDataset) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gaitlib import InputError
 from gaitlib.config import workspace
 from gaitlib.data.dataset import GaitDataset
+from gaitlib.networks import check_given
 from gaitlib.reports.run import Run, flat
 from gaitlib.stages import Stages
 
@@ -88,7 +89,8 @@ def rerun(
 
     data: the data set folder, if the run did not use the embedded walkers and no folder in data/ has its fingerprint.
     The number of threads is the same as before: sums in another order differ in the last digit.
-    Raises InputError if the folder holds no complete run, the data set is another one, or the protocol has changed.
+    Raises InputError if the folder holds no complete run, names a network that the user did not give, the data set is another
+    one, or the protocol has changed.
     """
     import torch
 
@@ -99,6 +101,7 @@ def rerun(
     chapters = [chapter for chapter in CHAPTERS if chapter in before.provenance["stage_seconds"]]
     if "02_training" not in chapters:
         raise InputError(f"{folder} holds no training to repeat; give a run made by `gaitlib run`.")
+    check_given(before.config.model.network, folder)
     data = data or _known_data(before.data)
     if threads := before.provenance.get("hardware", {}).get("threads"):
         os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -213,6 +213,21 @@ def test_windows_are_disturbed_one_by_one():
     assert torch.equal(shown[~true], x[~true])
 
 
+def test_training_ends_after_its_minutes(split, tmp_path, monkeypatch):
+    """A clock that advances by a second whenever it is looked at; the learning rate follows it to almost zero."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
+    settings = config("training.iterations=100000", "training.minutes=2", "training.validate_every=10", "training.warmup=1")
+    history = train(settings, split, tmp_path)
+    state = load_state(tmp_path / "state.pt")
+    assert 120 <= state["seconds"] < 130
+    assert 20 < state["iteration"] < 100
+    assert history["iteration"].iloc[-1] == state["iteration"]
+    assert history["learning_rate"].iloc[0] > 0.0015
+    assert history["learning_rate"].iloc[-1] < 0.00002
+    pd.testing.assert_frame_equal(train(settings, split, tmp_path), history)  # it is over
+
+
 def test_learning_rate():
     cosine = config("training.iterations=100", "training.warmup=10", "training.learning_rate=1").training
     rates = [learning_rate(i, cosine) for i in range(100)]

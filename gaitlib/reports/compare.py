@@ -408,15 +408,14 @@ def exchange_table(settings: list[Setting]) -> Table:
 def _pictures(axes: Mapping[str, list[str]], settings: list[Setting]) -> list[Figure]:
     """Lines over one axis of numbers, or a heat map over two axes of several values; none where the bars say it all."""
     varied = {axis: labels for axis, labels in axes.items() if axis != "seed" and len(labels) > 1}
-    measured = settings
-    if measured and len(varied) == 1:
+    if settings and len(varied) == 1:
         ((axis, labels),) = varied.items()
-        rows = [[s.labels[axis], *s.mean()] for s in measured]
+        rows = [[s.labels[axis], *s.mean()] for s in settings]
         if len(labels) > 2 and np.isfinite(pd.to_numeric(labels, errors="coerce")).all():
             return [figures.rank1_over_axis(pd.DataFrame(rows, columns=["value", "mean", "low", "high"]), axis)]
-    if measured and len(varied) == 2:
+    if settings and len(varied) == 2:
         down, across = varied
-        shares = pd.Series({(s.labels[down], s.labels[across]): s.mean()[0] for s in measured}).unstack()
+        shares = pd.Series({(s.labels[down], s.labels[across]): s.mean()[0] for s in settings}).unstack()
         shares = shares.reindex(index=axes[down], columns=axes[across]).rename_axis(index=down, columns=across)
         return [figures.rank1_heat_map(shares)]
     return []

@@ -137,24 +137,26 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
     costs = list(table.columns[4:])
     fig = Figure(figsize=(9, 4.4))
     panels = fig.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-    colors = (BLUE, ORANGE, GREEN, PURPLE, INK, MUTED)
+    colors = (BLUE, ORANGE, GREEN, drawing.PURPLE, INK, MUTED)
     for ax, cost in zip(panels, costs, strict=True):
-        for k, row in enumerate(table.itertuples(index=False, name=None)):
-            value, ends = 100 * row[1], [100 * np.array([share]) for share in row[1:4]]
-            look = {"marker": MARKERS[k % 4], "color": colors[k % 6], "mfc": colors[k % 6] if k < 6 else "none"}
-            place = row[4 + costs.index(cost)]
-            ax.plot([place], [value], ls="none", ms=8, label=row[0], **look)
-            ax.errorbar([place], [value], drawing.whiskers(*ends), fmt="none", ecolor=colors[k % 6], elinewidth=1.3, capsize=4)
+        drawn = []
+        for k, row in enumerate(table.to_dict("records")):
+            value, *ends = 100 * np.array([[row[name]] for name in ("mean", "low", "high")])
+            look = {"fmt": MARKERS[k % 4], "color": colors[k % 6], "mfc": colors[k % 6] if k < 6 else "none", "ms": 8}
+            whiskers = drawing.whiskers(value, *ends)
+            drawn.append(ax.errorbar([row[cost]], value, whiskers, elinewidth=1.3, capsize=4, label=row["name"], **look))
         ax.set(xscale="log", xlabel=cost)
         ax.margins(x=0.15)
-        ax.xaxis.set_major_formatter(lambda at, _: f"{at / 1e6:g} M" if at >= 1e6 else f"{at:g}")
-        ax.xaxis.set_minor_formatter(lambda at, _: "")
+        ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(lambda at, _: f"{at / 1e6:g} M" if at >= 1e5 else f"{at:g}")
+        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         ax.grid(axis="both")
-    panels[0].set_ylabel("mean rank-1 (%), whiskers: 95 % interval")
-    fig.legend(handles=list(panels[0].lines)[: len(table)], loc="outside lower center", ncols=min(len(table), 4))
+    panels[0].set_ylabel("mean rank-1 (%), 95 % interval")
+    fig.legend(handles=drawn, loc="outside lower center", ncols=min(len(table), 6))
     first = table.loc[table["mean"].idxmax()]
     each = "; ".join(
-        f"{row.iloc[0]} {_with_ends(*row.iloc[1:4])}, " + ", ".join(f"{row[cost]:,.4g} {cost}" for cost in costs)
+        f"{row.iloc[0]} {_with_ends(*row.iloc[1:4])}, "
+        + ", ".join(f"{row[cost]:,.{0 if row[cost] > 100 else 1}f} {cost}" for cost in costs)
         for _, row in table.iterrows()
     )
     return drawing.stated(fig, f"{first['name']} recognizes best, {percent(first['mean'])} % on average", f"{each}.")
