@@ -7,10 +7,12 @@ from torch.nn import functional as F
 from gaitlib.data.dataset import write_dataset
 from gaitlib.data.preprocess import normalize, opening_windows
 from gaitlib.data.walkers import make_walkers
+from gaitlib.model.peers.gaitgraph import GaitGraph
 from gaitlib.model.peers.gaittr import GaitTR
 
 #: Each peer with the arguments that make it small, and the learning rate of `test_learns_four_people`.
 PEERS = {
+    "GaitGraph": (GaitGraph, {"width": 8}, 5e-3),
     "GaitTR": (GaitTR, {"width": 8}, 3e-3),
 }
 
@@ -100,7 +102,7 @@ def learn(peer, x, subject, rate, steps):
 def test_learns_four_people_and_does_so_again(name, four_people):
     network, narrow, rate = PEERS[name]
     torch.manual_seed(0)
-    run = list(learn(network(**narrow), *four_people, rate, 15))
+    run = list(learn(network(**narrow), *four_people, rate, 20))
     assert run[-1][1] > 0.95
     torch.manual_seed(0)
     assert list(learn(network(**narrow), *four_people, rate, 3)) == run[:3]
