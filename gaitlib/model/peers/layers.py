@@ -1,0 +1,35 @@
+"""Layers on [B, T, 15, C], frames and joints with their channels last: what attention wants, and convolution takes uncopied."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LastConv(nn.Conv2d):
+    """Convolution of the channels over time and joints: [B, T, 15, a] -> [B, T, 15, b]; kernel and padding as [time, joint]."""
+
+    def forward(self, y: Tensor) -> Tensor:
+        return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class LastNorm(nn.BatchNorm2d):
+    """Batch normalization of each channel: [B, T, 15, C] -> [B, T, 15, C]."""
+
+    def forward(self, y: Tensor) -> Tensor:
+        return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class JointAttention(nn.Module):
+    """Self-attention of the joints of each frame: [B, T, 15, a] -> [B, T, 15, b].
+
+    keys: the channels of queries and of keys, of all heads together; values have b.
+    """
+
+    def __init__(self, a: int, b: int, keys: int, heads: int):
+        super().__init__()
+        self.heads, self.sizes = heads, (keys, keys, b)
+        self.qkv, self.out = nn.Linear(a, sum(self.sizes)), nn.Linear(b, b)
+
+    def forward(self, y: Tensor) -> Tensor:
+        parts = self.qkv(y).split(self.sizes, 3)
+        q, k, v = (part.unflatten(3, (self.heads, -1)).transpose(2, 3) for part in parts)  # [B, T, heads, 15, _]
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(2, 3).flatten(3))
