@@ -225,7 +225,7 @@ def test_without_an_autoencoder_what_needs_codes_is_off():
     weighted = {name for name, weight in found.losses if isinstance(weight, float) and weight and name not in ("temperature",)}
     assert weighted == {"identity", "label_smoothing", "contrastive"}
     assert (found.model.discriminants, found.model.body_discriminants) == (0, 0)
-    with pytest.raises(InputError, match="there are no codes: name a model.network, or choose features"):
+    with pytest.raises(InputError, match=r"there are no codes: name a model\.network, or choose features"):
         load_config(CONFIGS / "default.yaml", ["model.autoencoder=none"])
 
 
@@ -236,7 +236,7 @@ def test_arguments_are_changed_as_a_whole_or_one_by_one(tmp_path):
     changed = load_config(path, ["model.network_arguments.width=7", "model.network_arguments.depth=2"])
     assert changed.model.network_arguments == {"width": 7, "kernel": 5, "depth": 2}
     assert load_config(path, ["model.network_arguments={depth: 2}"]).model.network_arguments == {"depth": 2}
-    with pytest.raises(InputError, match="network_arguments belongs to model.network"):
+    with pytest.raises(InputError, match=r"network_arguments belongs to model\.network"):
         load_config(CONFIGS / "default.yaml", ["model.network_arguments={depth: 2}"])
 
 
