@@ -79,10 +79,11 @@ def _configuration(context: click.Context, parameter: click.Parameter, given: st
     """The configuration file at this path or, where there is none, the one of this name in configs/ of the clone."""
     from gaitlib.config import config_folder
 
-    known = {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
-    name = Path(given).name.removesuffix(".yaml")
-    is_name = Path(given).parent in (Path(), Path("configs"))
-    if is_name and name in known and not os.path.isfile(given):
+    folder = config_folder()
+    found = [*sorted(folder.glob("*.yaml")), *sorted(folder.glob("peers/*.yaml"))]
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+    name = given.removeprefix("configs/").removesuffix(".yaml")
+    if name in known and not os.path.isfile(given):
         return str(known[name])
     if os.path.exists(given):
         return given
