@@ -87,7 +87,7 @@ def _configuration(context: click.Context, parameter: click.Parameter, given: st
         return str(known[name])
     if os.path.exists(given):
         return given
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(Path(name).name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"configs/ has {', '.join(known)}."
     raise InputError(f"There is no configuration {given}; {hint}")
 

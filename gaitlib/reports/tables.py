@@ -105,7 +105,8 @@ def _cell(kind: str, unit: str, value, low=None, high=None) -> Cell:
     if kind == "points":
         return Cell(with_interval(value, low, high, sign="+"), kind, low > 0 or high < 0)
     if kind == "percent":
-        value, low, high, unit = value / 100, low / 100, high / 100, ""
+        value, low, high = (number if number is None else number / 100 for number in (value, low, high))
+        unit = ""
     return Cell(with_interval(value, low, high, unit=unit), kind)
 
 

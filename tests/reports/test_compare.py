@@ -19,7 +19,16 @@ from gaitlib.config import load_config
 from gaitlib.data.protocol import Protocol
 from gaitlib.evaluation.bootstrap import mean_interval, paired_differences
 from gaitlib.evaluation.embedding import Embeddings
-from gaitlib.reports.compare import Setting, best_setting, compare, differences, read_settings, write_report
+from gaitlib.reports.compare import (
+    Setting,
+    ablations_table,
+    best_setting,
+    compare,
+    differences,
+    exchange_table,
+    read_settings,
+    write_report,
+)
 from gaitlib.rounding import with_interval
 
 PROTOCOL = vars(Protocol.load("configs/protocols/walkers.yaml"))
@@ -201,6 +210,32 @@ def test_the_report_of_a_grid(grid):
     assert [first["contrastive"], first["role"]] == [0, "baseline, best"]
     assert (second["seeds"], second["difference over seeds"]) == ("2 of 3", pytest.approx(9.5))
     assert openpyxl.load_workbook(folder / "grid.xlsx")["Runs"]["A4"].hyperlink.target == "contrastive-0.0_seed-0/index.html"
+
+
+def test_what_settings_cost_and_where_one_is_ahead(grid):
+    """The second setting recognizes better, except in its own view; it has a network of another size and no codes."""
+    folder, found = grid
+    settings, _ = settings_of(folder, found)
+    for k, setting in enumerate(settings):
+        for run in setting.runs:
+            ablations = [{"name": "nothing changed", "rank1": {"mean": 0.8}}, {"name": "body only", "rank1": {"mean": 0.4}}]
+            metrics = run.metrics | {"parameters": 1000 * (1 + k), "rank1_same_view": {"mean": 0.9 - 0.1 * k}}
+            metrics |= {"ablations": ablations[: 2 - k], "exchange": {"exchange": [4.0], "mean_walk": [5.0]} if not k else {}}
+            (run.folder / "metrics.json").write_text(json.dumps(metrics))
+            cost = {"cost": {"training_minutes": 12.0, "milliseconds_per_walk": 3.0 + k}}
+            (run.folder / "provenance.json").write_text(json.dumps(run.provenance | cost))
+    write_report(folder, found)
+    text = text_of(folder / "index.html")
+    assert "Ahead of contrastive 0.0: contrastive 1.0 in NM rank-1 90.5 % against 82.0 %, mean rank-1" in text
+    assert "same-view rank-1 80.0" not in text.partition("Ahead of")[2].partition("Settings")[0]
+    page = (folder / "index.html").read_text()
+    assert "contrastive 1.0 90.5 % (84.1 to 96.9), 2,000 parameters, 12.0 training minutes, 4.0 ms a walk" in page
+    row = numbers_of(folder, 1)
+    assert (row["parameters"], row["training minutes"], row["ms a walk"]) == (2000, 12, 4)
+    (studied, exchanged) = [table(settings_of(folder, found)[0]).frame for table in (ablations_table, exchange_table)]
+    assert studied.iloc[:, 0].tolist() == ["nothing changed", "body only"]
+    assert studied.iloc[1, 1:].isna().tolist() == [False, True]
+    assert exchanged.to_numpy().tolist() == [["contrastive 0.0", 4.0, 5.0]]
 
 
 def test_a_run_of_a_grid_that_was_damaged_is_said_and_does_not_count(grid):
