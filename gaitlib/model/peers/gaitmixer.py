@@ -25,11 +25,10 @@ from gaitlib.skeleton import NUM_JOINTS
 
 
 def reflect(y: Tensor, frames: int) -> Tensor:
-    """Put so many frames before the first, its reflection in time, again and again if it is short: [B, T, 15, C]."""
-    while frames:
-        step = min(frames, y.shape[1] - 1)
-        y, frames = torch.cat([y[:, 1 : step + 1].flip(1), y], 1), frames - step
-    return y
+    """Continue windows to the past by so many frames, forward and back again through their own: [B, T, 15, C], T > 1."""
+    frame = torch.arange(-frames, y.shape[1], device=y.device)
+    last = frame[-1:]
+    return y.index_select(1, last - (last - frame.abs() % (2 * last)).abs())
 
 
 class SpatialMixer(nn.Module):

@@ -6,7 +6,7 @@ four blocks; in each, a convolution over 9 frames is followed by self-attention 
 a linear map of the mean over joints and frames.
 
 Parameters: 510,458 here. With 17 joints the layers of FastPoseGait's implementation (BNU-IVC/FastPoseGait, configs/gaittr) have
-512,010: 1,100 belong to the two more joints, and 448 are biases that the batch normalization right behind them cancels and that
+512,010: 1,104 belong to the two more joints, and 448 are biases that the batch normalization right behind them cancels and that
 are left out here. The paper's text, and a figure of its own if it has one, could not be read: the order of the layers, channels
 and kernels are those of that implementation, whose results are close to the paper's.
 What differs: 15 joints, with the neck as the central one, and the losses of this program instead of the triplet loss. Walks

@@ -1,17 +1,17 @@
-"""Layers on [B, T, 15, C], frames and joints with their channels last: what attention wants, and convolution takes uncopied."""
+"""Layers on images with their channels last, [N, H, W, C]: convolution takes them uncopied, attention wants them."""
 
 from torch import Tensor, nn
 
 
 class LastConv(nn.Conv2d):
-    """Convolution of the channels over time and joints: [B, T, 15, a] -> [B, T, 15, b]; kernel and padding as [time, joint]."""
+    """Convolution over two axes, such as time and joints: [N, H, W, a] -> [N, H', W', b]."""
 
     def forward(self, y: Tensor) -> Tensor:
         return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class LastNorm(nn.BatchNorm2d):
-    """Batch normalization of each channel: [B, T, 15, C] -> [B, T, 15, C]."""
+    """Batch normalization of each channel: [N, H, W, C] -> [N, H, W, C]."""
 
     def forward(self, y: Tensor) -> Tensor:
         return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
