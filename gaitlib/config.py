@@ -39,7 +39,7 @@ class Walkers(_Section):
 
 
 class Model(_Section):
-    """The networks; configs/default.yaml explains each key, here and below."""
+    """The networks; configs/default.yaml explains each key, here and below. Keys with a default are missing in older runs."""
 
     autoencoder: Literal["geometric", "paper", "none"]
     encoder_width: int = Field(ge=3)
@@ -48,8 +48,8 @@ class Model(_Section):
     static_rows: int = Field(ge=1, le=30)
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
-    network: str = Field(pattern=r"^(.+:[A-Za-z_]\w*)?$")
-    network_arguments: dict[str, Any]
+    network: str = Field("", pattern=r"^(.+:[A-Za-z_]\w*)?$")
+    network_arguments: dict[str, Any] = {}
     recognizer_width: int = Field(ge=1)
     embedding: int = Field(ge=1)
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
@@ -110,7 +110,7 @@ class Training(_Section):
 
     start: str
     iterations: int = Field(ge=1)
-    minutes: float = Field(ge=0)
+    minutes: float = Field(0, ge=0)
     people: int = Field(ge=2)
     walks_per_person: int = Field(ge=1)
     partners: Literal["synchronous", "fixed"]
