@@ -77,6 +77,8 @@ def main(debug: bool):
 
 def _configuration(context: click.Context, parameter: click.Parameter, given: str) -> str:
     """The configuration file at this path or, where there is none, the one of this name in configs/ of the clone."""
+    if not given:
+        return ""
     from gaitlib.config import config_folder
 
     folder = config_folder()
@@ -538,8 +540,11 @@ def compare(runs, name):
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Parallel runs on this machine.")
 @click.option("--scheduler", default="", metavar="ADDRESS", help="A dask scheduler whose workers run the points instead.")
 @click.option("--resume", is_flag=True, help="Complete an existing grid; finished points stay.")
+@click.option("--config", "base", default="", metavar="CONFIG", callback=_configuration, help="Replaces the base of the file.")
+@_set
+@_data
 @_name
-def grid(grid_file, workers, scheduler, resume, name):
+def grid(grid_file, workers, scheduler, resume, base, overrides, data, name):
     """Run every point of a grid file as `gaitlib run` would, and compare all of them in one page.
 
     The points go to reports/NAME/POINT/. One that fails does not stop the others. After Ctrl-C, a crash or a failure, the same
@@ -549,7 +554,8 @@ def grid(grid_file, workers, scheduler, resume, name):
     from gaitlib.runs import write_runs_page
     from gaitlib.stages import StageFailed
 
-    folder, points = run_grid(grid_file, workers=workers, scheduler=scheduler, resume=resume, name=name)
+    changed = {"base": base, "data": data, "overrides": list(overrides)}
+    folder, points = run_grid(grid_file, workers=workers, scheduler=scheduler, resume=resume, name=name, **changed)
     write_runs_page(_reports())
     failed = [point for point in points if point.state != DONE]
     _say_where(folder)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, replace
@@ -84,8 +84,8 @@ class Grid:
     notebooks: list[str]
 
     @classmethod
-    def load(cls, path: str | Path) -> "Grid":
-        """Read a grid file; it and the files it names are looked up in the working folder, then in the root of the repository.
+    def load(cls, path: str | Path, *, base: str = "", data: str = "", overrides: Sequence[str] = ()) -> "Grid":
+        """Read a grid file, with another base or other data if given, and overrides like "key=value" for every point; it and the files it names are looked up in the working folder, then in the root of the repository.
 
         An axis is a key of the configuration with a list of values, `arm` with names of files in configs/ (such as peers/gaittr),
         or any name with a table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the
@@ -94,6 +94,7 @@ class Grid:
         """
         path = _found(path)
         file = _checked(path)
+        file = file.model_copy(update={key: value for key, value in {"base": base, "data": data}.items() if value})
         axes = {axis: [_label(value) for value in values] for axis, values in file.axes.items()}
         compared = {axis: labels for axis, labels in axes.items() if axis != "seed"}
         _check_rule(f"{path}, baseline", file.baseline, compared)
@@ -106,7 +107,7 @@ class Grid:
             if any(all(labels[axis] in _labels(value) for axis, value in rule.items()) for rule in file.leave_out):
                 continue
             name = "_".join(f"{axis.rpartition('.')[2]}-{_UNSAFE.sub('-', label)}" for axis, label in labels.items())
-            config = load_config(_found(file.base), layers=_layers(path, file, chosen))
+            config = load_config(_found(file.base), overrides, _layers(path, file, chosen))
             point = Point(check_name(name, f"{path}, a point"), labels, config, fingerprint(config.model_dump(mode="json")))
             if name in points:
                 raise InputError(f"{path}: two points are called {name}; leave out one of the values that are alike.")
@@ -341,16 +342,18 @@ def _executor(workers: int, scheduler: str) -> Iterator[Executor]:
 def run_grid(
     path: str | Path, *, workers: int = 1, scheduler: str = "", name: str = "", reports: str | Path = "reports",
     cache: str | Path = "cache", resume: bool = False, show: Callable[[list[Status], float | None], None] | None = None,
+    base: str = "", data: str = "", overrides: Sequence[str] = (),
 ) -> tuple[Path, list[Status]]:  # fmt: skip
     """Run the points of a grid file into reports/NAME/POINT/ and write reports/NAME/index.html and grid.xlsx.
 
     reports and cache are relative to the root of the repository, wherever the notebook runs.
     workers: processes on this machine; with `scheduler`, the address of a dask scheduler, its workers are used instead.
     show: called with the points and the seconds left whenever something may have changed; default: `live_table()`.
+    base, data, overrides: as in `Grid.load`.
     Returns the folder of the grid and the status of each point. A point that fails does not stop the others.
     Raises InputError before anything is written or started; Interrupted after Ctrl-C, once the points have saved their state.
     """
-    grid = Grid.load(path)
+    grid = Grid.load(path, base=base, data=data, overrides=overrides)
     cache, shown = workspace() / cache, Path(reports) / check_name(name or grid.name, "The grid")
     folder = workspace() / shown
     if is_taken(folder) and not (resume and folder.is_dir()):

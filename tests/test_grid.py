@@ -22,11 +22,13 @@ from filelock import FileLock
 
 from gaitlib import InputError, Interrupted, progress
 from gaitlib.cli import main
+from gaitlib.config import load_config
 from gaitlib.data.dataset import GaitDataset, write_dataset
 from gaitlib.data.protocol import Protocol
 from gaitlib.data.walkers import make_walkers
 from gaitlib.fingerprints import fingerprint
 from gaitlib.grid import Grid, Status, environment, is_done, run_grid, seconds_left, status, summary, table
+from gaitlib.model.recognizer import GaitModel
 from gaitlib.stages import StageFailed
 
 ROOT = Path(__file__).parents[1]
@@ -283,11 +285,20 @@ def test_points_of_other_data_or_by_another_protocol_do_not_count_as_done(clone)
 
 def test_the_grids_that_come_with_it_can_be_read():
     points = {path.stem: Grid.load(path).points for path in (ROOT / "configs" / "grids").glob("*.yaml")}
-    assert {name: len(found) for name, found in points.items()} == {"arms": 9, "feature_types": 18, "smoke": 2}
+    assert {name: len(found) for name, found in points.items()} == {"arms": 9, "feature_types": 18, "peers": 18, "smoke": 2}
     arms = {point.labels["arm"]: point.config for point in points["arms"]}
     assert arms["as_released"].model.layout == "scrambled"
     assert arms["beyond"].model.discriminants == 2
     assert {config.training.iterations for config in arms.values()} == {1200}
+    for point in points["peers"]:  # only the network differs, and what it needs
+        assert point.config.training == points["peers"][0].config.training
+        assert (point.config.training.minutes, point.config.protocol) == (12, "casia-b-lt")
+        if point.labels["network"] != "beyond":
+            model = point.config.model
+            GaitModel(people=4, **model.model_dump())
+            published = load_config(ROOT / "configs" / "peers" / f"{point.labels['network']}.yaml").model
+            assert (model.network, model.autoencoder) == (published.network, published.autoencoder)
+            assert published.network_arguments == {}
 
 
 def test_later_layers_win(tmp_path):
@@ -298,6 +309,10 @@ def test_later_layers_win(tmp_path):
     assert [point.config.training.iterations for point in grid.points] == [9, 2]
     assert [point.config.model.discriminants for point in grid.points] == [2, 0]
     assert grid.baseline == {"pace": "slow"}
+    changed = Grid.load(tmp_path / "g.yaml", base="configs/kgbd.yaml", data=str(tmp_path), overrides=["training.iterations=4"])
+    assert {point.config.protocol for point in changed.points} == {"kgbd-2v"}
+    assert {point.config.training.iterations for point in changed.points} == {4}
+    assert changed.data == str(tmp_path)
 
 
 def test_threads_and_gpus_are_divided(monkeypatch):
