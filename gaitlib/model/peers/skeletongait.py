@@ -104,6 +104,8 @@ class SkeletonGait(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [B, 30, T] -> embedding [B, height * width], not normalized."""
-        y = self.backbone(skeleton_maps(x[:, :, :: self.every], self.height)).amax(1)  # [B, height / 4, _, 8 * width]
+        # a slice with a step exports for even numbers of frames only
+        drawn = x.index_select(2, torch.arange(0, x.shape[2], self.every, device=x.device))
+        y = self.backbone(skeleton_maps(drawn, self.height)).amax(1)  # [B, height / 4, _, 8 * width]
         strips = y.mean(2) + y.amax(2)  # [B, height / 4, 8 * width]
         return torch.einsum("bsc,sce->bse", strips, self.strips).flatten(1)

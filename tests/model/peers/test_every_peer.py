@@ -81,10 +81,12 @@ def test_meta_device(peer):
     assert peer.to("meta")(torch.empty(5, 30, 64, device="meta")).shape[0] == 5
 
 
-def test_exported_with_a_free_batch_it_gives_the_same(peer):
+def test_exported_with_any_number_of_windows_and_frames_it_gives_the_same(peer):
     peer.eval()
-    program = torch.export.export(peer, (windows(2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    assert_same(program.module()(windows(5)), peer(windows(5)))
+    sizes = {0: torch.export.Dim("windows"), 2: torch.export.Dim("frames", min=16)}
+    network = torch.export.export(peer, (windows(2),), dynamic_shapes=(sizes,)).module()
+    for x in (windows(5, 16), windows(1, 100)):
+        assert_same(network(x), peer(x))
 
 
 def test_half_precision_changes_little(peer):
