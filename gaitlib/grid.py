@@ -85,8 +85,9 @@ class Grid:
 
     @classmethod
     def load(cls, path: str | Path, *, base: str = "", data: str = "", overrides: Sequence[str] = ()) -> "Grid":
-        """Read a grid file, with another base or other data if given, and overrides like "key=value" for every point; it and the files it names are looked up in the working folder, then in the root of the repository.
+        """Read a grid file; it and the files it names are looked up in the working folder, then in the root of the repository.
 
+        base, data: instead of those in the file; overrides: "key=value" for every point, which win over all else.
         An axis is a key of the configuration with a list of values, `arm` with names of files in configs/ (such as peers/gaittr),
         or any name with a table of variants, each with the keys it changes. Later ones win: default.yaml, base, arm, set, the
         other axes.
