@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitlib import InputError
+from gaitlib.model.peers.layers import LastConv, LastNorm, neighbors
 from gaitlib.model.peers.streams import adjacency, bones, hops, joints, velocities
 from gaitlib.skeleton import HEAD
 
@@ -30,7 +31,7 @@ REDUCTION = 4  # of the channels inside a bottleneck
 
 
 def streams(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A window float32 [B, 30, T] -> what the branches see, each [B, 4, T, 15].
+    """A window float32 [B, 30, T] -> what the branches see, each [B, T, 15, 4].
 
     The joints relative to the neck and to the head; the way to the next frame and to the one after it; the bones and the angles
     between them and the axes, in radians.
@@ -38,63 +39,57 @@ def streams(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     position = joints(x)
     bone = bones(position)
     angle = torch.atan2(bone.flip(1).abs(), bone)
-    return (
-        torch.cat([position, position - position[..., HEAD, None]], 1),
-        torch.cat([velocities(position), velocities(position, 2)], 1),
-        torch.cat([bone, angle], 1),
-    )
+    pairs = (position, position - position[..., HEAD, None]), (velocities(position), velocities(position, 2)), (bone, angle)
+    return tuple(torch.cat(pair, 1).permute(0, 2, 3, 1) for pair in pairs)
 
 
 class GraphConv(nn.Module):
-    """[B, a, T, 15] -> [B, b, T, 15]: joints as far apart as each other share a matrix; each pair of joints has a weight."""
+    """[B, T, 15, a] -> [B, T, 15, b]: joints equally far apart share a matrix; each pair of joints has a weight."""
 
     def __init__(self, a: int, b: int):
         super().__init__()
         self.register_buffer("adjacency", adjacency(hops()), persistent=False)
         self.edge = nn.Parameter(torch.ones_like(self.adjacency))
-        self.conv = nn.Conv2d(3 * a, b, 1, bias=False)
+        self.fc = nn.Linear(3 * a, b, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        neighbors = torch.einsum("bctv,kvw->bkctw", x, self.adjacency * self.edge)  # [B, 3, a, T, 15]
-        return self.conv(neighbors.flatten(1, 2))
-
-
-def over_time(a: int, b: int, stride: int = 1) -> nn.Conv2d:
-    """Temporal convolution: [B, a, T, 15] -> [B, b, T / stride, 15]."""
-    return nn.Conv2d(a, b, (FRAMES, 1), (stride, 1), (FRAMES // 2, 0), bias=False)
+    def forward(self, y: Tensor) -> Tensor:
+        return self.fc(neighbors(y, (self.adjacency * self.edge)[None]))
 
 
-def pointwise(a: int, b: int, stride: int = 1) -> nn.Sequential:
-    """Each joint and frame alone: [B, a, T, 15] -> [B, b, T / stride, 15]."""
-    return nn.Sequential(nn.Conv2d(a, b, 1, (stride, 1), bias=False), nn.BatchNorm2d(b))
+def over_time(a: int, b: int, frames: int = FRAMES, stride: int = 1) -> LastConv:
+    """Convolution over time: [B, T, 15, a] -> [B, T / stride, 15, b]."""
+    return LastConv(a, b, (frames, 1), (stride, 1), (frames // 2, 0), bias=False)
 
 
 class Bottleneck(nn.Module):
-    """relu(x + up(core(down(x)))) with a convolution, over joints or frames, between fewer channels than outside."""
+    """relu(y + up(core(down(y)))): a convolution, over joints or frames, of fewer channels than outside."""
 
     def __init__(self, a: int, b: int, core: nn.Module, stride: int = 1):
         super().__init__()
         inner = b // REDUCTION
-        self.down, self.core, self.norm, self.up = pointwise(a, inner), core, nn.BatchNorm2d(inner), pointwise(inner, b)
-        self.shortcut = nn.Identity() if (a, stride) == (b, 1) else pointwise(a, b, stride)
+        self.down = nn.Sequential(nn.Linear(a, inner, bias=False), LastNorm(inner), nn.ReLU())
+        self.core = nn.Sequential(core, LastNorm(inner), nn.ReLU())
+        self.up = nn.Sequential(nn.Linear(inner, b, bias=False), LastNorm(b))
+        same = (a, stride) == (b, 1)
+        self.shortcut = nn.Identity() if same else nn.Sequential(over_time(a, b, 1, stride), LastNorm(b))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm(self.core(F.relu(self.down(x)))))
-        return F.relu(self.up(y) + self.shortcut(x))
+    def forward(self, y: Tensor) -> Tensor:
+        return F.relu(self.up(self.core(self.down(y))) + self.shortcut(y))
 
 
 def block(a: int, b: int, stride: int = 1) -> nn.Sequential:
-    """A bottleneck over joints, then one over frames: [B, a, T, 15] -> [B, b, T / stride, 15]."""
+    """A bottleneck over joints, then one over frames: [B, T, 15, a] -> [B, T / stride, 15, b]."""
     inner = b // REDUCTION
-    return nn.Sequential(Bottleneck(a, b, GraphConv(inner, inner)), Bottleneck(b, b, over_time(inner, inner, stride), stride))
+    space, time = GraphConv(inner, inner), over_time(inner, inner, stride=stride)
+    return nn.Sequential(Bottleneck(a, b, space), Bottleneck(b, b, time, stride))
 
 
 def branch(width: int) -> nn.Sequential:
-    """One stream [B, 4, T, 15] -> [B, width / 2, T, 15]; the first block has neither bottlenecks nor residuals."""
+    """One stream [B, T, 15, 4] -> [B, T, 15, width / 2]; the first block has neither bottlenecks nor residuals."""
     return nn.Sequential(
-        nn.BatchNorm2d(CHANNELS),
-        *(GraphConv(CHANNELS, width), nn.BatchNorm2d(width), nn.ReLU()),
-        *(over_time(width, width), nn.BatchNorm2d(width), nn.ReLU()),
+        LastNorm(CHANNELS),
+        *(GraphConv(CHANNELS, width), LastNorm(width), nn.ReLU()),
+        *(over_time(width, width), LastNorm(width), nn.ReLU()),
         block(width, width),
         block(width, width // 2),
     )
@@ -112,13 +107,13 @@ class GaitGraph(nn.Module):
             *(block(3 * width // 2, 2 * width, stride=2), block(2 * width, 2 * width), block(2 * width, 2 * width)),
             *(block(2 * width, 4 * width, stride=2), block(4 * width, 4 * width), block(4 * width, 4 * width)),
         )
-        self.fc = nn.Linear(4 * width, embedding)
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+        self.fc = nn.Linear(4 * width, embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [B, 30, T] -> embedding [B, E], not normalized."""
-        early = [branch(stream) for branch, stream in zip(self.branches, streams(x), strict=True)]  # 3 of [B, width / 2, T, 15]
-        y = self.trunk(torch.cat(early, 1))  # [B, 4 width, T / 4, 15]
-        return self.fc(y.mean((2, 3)))
+        early = [branch(stream) for branch, stream in zip(self.branches, streams(x), strict=True)]  # 3 of [B, T, 15, width / 2]
+        y = self.trunk(torch.cat(early, 3))  # [B, T / 4, 15, 4 width]
+        return self.fc(y.mean((1, 2)))
