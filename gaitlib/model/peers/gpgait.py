@@ -2,12 +2,19 @@
 
 Fu, Meng, Hou, Hu, Huang, "GPGait: Generalized Pose-based Gait Recognition", ICCV 2023, arXiv 2303.05234.
 
-Every frame is turned until the spine is vertical and scaled to the same height; coordinates, bones and angles of it are three
-streams. In each, graph convolutions with attention between joints see first one limb at a time, then, side by side, the whole
-body, its halves, and other unions of limbs. The maximum over time is pooled over the parts, and each of the 19 parts has a linear
-layer of its own. Nothing sees the order of frames.
+Every frame is turned until the spine is vertical and scaled to the same height; its coordinates, its bones and the angles of its
+limbs are three streams. In each, graph convolutions with attention between joints first stay within a limb, then, side by side,
+within the whole body, its upper and lower half, and other unions of limbs. The maximum over time is pooled over each of the 19
+parts, which have a linear layer each. The order of the frames plays no role.
 
-Parameters: 4,050,000.
+Parameters: 3,266,826. The paper was not found to state a number. The released definition (github.com/BNU-IVC/FastPoseGait,
+configs/gpgait/gpgait.yaml) has 3,285,146 without its classifier: 17 joints instead of 15, and biases that the next batch
+normalization or softmax cancels and that are left out here.
+
+What differs: there are no eyes and ears; the neck belongs to the head and the mid-hip to the legs, and in the first layers the
+three share a part. Two joints of the limbs are as far apart as in the whole skeleton. The paper turns the spine upright as here;
+the released configuration for CASIA-B only centers and scales. Its losses see each of the 19 parts by itself, those of this
+program the embedding as a whole.
 """
 
 from itertools import pairwise
@@ -20,26 +27,27 @@ from torch.nn import functional as F
 from gaitlib import InputError
 from gaitlib.model.peers.layers import LastNorm, neighbors
 from gaitlib.model.peers.streams import adjacency, bones, hops, joints
-from gaitlib.skeleton import (
-    HEAD, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_ANKLE, RIGHT_ELBOW, RIGHT_HIP, RIGHT_KNEE, RIGHT_SHOULDER, RIGHT_WRIST,
-)  # fmt: skip
+from gaitlib.skeleton import HEAD, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
 
-RIGHT_ARM, RIGHT_LEG = [RIGHT_SHOULDER, RIGHT_ELBOW, RIGHT_WRIST], [RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE]
+SHOULDER, ELBOW, WRIST, HIP, KNEE, ANKLE = RIGHT_JOINTS
+RIGHT_ARM, RIGHT_LEG = [SHOULDER, ELBOW, WRIST], [HIP, KNEE, ANKLE]
 LEFT_ARM, LEFT_LEG = MIRROR[RIGHT_ARM].tolist(), MIRROR[RIGHT_LEG].tolist()
-ARMS, LEGS, TOP = RIGHT_ARM + LEFT_ARM, RIGHT_LEG + LEFT_LEG + [MID_HIP], [HEAD, NECK]
+ARMS, LEGS, TOP = RIGHT_ARM + LEFT_ARM, [*RIGHT_LEG, *LEFT_LEG, MID_HIP], [HEAD, NECK]
 #: The parts that the first layers see.
 LIMBS = RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG, [HEAD, NECK, MID_HIP]
 #: The partitions that the last layers see, one each; their parts are pooled.
 WHOLE, HALVES = (ARMS + LEGS + TOP,), (ARMS + TOP, LEGS)
 PARTITIONS = HALVES, (ARMS, LEGS + TOP), (ARMS, LEGS, TOP), WHOLE
 
-#: Rows: a joint, and two others that it sees at an angle; and the ends of limbs, each with the joint before it.
-INNER = np.array([
-    (RIGHT_SHOULDER, RIGHT_ELBOW, RIGHT_HIP), (RIGHT_ELBOW, RIGHT_SHOULDER, RIGHT_WRIST),
-    (RIGHT_HIP, RIGHT_SHOULDER, RIGHT_KNEE), (RIGHT_KNEE, RIGHT_HIP, RIGHT_ANKLE),
-])  # fmt: skip
-ENDS = np.array([(RIGHT_WRIST, RIGHT_ELBOW), (RIGHT_ANKLE, RIGHT_KNEE)])
-INNER, ENDS = (np.concatenate([right, MIRROR[right]]).T for right in (INNER, ENDS))
+
+def both_sides(*right: tuple[int, ...]) -> np.ndarray:
+    """Rows of joints of the right side, and the same of the left side, as columns: int64 [joints in a row, rows]."""
+    return np.concatenate([right, MIRROR[np.array(right)]]).T
+
+
+#: Joints with the two that they see at an angle, and ends of limbs with the joint before them.
+INNER = both_sides((SHOULDER, ELBOW, HIP), (ELBOW, SHOULDER, WRIST), (HIP, SHOULDER, KNEE), (KNEE, HIP, ANKLE))
+ENDS = both_sides((WRIST, ELBOW), (ANKLE, KNEE))
 ANGLED = np.concatenate([INNER[0], ENDS[0]])
 
 
@@ -60,7 +68,7 @@ def angles(y: Tensor) -> Tensor:
 
 
 class PartGraphConv(nn.Module):
-    """[B, T, V, a] -> [B, T, V, b]: every joint sees those of its part, near ones by the graph and all by attention.
+    """[B, T, V, a] -> [B, T, V, b]: every joint adds up those of its part, weighted by the graph and by attention.
 
     distance: the number of bones between two joints, int64 [V, V]. parts: which joints a part has, bool [parts, V].
     """
@@ -101,7 +109,7 @@ class Stream(nn.Module):
     def __init__(self, channels: int, width: int, numbers: np.ndarray, partitions: tuple):
         super().__init__()
         distance = hops()[np.ix_(numbers, numbers)]
-        limbs, *wholes = (torch.from_numpy(np.stack([np.isin(numbers, part) for part in parts])) for parts in (LIMBS, *partitions))
+        limbs, *wholes = (torch.from_numpy(np.stack([np.isin(numbers, part) for part in p])) for p in (LIMBS, *partitions))
         sizes = channels, width, width, 2 * width
         self.norm = nn.BatchNorm1d(channels * len(numbers))
         self.shared = nn.Sequential(*(PartGraphConv(a, b, distance, limbs) for a, b in pairwise(sizes)))
@@ -120,6 +128,8 @@ class GPGait(nn.Module):
 
     def __init__(self, *, width: int = 64):
         super().__init__()
+        if width < 4 or width % 4:
+            raise InputError(f"GPGait cannot be {width} channels wide; set its width to a multiple of 4, such as 64 or 16.")
         everywhere = np.arange(NUM_JOINTS)
         self.coordinates, self.bones = (Stream(2, width, everywhere, PARTITIONS) for _ in range(2))
         self.angles = Stream(1, width, ANGLED, (HALVES, WHOLE))

@@ -15,8 +15,8 @@ from gaitlib.model.peers.skeletongait import SkeletonGait
 
 #: Each peer with the arguments that make it small, and the learning rate of `test_learns_four_people`.
 PEERS = {
-    "GaitGraph": (GaitGraph, {"width": 8}, 5e-3),
-    "GPGait": (GPGait, {"width": 8}, 3e-3),
+    "GaitGraph": (GaitGraph, {"width": 16}, 5e-3),
+    "GPGait": (GPGait, {"width": 4}, 3e-3),
     "GaitMixer": (GaitMixer, {"width": 8}, 1e-2),
     "GaitTR": (GaitTR, {"width": 8}, 3e-3),
     "SkeletonGait": (SkeletonGait, {"width": 4, "blocks": (1, 1, 1, 1), "height": 16, "every": 2}, 1e-2),
