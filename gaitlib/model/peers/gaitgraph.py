@@ -114,6 +114,6 @@ class GaitGraph(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [B, 30, T] -> embedding [B, E], not normalized."""
-        early = [branch(stream) for branch, stream in zip(self.branches, streams(x), strict=True)]  # 3 of [B, T, 15, width / 2]
+        early = [part(stream) for part, stream in zip(self.branches, streams(x), strict=True)]  # 3 of [B, T, 15, width / 2]
         y = self.trunk(torch.cat(early, 3))  # [B, T / 4, 15, 4 width]
         return self.fc(y.mean((1, 2)))

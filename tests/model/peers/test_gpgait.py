@@ -9,7 +9,7 @@ from gaitlib.data.preprocess import mirror
 from gaitlib.model.peers import gpgait
 from gaitlib.model.peers.gpgait import GPGait, PartGraphConv, PartPool
 from gaitlib.model.peers.streams import adjacency, hops, joints
-from gaitlib.skeleton import BONES, MID_HIP, MIRROR, NECK, NUM_JOINTS
+from gaitlib.skeleton import BONES, MID_HIP, MIRROR, NECK, NUM_JOINTS, PARENT
 
 
 def parameters(joints: int, *, biases: bool) -> int:
@@ -100,6 +100,16 @@ def test_mirrored_poses_have_mirrored_angles():
     place = {number: i for i, number in enumerate(gpgait.ANGLED)}
     swapped = [place[MIRROR[number]] for number in gpgait.ANGLED]
     torch.testing.assert_close(other, y[..., swapped])
+
+
+def test_the_streams_see_coordinates_bones_and_angles_of_the_upright_pose(model):
+    seen = []
+    for stream in (model.coordinates, model.bones, model.angles):
+        stream.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model(windows())
+    y = gpgait.upright(joints(windows()))
+    for found, expected in zip(seen, (y, y - y[..., PARENT], gpgait.angles(y)), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def members(parts) -> torch.Tensor:
