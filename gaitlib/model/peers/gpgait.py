@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.model.peers.layers import LastNorm, neighbors
-from gaitlib.model.peers.streams import adjacency, bones, hops, joints
+from gaitlib.model.peers.streams import adjacency, bones, chosen, hops, joints
 from gaitlib.skeleton import HEAD, MID_HIP, MIRROR, NECK, NUM_JOINTS, RIGHT_JOINTS
 
 SHOULDER, ELBOW, WRIST, HIP, KNEE, ANKLE = RIGHT_JOINTS
@@ -40,15 +40,15 @@ WHOLE, HALVES = (ARMS + LEGS + TOP,), (ARMS + TOP, LEGS)
 PARTITIONS = HALVES, (ARMS, LEGS + TOP), (ARMS, LEGS, TOP), WHOLE
 
 
-def both_sides(*right: tuple[int, ...]) -> np.ndarray:
-    """Rows of joints of the right side, and the same of the left side, as columns: int64 [joints in a row, rows]."""
-    return np.concatenate([right, MIRROR[np.array(right)]]).T
+def both_sides(*right: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The columns of rows of joints of the right side followed by the same rows of the left side."""
+    return [tuple(column) for column in np.concatenate([right, MIRROR[np.array(right)]]).T.tolist()]
 
 
 #: Joints with the two that they see at an angle, and ends of limbs with the joint before them.
 INNER = both_sides((SHOULDER, ELBOW, HIP), (ELBOW, SHOULDER, WRIST), (HIP, SHOULDER, KNEE), (KNEE, HIP, ANKLE))
 ENDS = both_sides((WRIST, ELBOW), (ANKLE, KNEE))
-ANGLED = np.concatenate([INNER[0], ENDS[0]])
+ANGLED = np.array(INNER[0] + ENDS[0])
 
 
 def upright(y: Tensor) -> Tensor:
@@ -61,9 +61,9 @@ def upright(y: Tensor) -> Tensor:
 
 def angles(y: Tensor) -> Tensor:
     """The angle at each joint of the limbs, at ends with the vertical, in radians: [B, 2, T, 15] -> [B, 1, T, 12]."""
-    a, b = (y[..., other] - y[..., INNER[0]] for other in INNER[1:])
+    a, b = (chosen(y, other) - chosen(y, INNER[0]) for other in INNER[1:])
     inner = torch.atan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs(), (a * b).sum(1))
-    end = (y[..., ENDS[1]] - y[..., ENDS[0]]).abs()
+    end = (chosen(y, ENDS[1]) - chosen(y, ENDS[0])).abs()
     return torch.cat([inner, torch.atan2(end[:, 0], end[:, 1])], 2)[:, None]
 
 

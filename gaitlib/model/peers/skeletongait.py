@@ -22,9 +22,10 @@ from torch.nn import functional as F
 
 from gaitlib import InputError
 from gaitlib.model.peers.layers import LastConv, LastNorm
+from gaitlib.model.peers.streams import chosen
 from gaitlib.skeleton import BONES, MID_HIP, NUM_JOINTS
 
-STARTS, ENDS = (list(ends) for ends in zip(*BONES, strict=True))
+STARTS, ENDS = zip(*BONES, strict=True)
 
 
 def skeleton_maps(x: Tensor, height: int) -> Tensor:
@@ -45,11 +46,12 @@ def skeleton_maps(x: Tensor, height: int) -> Tensor:
     rows = (torch.arange(height, device=x.device) - (height - 1) / 2)[:, None]
     to_joint = (columns - across).square() + (rows - down).square()  # [B, T, 15, height, width], squared distances
 
-    bone_x, bone_y = across[:, :, ENDS] - across[:, :, STARTS], down[:, :, ENDS] - down[:, :, STARTS]
-    along = (columns - across[:, :, STARTS]) * bone_x + (rows - down[:, :, STARTS]) * bone_y
+    start_x, start_y = chosen(across, STARTS, 2), chosen(down, STARTS, 2)
+    bone_x, bone_y = chosen(across, ENDS, 2) - start_x, chosen(down, ENDS, 2) - start_y
+    along = (columns - start_x) * bone_x + (rows - start_y) * bone_y
     length = bone_x.square() + bone_y.square()
     share = (along / length.clamp(min=1e-6)).clamp(0, 1)  # of the bone, up to its nearest point
-    to_bone = to_joint[:, :, STARTS] - share * (2 * along - share * length)  # [B, T, 14, height, width]
+    to_bone = chosen(to_joint, STARTS, 2) - share * (2 * along - share * length)  # [B, T, 14, height, width]
     nearest = torch.stack([to_bone.amin(2), to_joint.amin(2)], 4)
     return (nearest / (-2 * (height / 16) ** 2)).exp()
 

@@ -4,7 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaitlib.data.preprocess import constant
 from gaitlib.skeleton import BONES, NUM_JOINTS, PARENT
+
+_PARENTS = tuple(PARENT.tolist())
+
+
+def chosen(y: Tensor, numbers: tuple[int, ...], axis: int = -1) -> Tensor:
+    """These joints along an axis; an index that is not a tensor would be copied to a GPU in every step."""
+    return y.index_select(axis, constant(numbers, y.device))
 
 
 def joints(x: Tensor) -> Tensor:
@@ -14,7 +22,7 @@ def joints(x: Tensor) -> Tensor:
 
 def bones(y: Tensor) -> Tensor:
     """Each joint minus its parent: [B, 2, T, 15] -> [B, 2, T, 15]."""
-    return y - y[..., PARENT]
+    return y - chosen(y, _PARENTS)
 
 
 def velocities(y: Tensor, frames: int = 1) -> Tensor:
