@@ -50,10 +50,10 @@ class GraphConv(nn.Module):
         super().__init__()
         self.register_buffer("adjacency", adjacency(hops()), persistent=False)
         self.edge = nn.Parameter(torch.ones_like(self.adjacency))
-        self.fc = nn.Linear(3 * a, b, bias=False)
+        self.conv = LastConv(3 * a, b, 1, bias=False)
 
     def forward(self, y: Tensor) -> Tensor:
-        return self.fc(neighbors(y, (self.adjacency * self.edge)[None]))
+        return self.conv(neighbors(y, (self.adjacency * self.edge)[None]))
 
 
 def over_time(a: int, b: int, frames: int = FRAMES, stride: int = 1) -> LastConv:
@@ -67,9 +67,9 @@ class Bottleneck(nn.Module):
     def __init__(self, a: int, b: int, core: nn.Module, stride: int = 1):
         super().__init__()
         inner = b // REDUCTION
-        self.down = nn.Sequential(nn.Linear(a, inner, bias=False), LastNorm(inner), nn.ReLU())
+        self.down = nn.Sequential(LastConv(a, inner, 1, bias=False), LastNorm(inner), nn.ReLU())
         self.core = nn.Sequential(core, LastNorm(inner), nn.ReLU())
-        self.up = nn.Sequential(nn.Linear(inner, b, bias=False), LastNorm(b))
+        self.up = nn.Sequential(LastConv(inner, b, 1, bias=False), LastNorm(b))
         same = (a, stride) == (b, 1)
         self.shortcut = nn.Identity() if same else nn.Sequential(over_time(a, b, 1, stride), LastNorm(b))
 
@@ -108,7 +108,7 @@ class GaitGraph(nn.Module):
             *(block(2 * width, 4 * width, stride=2), block(4 * width, 4 * width), block(4 * width, 4 * width)),
         )
         for layer in self.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
+            if isinstance(layer, LastConv):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         self.fc = nn.Linear(4 * width, embedding)
 

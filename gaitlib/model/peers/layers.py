@@ -20,7 +20,7 @@ class LastNorm(nn.BatchNorm2d):
 def neighbors(y: Tensor, links: Tensor) -> Tensor:
     """Sums over joints, each with three sets of weights: [B, T, V, C], weights [B or 1, 3, from V, to V] -> [B, T, V, 3 * C]."""
     weights = links.permute(0, 3, 1, 2).flatten(1, 2)[:, None]  # [B or 1, 1, V * 3, V]
-    return (weights @ y).view(*y.shape[:3], 3 * y.shape[3])
+    return (weights @ y).unflatten(2, (-1, 3)).flatten(3)
 
 
 class JointAttention(nn.Module):

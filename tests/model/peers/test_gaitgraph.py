@@ -52,7 +52,7 @@ def test_graph_convolution_against_loops():
     torch.nn.init.uniform_(layer.edge)
     y = torch.randn(1, 2, 15, 2)
     edge = layer.edge.detach().numpy()
-    weight = layer.fc.weight.detach().numpy().reshape(3, 3, 2)  # [out, distance, in]
+    weight = layer.conv.weight.detach().numpy().reshape(3, 3, 2)  # [out, distance, in]
     neighbors = [{a if b == joint else b for a, b in BONES if joint in (a, b)} for joint in range(15)]
     near = [{joint} for joint in range(15)], neighbors, []
     for joint in range(15):
