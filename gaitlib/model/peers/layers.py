@@ -10,11 +10,18 @@ class LastConv(nn.Conv2d):
         return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-class LastNorm(nn.BatchNorm2d):
-    """Batch normalization of each channel: [N, H, W, C] -> [N, H, W, C]."""
+class LastNorm(nn.Module):
+    """Batch normalization of each channel: [N, H, W, C] -> [N, H, W, C].
+
+    It holds torch's layer and is none, because torch puts another in the place of each when several GPUs share a batch.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, eps)
 
     def forward(self, y: Tensor) -> Tensor:
-        return super().forward(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.norm(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def neighbors(y: Tensor, links: Tensor) -> Tensor:

@@ -89,6 +89,14 @@ def test_exported_with_any_number_of_windows_and_frames_it_gives_the_same(peer):
         assert_same(network(x), peer(x))
 
 
+def test_batch_normalization_can_be_shared_by_several_gpus(peer):
+    x = windows()
+    peer(x)  # moves the running statistics away from their start
+    alone = peer.eval()(x)
+    assert_same(torch.nn.SyncBatchNorm.convert_sync_batchnorm(peer)(x), alone)
+    assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in peer.modules())
+
+
 def test_half_precision_changes_little(peer):
     peer.eval()
     exact = peer(windows())
