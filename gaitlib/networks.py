@@ -53,7 +53,7 @@ def check_given(name: str, where: str | Path) -> None:
     if name and not is_ours(name) and short(name) not in _given():
         raise InputError(
             f"{where} names the network {name}, which is not part of gaitlib, and its code is not run because a run names it; if "
-            f"you trust it, add --network {name}."
+            f"you trust it, add --network {name} (in Python: gaitlib.networks.give({name!r}))."
         )
 
 
