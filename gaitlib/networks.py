@@ -36,11 +36,17 @@ def give(name: str, beside: str | Path = "") -> None:
     """Let a network be imported, by this process and those that it starts.
 
     name: as the user wrote it, or "" for none. A file is looked up in the working folder, then in the folder `beside`.
+    Raises InputError if two files of one name hold networks of one name, which checkpoints cannot tell apart.
     """
-    if name and not is_ours(name):
-        place = Path(name.rpartition(":")[0])
-        file = place if place.is_file() else Path(beside) / place
-        os.environ[GIVEN] = json.dumps(_given() | {short(name): str(file.absolute()) if place.suffix == ".py" else ""})
+    if not name or is_ours(name):
+        return
+    place, given = Path(name.rpartition(":")[0]), _given()
+    file = place if place.is_file() else Path(beside) / place
+    path = str(file.absolute()) if place.suffix == ".py" else ""
+    before = given.get(short(name), path)
+    if before != path and os.path.isfile(before):
+        raise InputError(f"{before} and {path} both hold a network called {short(name)}; rename one of the files.")
+    os.environ[GIVEN] = json.dumps(given | {short(name): path})
 
 
 def is_ours(name: str) -> bool:

@@ -149,6 +149,15 @@ def test_a_configuration_finds_its_file_in_the_working_folder_or_beside_itself(n
     assert networks.network_class("mine.py:Net")(width=3).fc.out_features == 3
 
 
+def test_two_files_of_one_name_are_not_mistaken_for_each_other(net, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.py").write_text(NET)
+    networks.give("mine.py:Net")
+    networks.give("./mine.py:Net")
+    with pytest.raises(InputError, match=r"both hold a network called mine\.py:Net; rename one of the files"):
+        networks.give("other/mine.py:Net")
+
+
 @pytest.mark.parametrize(("name", "said"), [
     ("mine.py:Nothing", "cannot be imported .AttributeError"),
     ("mine.py:function", "is not a class of networks"),
