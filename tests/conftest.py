@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 LONGEST = (
     "test_grid.py", "notebooks/test_casia_b.py", "browser/test_lab.py", "notebooks/test_run.py", "test_interruptions.py",
     "test_training.py", "browser/test_report.py", "notebooks/test_names.py", "test_arms.py", "browser/test_player.py",
+    "model/peers/test_every_peer.py", "notebooks/test_own_network.py",
     "model/test_export.py", "model/test_objective.py", "browser/test_embedder.py", "poses/test_damaged_files.py",
 )  # fmt: skip
 
