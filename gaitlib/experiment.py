@@ -378,7 +378,7 @@ class Experiment:
                 device=_device(),
             )  # fmt: skip
             found.save(folder / "embeddings.npz")
-            write_text(folder / "seconds.json", json.dumps(time.monotonic() - began))
+            write_text(folder / progress.SECONDS, json.dumps(time.monotonic() - began))
 
         folder = self.stages.made("embeddings", self._embeddings_key, make)
         return Embeddings(Embeddings.load(folder / "embeddings.npz").values, self.split.test.walks.index)
@@ -393,12 +393,13 @@ class Experiment:
         The minutes are those that `training.minutes` limits. The milliseconds include normalization's windows and mirror images,
         but not the reading of the data.
         """
-        from gaitlib.model.checkpoint import STATE, load_state
-
-        state, took = self._weights.parent / STATE, self.stages.folder("embeddings", self._embeddings_key) / "seconds.json"
+        trained = self._weights.parent / progress.SECONDS
+        embedded = self.stages.folder("embeddings", self._embeddings_key) / progress.SECONDS
         return {
-            "training_minutes": load_state(state)["seconds"] / 60 if state.is_file() else None,
-            "milliseconds_per_walk": 1000 * json.loads(took.read_text()) / len(self.test_walks) if took.is_file() else None,
+            "training_minutes": json.loads(trained.read_text()) / 60 if trained.is_file() else None,
+            "milliseconds_per_walk": 1000 * json.loads(embedded.read_text()) / len(self.test_walks)
+            if embedded.is_file()
+            else None,
         }
 
     def evaluate(self) -> Evaluation:

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import json
 import math
 import os
 import signal
@@ -40,11 +41,11 @@ from gaitlib.data.sampling import Batch, BatchSampler
 from gaitlib.data.views import degrees
 from gaitlib.evaluation.embedding import embed_walks
 from gaitlib.evaluation.ranking import rank_matrix
-from gaitlib.files import replacing
+from gaitlib.files import replacing, write_text
 from gaitlib.model.checkpoint import STATE, WEIGHTS, load_model, load_state, save_state, save_weights
 from gaitlib.model.objective import Objective, Windows, needs_another_person
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.progress import SCORES, Watch, score_column
+from gaitlib.progress import SCORES, SECONDS, Watch, score_column
 from gaitlib.skeleton import NUM_JOINTS
 
 #: Validations between pictures, which take longer than a validation.
@@ -452,7 +453,7 @@ def train(
     pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
     normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train, and leave model.safetensors (the best on the validation people), state.pt, history.csv and logs/ in `folder`.
+    """Train, and leave model.safetensors (the best on the validation people), state.pt, history.csv, seconds.json and logs/ in `folder`.
 
     The best checkpoint is the one with the highest validation rank-1, with discriminants fitted without the validation people; in
     the end its discriminants are refitted on training and validation people together.
@@ -505,8 +506,10 @@ def train(
                 if first:
                     state.save(folder / STATE)
                 raise Interrupted(f"Training stopped after {done} of {total}; it is saved and can be resumed.")
-        if first and (said := trainer.finish()):
-            bar.write(said, file=sys.stdout)
+        if first:
+            write_text(folder / SECONDS, json.dumps(state.seconds))
+            if said := trainer.finish():
+                bar.write(said, file=sys.stdout)
     fabric.barrier()  # no process leaves before the first one has written
     return pd.DataFrame(state.history)
 
