@@ -453,7 +453,9 @@ def train(
     pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
     normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train, and leave model.safetensors (the best on the validation people), state.pt, history.csv, seconds.json and logs/ in `folder`.
+    """Train, and leave model.safetensors (the best on the validation people) in `folder`, with all that belongs to it.
+
+    That is state.pt, history.csv, seconds.json and logs/.
 
     The best checkpoint is the one with the highest validation rank-1, with discriminants fitted without the validation people; in
     the end its discriminants are refitted on training and validation people together.

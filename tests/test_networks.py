@@ -60,7 +60,7 @@ def function(x):
 
 @pytest.fixture(autouse=True)
 def nothing_given(monkeypatch):
-    monkeypatch.delenv(networks.GIVEN, raising=False)
+    monkeypatch.setenv(networks.GIVEN, "")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ COMMANDS = {
 def test_a_run_folder_never_decides_whose_code_runs(command, run, tmp_path, monkeypatch, capsys):
     from gaitlib.cli import main
 
-    monkeypatch.delenv(networks.GIVEN)
+    monkeypatch.setenv(networks.GIVEN, "")
     with pytest.raises(SystemExit) as stop:
         main(COMMANDS[command], prog_name="gaitlib")
     said = capsys.readouterr().err
@@ -123,7 +123,7 @@ def test_a_run_folder_never_decides_whose_code_runs(command, run, tmp_path, monk
 
 
 def test_a_network_that_the_user_names_again_is_loaded(run, tmp_path, monkeypatch):
-    monkeypatch.delenv(networks.GIVEN)
+    monkeypatch.setenv(networks.GIVEN, "")
     networks.give("mine.py:Net")
     loaded, _ = load_model(run)
     assert (tmp_path / "imported").exists()

@@ -43,7 +43,7 @@ def test_the_example_goes_all_the_way(tmp_path, monkeypatch, small_run):
     shorten(tmp_path / "notebooks" / "03_evaluation.ipynb", OPEN.format(more="checkpoint=checkpoint"), without_codes)
     shorten(tmp_path / "notebooks" / "01_data_preparation.ipynb")
     shutil.copytree(EXAMPLE, tmp_path / "work")
-    monkeypatch.delenv(networks.GIVEN, raising=False)
+    monkeypatch.setenv(networks.GIVEN, "")
     monkeypatch.chdir(tmp_path / "work")
 
     changes = [part for setting in SMALL if not setting.startswith("model.") for part in ("--set", setting)]
@@ -63,7 +63,7 @@ def test_the_example_goes_all_the_way(tmp_path, monkeypatch, small_run):
     assert "mine" in (tmp_path / "reports" / "both" / "index.html").read_text("utf-8")
 
     (data,) = (tmp_path / "cache").glob("walkers-*/data")
-    monkeypatch.delenv(networks.GIVEN)
+    monkeypatch.setenv(networks.GIVEN, "")
     refused = CliRunner().invoke(main, ["embed", str(run.folder), str(data), "--out", "walks.npz"])
     assert refused.exit_code == 2
     assert "add --network mine.py:MyNet" in refused.output
@@ -78,6 +78,7 @@ def test_the_example_goes_all_the_way(tmp_path, monkeypatch, small_run):
 def test_the_example_is_exported(tmp_path, monkeypatch):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    monkeypatch.setenv(networks.GIVEN, "")
     monkeypatch.chdir(EXAMPLE)
     networks.give("mine.py:MyNet")
     model = GaitModel(people=3, window=64, autoencoder="none", network="mine.py:MyNet", network_arguments={"width": 8}).eval()
