@@ -14,7 +14,7 @@ from gaitlib.files import check_writable, replacing
 from gaitlib.fingerprints import file_fingerprint, fingerprint
 from gaitlib.model.autoencoder import ROWS
 from gaitlib.model.checkpoint import evaluation_of, find_weights, load_model, released_files
-from gaitlib.model.recognizer import GaitModel, PaperRecognizer
+from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import JOINTS, MIRROR
 
 #: The version of ONNX's operators.
@@ -49,9 +49,11 @@ class _Graph(nn.Module):
 def export_onnx(checkpoint: str | Path, out: Path) -> str:
     """Write the network of a checkpoint to the .onnx file `out`, whole or not at all; returns the window length it accepts.
 
-    Windows may have any number of frames from 16 on ("16 or more"); for the published recognizer, whose matrix has a column for
-    each frame, the number is that of training. The file's metadata describe how windows are made and averaged.
-    Raises InputError if ONNX is not installed, `out` cannot be written, or the checkpoint cannot be read or recognizes nobody.
+    Windows may have any number of frames from 16 on ("16 or more"); for a network that takes one number only, such as the
+    published recognizer, whose matrix has a column for each frame, it is that of training. The file's metadata describe how
+    windows are made and averaged.
+    Raises InputError if ONNX is not installed, `out` cannot be written, the checkpoint cannot be read or recognizes nobody, or
+    its network computes what ONNX cannot.
     """
     try:
         import onnxscript  # noqa: F401, torch needs it, and its own message is long
@@ -60,17 +62,21 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
     check_writable(out)
     model, facts = load_model(checkpoint)
     settings = evaluation_of(facts, checkpoint)
-    fixed = isinstance(model.recognizer, PaperRecognizer)
+    fixed = not _takes(model, SHORTEST_WALK)
     sizes = {0: torch.export.Dim("windows")} | ({} if fixed else {2: torch.export.Dim("frames", min=SHORTEST_WALK)})
     example, graph = torch.randn(2, ROWS, model.window), _Graph(model)
     with torch.no_grad(), warnings.catch_warnings():
         graph(example)  # create constants now, as numbers, and not while tracing
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about torchvision, which is not used
-        program = torch.onnx.export(
-            graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"],
-            output_names=OUTPUTS if model.autoencoder else OUTPUTS[:1], dynamic_shapes=(sizes,),
-        )  # fmt: skip
+        try:
+            program = torch.onnx.export(
+                graph, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["walk"],
+                output_names=OUTPUTS if model.autoencoder else OUTPUTS[:1], dynamic_shapes=(sizes,),
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            why = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise InputError(f"The network of {checkpoint} cannot be written as ONNX ({why}).") from error
     program.model.metadata_props.update({
         "gaitlib": __version__, "checkpoint": _fingerprint(checkpoint), "opset": str(OPSET), "input": _LAYOUT,
         "joints": json.dumps(JOINTS), "mirror": json.dumps(MIRROR.tolist()), "normalization": _NORMALIZATION,
@@ -79,6 +85,15 @@ def export_onnx(checkpoint: str | Path, out: Path) -> str:
     with replacing(out) as part:
         program.save(part, external_data=False)
     return str(model.window) if fixed else f"{SHORTEST_WALK} or more"
+
+
+def _takes(model: GaitModel, frames: int) -> bool:
+    """Whether a model embeds windows of so many frames, other than those it was trained on."""
+    try:
+        model.embed(torch.zeros(2, ROWS, frames))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _fingerprint(checkpoint: str | Path) -> str:

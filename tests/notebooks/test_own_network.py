@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from gaitlib import networks
+from gaitlib import InputError, networks
 from gaitlib.cli import main
 from gaitlib.config import load_config
 from gaitlib.model.checkpoint import save_weights
@@ -73,6 +73,41 @@ def test_the_example_goes_all_the_way(tmp_path, monkeypatch, small_run):
     rows = pd.Index(embedded["sequence"]).get_indexer(tested["sequence"])
     assert (rows >= 0).all()
     np.testing.assert_allclose(embedded["values"][rows], tested["values"], atol=1e-5)
+
+
+FLAT = """
+import torch
+from torch import nn
+
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(30 * 64, 4)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+class Branching(Flat):
+    def forward(self, x):
+        return self.fc(x.flatten(1)) if x.sum() >= 0 else -self.fc(x.flatten(1))
+"""
+
+
+def test_a_network_of_one_window_length_is_exported_for_it_and_one_that_branches_is_not(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    monkeypatch.setenv(networks.GIVEN, "")
+    monkeypatch.chdir(tmp_path)
+    Path("flat.py").write_text(FLAT)
+    for name in ("Flat", "Branching"):
+        networks.give(f"flat.py:{name}")
+        model = GaitModel(people=3, window=64, autoencoder="none", network=f"flat.py:{name}").eval()
+        save_weights(Path(name) / "model.safetensors", model, model.state_dict(), config={})
+    assert export_onnx("Flat", tmp_path / "net.onnx") == "64"
+    with pytest.raises(InputError, match="The network of Branching cannot be written as ONNX"):
+        export_onnx("Branching", tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
 
 
 def test_the_example_is_exported(tmp_path, monkeypatch):
