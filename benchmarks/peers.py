@@ -1,12 +1,15 @@
-"""Time of a training step and of an embedding: networks of others relative to ours, each as published and as in the grid.
+"""Networks of others: the time of a training step and of an embedding relative to ours, and whether they learn by heart.
 
-    python benchmarks/peers.py
+    python benchmarks/peers.py [--four]
 
-Batches of 32 windows of 64 frames, all losses of the configuration. All networks take turns, so that other work on the machine
-affects all of them; medians of TURNS. Takes about five minutes on two cores and 8 GB.
+Batches of 32 windows of 64 frames, all losses of the configuration, each network as published and as in the grid of equal
+minutes. All networks take turns, so that other work on the machine affects all of them; medians of TURNS. Takes about five
+minutes on two cores and 8 GB. With --four, each network of the grid is trained for up to three minutes on four people instead.
 """
 
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +18,15 @@ import torch
 from tabulate import tabulate
 
 from gaitlib.config import Config, load_config
+from gaitlib.data.dataset import write_dataset
+from gaitlib.data.preprocess import groups, normalize, some_windows
+from gaitlib.data.protocol import Roles, Split
+from gaitlib.data.walkers import make_walkers
 from gaitlib.grid import Grid
+from gaitlib.model.checkpoint import load_model, load_state
 from gaitlib.model.objective import Objective, Windows
 from gaitlib.model.recognizer import GaitModel
-from gaitlib.training import keep_freed_memory
+from gaitlib.training import keep_freed_memory, train
 
 PEOPLE, ANCHORS, FRAMES, TURNS = 74, 16, 64, 5
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -26,7 +34,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 TOO_SLOW = {"skeletongait as published"}
 
 
-def some_windows() -> Windows:
+def noise() -> Windows:
     """Windows of noise: their content does not change the time."""
     x, subject = torch.randn(2 * ANCHORS, 30, FRAMES), torch.arange(2 * ANCHORS) % 8
     other = torch.arange(ANCHORS).roll(1)
@@ -43,7 +51,7 @@ def timed(act: Callable[[], object]) -> float:
 def tasks(config: Config) -> tuple[GaitModel, Callable, Callable]:
     """The network, one training step, and the embedding of a batch."""
     model = GaitModel(people=PEOPLE, **config.model.model_dump())
-    objective, windows = Objective(model, config.losses), some_windows()
+    objective, windows = Objective(model, config.losses), noise()
     optimizer = torch.optim.AdamW(model.parameters())
 
     def step() -> None:
@@ -55,11 +63,44 @@ def tasks(config: Config) -> tuple[GaitModel, Callable, Callable]:
     return model, step, lambda: model.eval().embed(windows.x)
 
 
+def of_the_grid(*changes: str) -> dict[str, Config]:
+    """The configurations of the grid of equal minutes, with overrides."""
+    points = Grid.load(CONFIGS / "grids" / "peers.yaml", overrides=changes).points
+    return {point.labels["network"]: point.config for point in points if point.labels["seed"] == "0"}
+
+
+def learned_by_heart(config: Config, split: Split) -> tuple[float, float, int]:
+    """Minutes of training, the share of training windows whose person is told, and iterations."""
+    with tempfile.TemporaryDirectory() as folder:
+        history = train(config, split, folder)
+        seconds = load_state(Path(folder) / "state.pt")["seconds"]
+        model, _ = load_model(folder)
+    x, index = some_windows(model.window, normalize(split.train), most=2000)
+    with torch.no_grad():
+        found = torch.cat([model(part)[2].argmax(1) for part in x.split(64)])
+    right = (found.numpy() == groups(index, "subject")).mean()
+    return seconds / 60, right, int(history["iteration"].iloc[-1])
+
+
+def learn_four() -> None:
+    """Print what each network has learned of four people."""
+    few = [w for w in make_walkers(4, seed=1) if w.condition == "nm"]
+    with tempfile.TemporaryDirectory() as folder:
+        walks = write_dataset(Path(folder) / "four", few, name="four")
+        run = walks.index["run"].to_numpy()
+        seen = Roles(walks, run <= 3, {"NM": run > 3})
+        changes = ("training.minutes=3", "training.people=4", "training.validate_every=50", "walkers.subjects=4")
+        rows = [[name, *learned_by_heart(config, Split(walks, seen, seen))] for name, config in of_the_grid(*changes).items()]
+    print(tabulate(rows, ["network", "minutes", "right", "iterations"], floatfmt=".3f", tablefmt="github"))
+
+
 def main() -> None:
     """Print the table."""
     keep_freed_memory()
-    points = [point for point in Grid.load(CONFIGS / "grids" / "peers.yaml").points if point.labels["seed"] == "0"]
-    configs = {point.labels["network"]: point.config for point in points}
+    if "--four" in sys.argv:
+        learn_four()
+        return
+    configs = of_the_grid()
     configs |= {f"{path.stem} as published": load_config(path) for path in sorted((CONFIGS / "peers").glob("*.yaml"))}
     made = {name: tasks(config) for name, config in configs.items() if name not in TOO_SLOW}
     seconds = {name: [] for name in made}
