@@ -131,6 +131,17 @@ def test_a_network_that_the_user_names_again_is_loaded(run, tmp_path, monkeypatc
     assert loaded.embed(torch.randn(2, 30, 16)).shape == (2, 5)
 
 
+@pytest.mark.parametrize("peer", sorted((CONFIGS / "peers").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("autoencoder", ["none", "geometric", "paper"])
+def test_the_checkpoint_of_a_peer_is_read_without_naming_it_again(autoencoder, peer, tmp_path):
+    narrow = {"width": 4, "height": 16} if peer.stem == "skeletongait" else {"width": 8}
+    settings = {"autoencoder": autoencoder, "encoder_width": 8, "network_arguments": narrow}
+    made = GaitModel(people=3, window=16, network=load_config(peer).model.network, **settings).eval()
+    save_weights(tmp_path / WEIGHTS, made, made.state_dict())
+    x = torch.randn(2, 30, 16)
+    assert torch.equal(load_model(tmp_path)[0].embed(x), made.embed(x))
+
+
 def test_what_a_user_gave_reaches_processes_in_other_folders(net, tmp_path):
     networks.give("mine.py:Net")
     (tmp_path / "elsewhere").mkdir()

@@ -1,5 +1,6 @@
 """Recognition: from the codes of a window to an embedding, and from the embedding to the training people."""
 
+import copy
 import math
 from inspect import signature
 
@@ -136,9 +137,10 @@ class NetworkRecognizer(_Classified):
         if self.takes_codes and not codes:
             raise InputError(f"The network {name} takes codes, but there is no autoencoder; set model.autoencoder.")
         shape = list(x.shape)
+        probed = copy.deepcopy(network).to("meta") if x.is_meta else network  # buffers made from numpy are on the CPU
         try:
             with torch.no_grad():
-                found = network.eval()(*self._seen(x, codes))
+                found = probed.eval()(*self._seen(x, codes))
         except Exception as error:
             raise InputError(
                 f"The network {name} fails on windows of shape {shape} ({type(error).__name__}: {error})."
