@@ -9,10 +9,13 @@ import importlib
 import importlib.util
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from gaitlib import InputError
-from gaitlib.files import opened
+from gaitlib.files import read_bytes
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
 
 #: The names that the user gave, as JSON: name -> its file, or "" for a module. Kernels and points of grids inherit it.
@@ -39,7 +42,7 @@ def give(name: str, beside: str | Path = "") -> None:
     """
     if name and not is_ours(name):
         place = Path(name.rpartition(":")[0])
-        file = place if place.is_file() else Path(beside) / place
+        file = place if os.path.isfile(place) else Path(beside) / place
         os.environ[GIVEN] = json.dumps(_given() | {short(name): str(file.absolute()) if place.suffix == ".py" else ""})
 
 
@@ -53,7 +56,7 @@ def check_given(name: str, where: str | Path) -> None:
     if name and not is_ours(name) and short(name) not in _given():
         raise InputError(
             f"{where} names the network {name}, which is not part of gaitlib, and its code is not run because a run names it; if "
-            f"you trust it, add --network {name}."
+            f"you trust it, add --network {shlex.quote(name)}."
         )
 
 
@@ -83,12 +86,12 @@ def network_class(name: str) -> type:
     return found
 
 
-def _imported(path: Path):
-    """The module in a file, imported anew."""
-    with opened(path, _MOST_CODE):
-        spec = importlib.util.spec_from_file_location(f"network_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _imported(path: Path) -> ModuleType:
+    """The module in a file as it is now, which a cached one may not be; nothing is written beside the file."""
+    module = ModuleType(f"network_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look for their own
+    exec(compile(read_bytes(path, _MOST_CODE), path, "exec"), module.__dict__)
     return module
 
 

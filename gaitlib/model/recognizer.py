@@ -126,21 +126,21 @@ class LeanRecognizer(_Classified):
 class NetworkRecognizer(_Classified):
     """A network of the user or of a peer as a recognizer.
 
-    network: turns windows, float32 [B, 30, T], and their codes if it takes two arguments, into embeddings [B, E].
+    network: turns windows, float32 [B, 30, T], and their codes if its forward() has an argument `codes`, into embeddings [B, E].
     x, codes: two windows and their codes, with which E is found; name: what errors call the network.
     Raises InputError if the network fails on them, or gives something else.
     """
 
     def __init__(self, network: nn.Module, people: int, x: Tensor, codes: Codes | None, name: str):
         super().__init__()
-        self.network, self.takes_codes = network, len(signature(network.forward).parameters) > 1
+        self.network, self.takes_codes = network, "codes" in signature(network.forward).parameters
         if self.takes_codes and not codes:
             raise InputError(f"The network {name} takes codes, but there is no autoencoder; set model.autoencoder.")
         shape = list(x.shape)
         probed = copy.deepcopy(network).to("meta") if x.is_meta else network  # buffers made from numpy are on the CPU
         try:
             with torch.no_grad():
-                found = probed.eval()(*self._seen(x, codes))
+                found = self._of(probed.eval(), x, codes)
         except Exception as error:
             raise InputError(
                 f"The network {name} fails on windows of shape {shape} ({type(error).__name__}: {error})."
@@ -151,12 +151,12 @@ class NetworkRecognizer(_Classified):
         self.size = found.shape[1]
         self.classify(self.size, people)
 
-    def _seen(self, x: Tensor, codes: Codes | None) -> tuple:
-        return (x, codes) if self.takes_codes else (x,)
+    def _of(self, network: nn.Module, x: Tensor, codes: Codes | None) -> Tensor:
+        return network(x, codes=codes) if self.takes_codes else network(x)
 
     def forward(self, x: Tensor, codes: Codes | None) -> tuple[Tensor, Tensor]:
         """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
-        return self.classified(self.network(*self._seen(x, codes)))
+        return self.classified(self._of(self.network, x, codes))
 
 
 class GaitModel(nn.Module):
