@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -372,11 +373,12 @@ class Experiment:
         settings = self.config.evaluation
 
         def make(folder: Path) -> None:
-            began, enrolled = time.monotonic(), self.split.test.gallery if settings.adapt else None
+            model, walks = self.model, self.test_walks  # to have been read when the clock starts
+            enrolled = self.split.test.gallery if settings.adapt else None
+            began = time.monotonic()
             found = embed_walks(
-                self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled,
-                device=_device(),
-            )  # fmt: skip
+                model, walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled, device=_device()
+            )
             found.save(folder / "embeddings.npz")
             write_text(folder / "seconds.json", json.dumps(time.monotonic() - began))
 
@@ -388,16 +390,19 @@ class Experiment:
         return self._evaluation_key("gaitlib.evaluation.embedding")
 
     def cost(self) -> dict[str, float | None]:
-        """Minutes of the training, and milliseconds to embed a test walk; None where it was not measured.
+        """Minutes of the training, and milliseconds to embed a test walk; None where that is not known.
 
-        The minutes are those that `training.minutes` limits. The milliseconds include normalization's windows and mirror images,
-        but not the reading of the data.
+        The minutes are those that `training.minutes` limits, and the last validation. The milliseconds are those of all windows
+        of a walk and of their mirror images, without reading and normalizing the walk.
         """
         from gaitlib.model.checkpoint import STATE, load_state
 
         state, took = self._weights.parent / STATE, self.stages.folder("embeddings", self._embeddings_key) / "seconds.json"
+        minutes = None
+        with suppress(InputError, LookupError, TypeError, ValueError):  # a run without state.pt, or with a damaged one
+            minutes = float(load_state(state)["seconds"]) / 60
         return {
-            "training_minutes": load_state(state)["seconds"] / 60 if state.is_file() else None,
+            "training_minutes": minutes,
             "milliseconds_per_walk": 1000 * json.loads(took.read_text()) / len(self.test_walks) if took.is_file() else None,
         }
 
