@@ -110,6 +110,7 @@ COMMANDS = {
     "run": ["run", "theirs/config.yaml"],
     "train": ["train", "theirs/config.yaml"],
     "rerun": ["rerun", "theirs"],
+    "grid": ["grid", "seeds.yaml"],
 }
 
 
@@ -118,6 +119,7 @@ def test_a_run_folder_never_decides_whose_code_runs(command, run, tmp_path, monk
     from gaitlib.cli import main
 
     monkeypatch.delenv(networks.GIVEN)
+    (tmp_path / "seeds.yaml").write_text("base: theirs/config.yaml\naxes: {seed: [0, 1]}\n")
     with pytest.raises(SystemExit) as stop:
         main(COMMANDS[command], prog_name="gaitlib")
     said = capsys.readouterr().err
@@ -206,6 +208,8 @@ def test_arguments_that_a_network_does_not_take(net):
     networks.give("mine.py:Net")
     with pytest.raises(InputError, match=r"Net cannot be built with .'depth': 3. .TypeError"):
         model("mine.py:Net", network_arguments={"depth": 3})
+    with pytest.raises(InputError, match=r"cannot be built with .'xxx.{,500}$"):
+        model("mine.py:Net", network_arguments={"x" * 10**6: 3})
 
 
 def test_another_file_is_another_training(net):

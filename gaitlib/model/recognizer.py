@@ -289,4 +289,5 @@ def _network(name: str, arguments: dict) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"The network {name} cannot be built with {arguments} ({type(error).__name__}: {error}).") from error
+        said = f"{arguments!s:.200} ({type(error).__name__}: {error!s:.200})"
+        raise InputError(f"The network {name} cannot be built with {said}.") from error
