@@ -302,7 +302,7 @@ class Trainer:
         self.fabric = set_up_fabric(t.precision)
         device, processes = self.fabric.device, self.fabric.world_size
         if t.minutes and processes > 1:
-            raise InputError("training.minutes is the time of one process; with several, set training.iterations, and training.minutes=0.")
+            raise InputError("training.minutes ends one process; with several, set training.iterations and training.minutes=0.")
         if t.shards % processes:
             raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
         torch.manual_seed(config.seed)
