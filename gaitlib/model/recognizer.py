@@ -232,9 +232,13 @@ class GaitModel(nn.Module):
 
     @property
     def size(self) -> int:
-        """How many learned and fitted numbers an embedding depends on: not the decoder, and not the classifier of people."""
+        """How many learned and fitted numbers an embedding depends on: not the decoder, and not the classifier of people.
+
+        As is usual, the running statistics of batch normalization are no parameters.
+        """
         unused = ("autoencoder.decoder.", "recognizer.neck.", "recognizer.fc_cls.", "recognizer.center_loss.")
-        numbers = [v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()]
+        known = {name: v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()}
+        numbers = [v for name, v in known.items() if not name.endswith(("running_mean", "running_var"))]
         kept = [part for module in (self.autoencoder, self) for part in [getattr(module, "discriminants", None)] if part]
         return sum(v.numel() for v in numbers) - sum(part.within.numel() for part in kept if part.within is not None)
 
