@@ -544,6 +544,7 @@ def compare(runs, name):
 @_set
 @_data
 @_name
+@_network
 def grid(grid_file, workers, scheduler, resume, base, overrides, data, name):
     """Run every point of a grid file as `gaitlib run` would, and compare all of them in one page.
 

@@ -1,5 +1,6 @@
 """The typed configuration: configs/default.yaml has every key, other files override some, and the command line overrides both."""
 
+import copy
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,10 +8,10 @@ from functools import reduce
 from itertools import accumulate
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gaitlib import InputError, networks
 from gaitlib.files import Unreadable, read_text
@@ -48,8 +49,8 @@ class Model(_Section):
     static_rows: int = Field(ge=1, le=30)
     decoder_dropout: float = Field(ge=0, lt=1)
     recognizer: Literal["paper", "lean"]
-    network: str = Field("", pattern=r"^(.+:[A-Za-z_]\w*)?$")
-    network_arguments: dict[str, Any] = {}
+    network: str = Field("", pattern=r"^([^\x00-\x1f\x7f]+:[A-Za-z_]\w*)?$", max_length=1000)
+    network_arguments: dict[str, JsonValue] = {}
     recognizer_width: int = Field(ge=1)
     embedding: int = Field(ge=1)
     features: list[Literal["pose", "motion", "body", "view"]] = Field(min_length=1)
@@ -187,7 +188,9 @@ class Config(_Section):
         elif "camera" in used:
             raise ValueError("losses.camera needs the cameras of the geometric autoencoder")
         if self.model.autoencoder == "none" and not own and (paper or self.model.features != ["pose"]):
-            raise ValueError("without an autoencoder there are no codes: name a model.network, or choose features: [pose]")
+            raise ValueError(
+                "without an autoencoder there are no codes: name a model.network, or choose features: [pose] and recognizer: lean"
+            )
         if not paper and (self.losses.center or "center" in self.losses.logged):
             raise ValueError("losses.center needs the centers of the paper recognizer")
         if not any(getattr(self.losses, name) for name in TERMS):
@@ -347,4 +350,7 @@ def _merge(base: dict, changes: dict, where: str) -> None:
             near = difflib.get_close_matches(key[:100], known, 1, 0)[0]
             raise InputError(f"{where}: there is no key {_short(key)!r} in the configuration; the nearest is {near!r}.")
         *parents, last = key.split(".")
-        reduce(getitem, parents, base)[last] = value
+        try:
+            reduce(getitem, parents, base)[last] = copy.deepcopy(value)  # a later change must not reach `changes`
+        except (LookupError, TypeError):
+            raise InputError(f"{where}: {_short(key)} is inside something without keys; set {_FREE} as a whole.") from None

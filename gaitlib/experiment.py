@@ -1,12 +1,14 @@
 """One configuration on one data set: who trains and who is tested, the stages made from it, and the content of a run folder."""
 
 import json
+import math
 import os
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -372,11 +374,12 @@ class Experiment:
         settings = self.config.evaluation
 
         def make(folder: Path) -> None:
-            began, enrolled = time.monotonic(), self.split.test.gallery if settings.adapt else None
+            model, walks = self.model, self.test_walks  # to have been read when the clock starts
+            enrolled = self.split.test.gallery if settings.adapt else None
+            began = time.monotonic()
             found = embed_walks(
-                self.model, self.test_walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled,
-                device=_device(),
-            )  # fmt: skip
+                model, walks, stride=settings.stride, mirrored=settings.mirrored, enrolled=enrolled, device=_device()
+            )
             found.save(folder / "embeddings.npz")
             write_text(folder / progress.SECONDS, json.dumps(time.monotonic() - began))
 
@@ -388,19 +391,16 @@ class Experiment:
         return self._evaluation_key("gaitlib.evaluation.embedding")
 
     def cost(self) -> dict[str, float | None]:
-        """Minutes of the training, and milliseconds to embed a test walk; None where it was not measured.
+        """Minutes of the training, and milliseconds to embed a test walk; None where that is not known.
 
-        The minutes are those that `training.minutes` limits. The milliseconds include normalization's windows and mirror images,
-        but not the reading of the data.
+        The minutes are those that `training.minutes` limits, and the last validation. The milliseconds are those of all windows
+        of a walk and of their mirror images, without reading and normalizing the walk.
         """
         trained = self._weights.parent / progress.SECONDS
         embedded = self.stages.folder("embeddings", self._embeddings_key) / progress.SECONDS
-        return {
-            "training_minutes": json.loads(trained.read_text()) / 60 if trained.is_file() else None,
-            "milliseconds_per_walk": 1000 * json.loads(embedded.read_text()) / len(self.test_walks)
-            if embedded.is_file()
-            else None,
-        }
+        seconds = [json.loads(path.read_text()) if path.is_file() else math.nan for path in (trained, embedded)]
+        found = {"training_minutes": seconds[0] / 60, "milliseconds_per_walk": 1000 * seconds[1] / len(self.test_walks)}
+        return {name: None if math.isnan(took) else took for name, took in found.items()}
 
     def evaluate(self) -> Evaluation:
         """Rank the test walks and compute every number of metrics.json that depends on embeddings alone.

@@ -9,10 +9,13 @@ import importlib
 import importlib.util
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from gaitlib import InputError
-from gaitlib.files import opened
+from gaitlib.files import read_bytes
 from gaitlib.fingerprints import code_fingerprint, file_fingerprint
 
 #: The names that the user gave, as JSON: name -> its file, or "" for a module. Kernels and points of grids inherit it.
@@ -41,7 +44,7 @@ def give(name: str, beside: str | Path = "") -> None:
     if not name or is_ours(name):
         return
     place, given = Path(name.rpartition(":")[0]), _given()
-    file = place if place.is_file() else Path(beside) / place
+    file = place if os.path.isfile(place) else Path(beside) / place
     path = str(file.absolute()) if place.suffix == ".py" else ""
     before = given.get(short(name), path)
     if before != path and os.path.isfile(before):
@@ -59,7 +62,7 @@ def check_given(name: str, where: str | Path) -> None:
     if name and not is_ours(name) and short(name) not in _given():
         raise InputError(
             f"{where} names the network {name}, which is not part of gaitlib, and its code is not run because a run names it; if "
-            f"you trust it, add --network {name} (in Python: gaitlib.networks.give({name!r}))."
+            f"you trust it, add --network {shlex.quote(name)} (in Python: gaitlib.networks.give({name!r}))."
         )
 
 
@@ -89,12 +92,12 @@ def network_class(name: str) -> type:
     return found
 
 
-def _imported(path: Path):
-    """The module in a file, imported anew."""
-    with opened(path, _MOST_CODE):
-        spec = importlib.util.spec_from_file_location(f"network_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _imported(path: Path) -> ModuleType:
+    """The module in a file as it is now, which a cached one may not be; nothing is written beside the file."""
+    module = ModuleType(f"network_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look for their own
+    exec(compile(read_bytes(path, _MOST_CODE), path, "exec"), module.__dict__)
     return module
 
 

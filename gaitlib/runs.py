@@ -121,7 +121,7 @@ def rerun(
             before.config, name or f"{before.name}-again", data=data, reports=reports, cache=fresh, chapters=chapters
         )
     made = Run(again)
-    return made, differences(before.metrics, made.metrics)
+    return made, differences(before.metrics, made.metrics, added=False)
 
 
 def _known_data(fingerprint: str) -> str:
@@ -135,10 +135,14 @@ def _known_data(fingerprint: str) -> str:
     return ""
 
 
-def differences(before: dict, after: dict) -> list[str]:
-    """A line for each number that differs between two metrics.json: "rank1.NM: 0.91 -> 0.92"."""
+def differences(before: dict, after: dict, *, added: bool = True) -> list[str]:
+    """A line for each number that differs between two metrics.json: "rank1.NM: 0.91 -> 0.92".
+
+    added: whether a number that `before` does not have counts; an older version may not have measured it.
+    """
     old, new = dict(flat(before)), dict(flat(after))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
+    keys = {**old, **new} if added else old
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
 def circumstances(before: Run, after: Run) -> list[str]:

@@ -303,7 +303,7 @@ class Trainer:
         self.fabric = set_up_fabric(t.precision)
         device, processes = self.fabric.device, self.fabric.world_size
         if t.minutes and processes > 1:
-            raise InputError("training.minutes is the time of one process; with several, set training.iterations and minutes=0.")
+            raise InputError("training.minutes ends one process; with several, set training.iterations and training.minutes=0.")
         if t.shards % processes:
             raise InputError(f"{processes} processes cannot share batches of {t.shards} shards; set training.shards={processes}.")
         torch.manual_seed(config.seed)
@@ -459,9 +459,9 @@ def train(
 
     The best checkpoint is the one with the highest validation rank-1, with discriminants fitted without the validation people; in
     the end its discriminants are refitted on training and validation people together.
-    Training continues from an existing state.pt; the result is then the same as without the interruption. Processes
-    started by torchrun share each batch; the first of them validates and writes. Batch normalization covers all of them on GPUs,
-    and each part separately on CPUs.
+    Training continues from an existing state.pt; the result is then the same as without the interruption, unless the clock
+    ends it (training.minutes). Processes started by torchrun share each batch; the first of them validates and writes. Batch
+    normalization covers all of them on GPUs, and each part separately on CPUs.
     watch: is notified of each iteration and of each validation.
     pictures: name -> matplotlib figure of the current model, for TensorBoard, every PICTURES_EVERY validations.
     facts: plain values that are saved with the weights.

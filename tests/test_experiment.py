@@ -24,6 +24,7 @@ from gaitlib.files import locked
 from gaitlib.model import checkpoint
 from gaitlib.notebooks import run_experiment
 from gaitlib.reports import tables
+from gaitlib.stages import Stages
 
 
 @pytest.fixture
@@ -154,6 +155,22 @@ def test_shared_names_are_counted_in_the_metrics(small_run):
     facts = opened._facts | {"data": "others", "people": {"train": some[:1], "validation": some[1:2]}}
     asked = replace(opened, loaded=(opened.model, facts))
     assert asked.evaluate().metrics["counts"]["names_shared_with_training"] == 2
+
+
+def test_what_a_training_took_is_not_known_from_a_damaged_state(tmp_path, monkeypatch):
+    """As the evaluation of somebody else's run may find it, after hours of work."""
+    monkeypatch.setattr(Experiment, "_weights", tmp_path / checkpoint.WEIGHTS)
+    monkeypatch.setattr(Experiment, "_embeddings_key", [])
+    opened = Experiment(load_config("configs/default.yaml"), "", Stages(tmp_path / "cache"), tmp_path)
+    nothing = {"training_minutes": None, "milliseconds_per_walk": None}
+    assert opened.cost() == nothing
+    for state in ({"iteration": 1}, {"seconds": "long"}, ["seconds"]):
+        checkpoint.save_state(tmp_path / checkpoint.STATE, state)
+        assert opened.cost() == nothing
+    (tmp_path / checkpoint.STATE).write_bytes(b"damaged")
+    assert opened.cost() == nothing
+    checkpoint.save_state(tmp_path / checkpoint.STATE, {"seconds": 90.0})
+    assert opened.cost()["training_minutes"] == 1.5
 
 
 def test_how_many_people_are_studied_decides_what_is_kept(workbook, small_run, monkeypatch):

@@ -13,6 +13,7 @@ import yaml
 from gaitlib import InputError, networks
 from gaitlib.config import load_config
 from gaitlib.data.protocol import Protocol
+from gaitlib.grid import Grid
 from gaitlib.model.checkpoint import WEIGHTS, load_model, save_weights
 from gaitlib.model.recognizer import GaitModel
 
@@ -36,6 +37,11 @@ class Net(nn.Module):
 class Coded(Net):
     def forward(self, x, codes):
         return torch.cat([self.fc(x.mean(2)), codes.motion.mean(2), codes.body], 1)
+
+
+class Optional(Net):
+    def forward(self, x, maps=False):
+        return x if maps else super().forward(x)
 
 
 class Images(Net):
@@ -104,6 +110,7 @@ COMMANDS = {
     "run": ["run", "theirs/config.yaml"],
     "train": ["train", "theirs/config.yaml"],
     "rerun": ["rerun", "theirs"],
+    "grid": ["grid", "seeds.yaml"],
 }
 
 
@@ -112,6 +119,7 @@ def test_a_run_folder_never_decides_whose_code_runs(command, run, tmp_path, monk
     from gaitlib.cli import main
 
     monkeypatch.setenv(networks.GIVEN, "")
+    (tmp_path / "seeds.yaml").write_text("base: theirs/config.yaml\naxes: {seed: [0, 1]}\n")
     with pytest.raises(SystemExit) as stop:
         main(COMMANDS[command], prog_name="gaitlib")
     said = capsys.readouterr().err
@@ -129,6 +137,36 @@ def test_a_network_that_the_user_names_again_is_loaded(run, tmp_path, monkeypatc
     assert (tmp_path / "imported").exists()
     assert loaded.embedding_size == 5
     assert loaded.embed(torch.randn(2, 30, 16)).shape == (2, 5)
+
+
+def test_the_name_in_an_error_is_safe_to_paste(net):
+    with pytest.raises(InputError, match=r"add --network 'mine\.py; rm x:Net'\."):
+        networks.network_class("mine.py; rm x:Net")
+
+
+def test_a_file_is_imported_as_it_is_now_and_nothing_is_written_beside_it(tmp_path):
+    """Also within the second in which Python would take what it has cached for the same."""
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\n"
+    text += "@dataclass\nclass Sizes:\n    width: int = {}\nclass Net(nn.Module):\n    width = Sizes().width\n"
+    networks.give(f"{tmp_path}/mine.py:Net")
+    for width in (3, 4):
+        (tmp_path / "mine.py").write_text(text.format(width))
+        assert networks.network_class("mine.py:Net").width == width
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+@pytest.mark.parametrize("peer", sorted((CONFIGS / "peers").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("autoencoder", ["none", "geometric", "paper"])
+def test_the_checkpoint_of_a_peer_is_read_without_naming_it_again(autoencoder, peer, tmp_path):
+    narrow = {"width": 4, "height": 16} if peer.stem == "skeletongait" else {"width": 8}
+    settings = {"autoencoder": autoencoder, "encoder_width": 8, "network_arguments": narrow}
+    made = GaitModel(people=3, window=16, network=load_config(peer).model.network, **settings).eval()
+    save_weights(tmp_path / WEIGHTS, made, made.state_dict())
+    x = torch.randn(2, 30, 16)
+    loaded, _ = load_model(tmp_path)
+    assert torch.equal(loaded.embed(x), made.embed(x))
+    if autoencoder == "none":
+        assert loaded.size == sum(parameter.numel() for parameter in made.recognizer.network.parameters())
 
 
 def test_what_a_user_gave_reaches_processes_in_other_folders(net, tmp_path):
@@ -182,6 +220,8 @@ def test_arguments_that_a_network_does_not_take(net):
     networks.give("mine.py:Net")
     with pytest.raises(InputError, match=r"Net cannot be built with .'depth': 3. .TypeError"):
         model("mine.py:Net", network_arguments={"depth": 3})
+    with pytest.raises(InputError, match=r"cannot be built with .'xxx.{,500}$"):
+        model("mine.py:Net", network_arguments={"x" * 10**6: 3})
 
 
 def test_another_file_is_another_training(net):
@@ -207,6 +247,11 @@ def test_a_network_that_asks_for_codes_gets_them(net, end_to_end):
     assert made.embedding_size == made.embed(x).shape[1] == embedding.shape[1] + made.discriminants.size
     embedding.square().sum().backward()
     assert any(p.grad is not None for p in made.autoencoder.parameters()) == end_to_end
+
+
+def test_a_second_argument_of_another_name_is_left_alone(net):
+    networks.give("mine.py:Optional")
+    assert model("mine.py:Optional").embedding_size == 8
 
 
 def test_a_model_without_an_autoencoder_is_its_network(net):
@@ -249,7 +294,29 @@ def test_arguments_are_changed_as_a_whole_or_one_by_one(tmp_path):
         load_config(CONFIGS / "default.yaml", ["model.network_arguments={depth: 2}"])
 
 
-@pytest.mark.parametrize("name", ["mine.py", "mine.py:", ":Net", "mine.py:my net"])
+def test_arguments_of_one_point_of_a_grid_are_not_those_of_the_next(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text("""
+base: configs/default.yaml
+set: {model.network: 'a.b:C', model.network_arguments: {width: 3}}
+axes: {size: {small: {}, large: {model.network_arguments.width: 7, model.network_arguments.depth: 2}, again: {seed: 1}}}
+""")
+    arguments = [point.config.model.network_arguments for point in Grid.load(path).points]
+    assert arguments == [{"width": 3}, {"width": 7, "depth": 2}, {"width": 3}]
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    (["model.network_arguments=", "model.network_arguments.width=7"], r"width is inside something without keys"),
+    (["model.network_arguments.sizes.first=7"], r"sizes\.first is inside something without keys"),
+    (["model.network_arguments={sizes: {1: 2}}"], r"model\.network_arguments\.sizes"),
+    (["model.network_arguments={picture: !!binary aGk=}"], r"model\.network_arguments\.picture"),
+])  # fmt: skip
+def test_arguments_that_no_checkpoint_can_hold(changes, said):
+    with pytest.raises(InputError, match=said):
+        load_config(CONFIGS / "default.yaml", ["model.network=a.b:C", *changes])
+
+
+@pytest.mark.parametrize("name", ["mine.py", "mine.py:", ":Net", "mine.py:my net", "\x1b[2Jmine.py:Net", "m" * 1000 + ":Net"])
 def test_a_name_is_a_place_and_a_class(name):
     with pytest.raises(InputError, match=r"model\.network"):
-        load_config(CONFIGS / "default.yaml", [f"model.network='{name}'"])
+        load_config(CONFIGS / "default.yaml", layers=[("here", {"model.network": name})])

@@ -178,6 +178,9 @@ def test_numbers_that_differ_are_told():
     after = {"rank1": {"NM": 0.92, "mean": 0.9}, "ci95": {"NM": [0.8, 0.96]}, "iterations": 4}
     assert differences(before, before) == []
     assert differences(before, after) == ["rank1.NM: 0.91 -> 0.92", "ci95.NM: 0.8, 0.95 -> 0.8, 0.96"]
+    assert differences(before, before | {"parameters": 9}) == ["parameters: None -> 9"]
+    assert differences(before, before | {"parameters": 9}, added=False) == []
+    assert differences(before | {"parameters": 9}, before, added=False) == ["parameters: 9 -> None"]
 
 
 def test_what_cannot_be_repeated_is_refused(reports, tmp_path, small_run):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from gaitlib.model.geometric import pose_features
 from gaitlib.model.objective import Objective, Windows, loss_terms
 from gaitlib.model.recognizer import GaitModel
 from gaitlib.skeleton import NECK
-from gaitlib.training import Watch, disturb, learning_rate, looks_since_best, settle, train, update_average
+from gaitlib.training import Trainer, Watch, disturb, learning_rate, looks_since_best, settle, train, update_average
 
 TINY = [
     "model.encoder_width=12", "model.recognizer_width=8", "model.embedding=16", "model.window=24",
@@ -228,6 +229,12 @@ def test_training_ends_after_its_minutes(split, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(train(settings, split, tmp_path), history)  # it is over
 
 
+def test_several_processes_do_not_end_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "set_up_fabric", lambda precision: SimpleNamespace(device="cpu", world_size=2))
+    with pytest.raises(InputError, match=r"training\.minutes ends one process; with several, set training\.iterations"):
+        Trainer(config("training.minutes=1", "training.shards=2"), None, tmp_path, {})
+
+
 def test_learning_rate():
     cosine = config("training.iterations=100", "training.warmup=10", "training.learning_rate=1").training
     rates = [learning_rate(i, cosine) for i in range(100)]
@@ -235,6 +242,8 @@ def test_learning_rate():
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[55] == pytest.approx(0.5)
     assert 0 < rates[99] < 0.001
+    assert learning_rate(55, cosine, spent=0.4) == rates[55]
+    assert learning_rate(20, cosine, spent=0.5) == pytest.approx(0.5)  # whichever is further
     step = config("training.schedule=step", "training.warmup=0", "training.step_every=30", "training.learning_rate=0.2").training
     assert [learning_rate(i, step) for i in (0, 29, 30, 60)] == [0.2, 0.2, 0.1, 0.05]
 

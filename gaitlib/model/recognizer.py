@@ -1,5 +1,6 @@
 """Recognition: from the codes of a window to an embedding, and from the embedding to the training people."""
 
+import copy
 import math
 from inspect import signature
 
@@ -125,20 +126,21 @@ class LeanRecognizer(_Classified):
 class NetworkRecognizer(_Classified):
     """A network of the user or of a peer as a recognizer.
 
-    network: turns windows, float32 [B, 30, T], and their codes if it takes two arguments, into embeddings [B, E].
+    network: turns windows, float32 [B, 30, T], and their codes if its forward() has an argument `codes`, into embeddings [B, E].
     x, codes: two windows and their codes, with which E is found; name: what errors call the network.
     Raises InputError if the network fails on them, or gives something else.
     """
 
     def __init__(self, network: nn.Module, people: int, x: Tensor, codes: Codes | None, name: str):
         super().__init__()
-        self.network, self.takes_codes = network, len(signature(network.forward).parameters) > 1
+        self.network, self.takes_codes = network, "codes" in signature(network.forward).parameters
         if self.takes_codes and not codes:
             raise InputError(f"The network {name} takes codes, but there is no autoencoder; set model.autoencoder.")
         shape = list(x.shape)
+        probed = copy.deepcopy(network).to("meta") if x.is_meta else network  # buffers made from numpy are on the CPU
         try:
             with torch.no_grad():
-                found = network.eval()(*self._seen(x, codes))
+                found = self._of(probed.eval(), x, codes)
         except Exception as error:
             raise InputError(
                 f"The network {name} fails on windows of shape {shape} ({type(error).__name__}: {error})."
@@ -149,12 +151,12 @@ class NetworkRecognizer(_Classified):
         self.size = found.shape[1]
         self.classify(self.size, people)
 
-    def _seen(self, x: Tensor, codes: Codes | None) -> tuple:
-        return (x, codes) if self.takes_codes else (x,)
+    def _of(self, network: nn.Module, x: Tensor, codes: Codes | None) -> Tensor:
+        return network(x, codes=codes) if self.takes_codes else network(x)
 
     def forward(self, x: Tensor, codes: Codes | None) -> tuple[Tensor, Tensor]:
         """[B, 30, T] and its codes -> embedding [B, E], logits [B, people]."""
-        return self.classified(self.network(*self._seen(x, codes)))
+        return self.classified(self._of(self.network, x, codes))
 
 
 class GaitModel(nn.Module):
@@ -230,9 +232,13 @@ class GaitModel(nn.Module):
 
     @property
     def size(self) -> int:
-        """How many learned and fitted numbers an embedding depends on: not the decoder, and not the classifier of people."""
+        """How many learned and fitted numbers an embedding depends on: not the decoder, and not the classifier of people.
+
+        As is usual, the running statistics of batch normalization are no parameters.
+        """
         unused = ("autoencoder.decoder.", "recognizer.neck.", "recognizer.fc_cls.", "recognizer.center_loss.")
-        numbers = [v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()]
+        known = {name: v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()}
+        numbers = [v for name, v in known.items() if not name.endswith(("running_mean", "running_var"))]
         kept = [part for module in (self.autoencoder, self) for part in [getattr(module, "discriminants", None)] if part]
         return sum(v.numel() for v in numbers) - sum(part.within.numel() for part in kept if part.within is not None)
 
@@ -287,4 +293,5 @@ def _network(name: str, arguments: dict) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"The network {name} cannot be built with {arguments} ({type(error).__name__}: {error}).") from error
+        said = f"{arguments!s:.200} ({type(error).__name__}: {error!s:.200})"
+        raise InputError(f"The network {name} cannot be built with {said}.") from error

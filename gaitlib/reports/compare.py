@@ -364,11 +364,14 @@ def write_report(folder: Path, found: Iterable) -> None:
 def _ahead(settings: list[Setting], baseline: Setting) -> str:
     """Which settings have a higher mean than the baseline, and in what; the table says how certain that is."""
     measures = {f"{name} rank-1": ("rank1", name) for name in probe_sets(settings)}
-    measures |= {_OTHERS[measure]: (measure, "mean") for measure in _OTHERS if measure != "eer"}
+    measures |= {name: (measure, "mean") for measure, name in _OTHERS.items()}
     ahead = {}
     for s in settings:
-        pairs = {name: [a.mean(probe_set, measure)[0] for a in (s, baseline)] for name, (measure, probe_set) in measures.items()}
-        won = [f"{name} {percent(mine)} against {percent(its)}{UNIT}" for name, (mine, its) in pairs.items() if mine > its]
+        won = []
+        for name, (measure, probe_set) in measures.items():
+            mine, its = (of.mean(probe_set, measure)[0] for of in (s, baseline))
+            if mine < its if measure == "eer" else mine > its:
+                won.append(f"{name} {percent(mine)} against {percent(its)}{UNIT}")
         if won:
             ahead[s.name] = ", ".join(won)
     if not ahead:
@@ -385,7 +388,7 @@ def _costs(settings: list[Setting]) -> list[Figure]:
 
 def ablations_table(settings: list[Setting]) -> Table:
     """A row an ablation: the mean over seeds and probe sets of each setting."""
-    found = {s.name: [{row["name"]: row["rank1"]["mean"] for row in run.metrics.get("ablations", [])} for run in s.runs]
+    found = {s.name: [{row["name"]: row["rank1"].get("mean") for row in run.metrics.get("ablations", [])} for run in s.runs]
              for s in settings}  # fmt: skip
     names = dict.fromkeys(name for runs in found.values() for run in runs for name in run)
     rows = [[name, *(seed_mean(run[name] for run in runs if name in run)[0] for runs in found.values())] for name in names]
@@ -399,7 +402,9 @@ def exchange_table(settings: list[Setting]) -> Table:
     for s in settings:
         found = [run.metrics["exchange"] for run in s.runs if run.metrics.get("exchange")]
         if found:
-            rows.append([s.name, *(seed_mean(errors[guess][0] for errors in found)[0] for guess in ("exchange", "mean_walk"))])
+            rows.append(
+                [s.name, *(seed_mean(errors.get(guess, [None])[0] for errors in found)[0] for guess in ("exchange", "mean_walk"))]
+            )
     names = ["exchanged view", "mean walk"]
     frame = frame_of(rows, ["Setting"], names)
     return Table("Exchange", "Exchanged views: error in % of the torso length", "", frame, dict.fromkeys(names, "percent"))

@@ -37,14 +37,27 @@ class _Recognition(_Facts):
     ci95: _Ends = {}
 
 
+class _Ablation(_Facts):
+    name: str
+    rank1: _Shares
+
+
+class _Exchange(_Facts):
+    exchange: list[float | None] = Field([None], min_length=1)
+    mean_walk: list[float | None] = Field([None], min_length=1)
+
+
 class _Metrics(_Recognition):
     """What other programs rely on in metrics.json."""
 
+    rank1_everyone: _Shares = {}
     map: _Shares = {}
     eer: _Shares = {}
     counts: dict[str, _Count | dict[str, _Count]] = {}
     iterations: _Count | None = None
     parameters: _Count | None = None
+    ablations: list[_Ablation] = []
+    exchange: _Exchange = _Exchange()
     baseline: _Recognition = _Recognition()
 
 

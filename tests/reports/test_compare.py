@@ -219,7 +219,11 @@ def test_what_settings_cost_and_where_one_is_ahead(grid):
     for k, setting in enumerate(settings):
         for run in setting.runs:
             ablations = [{"name": "nothing changed", "rank1": {"mean": 0.8}}, {"name": "body only", "rank1": {"mean": 0.4}}]
-            metrics = run.metrics | {"parameters": 1000 * (1 + k), "rank1_same_view": {"mean": 0.9 - 0.1 * k}}
+            metrics = run.metrics | {
+                "parameters": 1000 * (1 + k),
+                "rank1_same_view": {"mean": 0.9 - 0.1 * k},
+                "eer": {"mean": 0.2 - 0.1 * k},
+            }
             metrics |= {"ablations": ablations[: 2 - k], "exchange": {"exchange": [4.0], "mean_walk": [5.0]} if not k else {}}
             (run.folder / "metrics.json").write_text(json.dumps(metrics))
             cost = {"cost": {"training_minutes": 12.0, "milliseconds_per_walk": 3.0 + k}}
@@ -228,6 +232,7 @@ def test_what_settings_cost_and_where_one_is_ahead(grid):
     text = text_of(folder / "index.html")
     assert "Ahead of contrastive 0.0: contrastive 1.0 in NM rank-1 90.5 against 82.0 %, mean rank-1 90.5" in text
     assert "same-view rank-1 80.0 against" not in text
+    assert "EER 10.0 against 20.0 %" in text
     page = (folder / "index.html").read_text()
     assert "contrastive 1.0 90.5 % (84.1 to 96.9), 2,000 parameters, 12.0 training minutes, 4.0 ms a walk" in page
     row = numbers_of(folder, 1)

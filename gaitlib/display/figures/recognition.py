@@ -132,9 +132,9 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
 def rank1_against_cost(table: pd.DataFrame) -> Figure:
     """Rank-1 of settings against what they cost, a panel a cost; columns name, mean, low, high (shares), then the costs.
 
-    A setting whose cost is not known is left out of that panel.
+    A setting whose cost is not known is left out of that panel, and a cost that is known of none has no panel.
     """
-    costs = list(table.columns[4:])
+    costs = [cost for cost in table.columns[4:] if table[cost].notna().any()]
     fig = Figure(figsize=(9, 4.4))
     panels = fig.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     colors = (BLUE, ORANGE, GREEN, drawing.PURPLE, INK, MUTED)
@@ -147,7 +147,8 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
             drawn.append(ax.errorbar([row[cost]], value, whiskers, elinewidth=1.3, capsize=4, label=row["name"], **look))
         ax.set(xscale="log", xlabel=cost)
         ax.margins(x=0.15)
-        ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        wide = table[cost].max() > 30 * table[cost].min()
+        ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1,) if wide else (1, 2, 5)))
         ax.xaxis.set_major_formatter(lambda at, _: f"{at / 1e6:g} M" if at >= 1e5 else f"{at:g}")
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         ax.grid(axis="both")
@@ -155,10 +156,12 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
     fig.legend(handles=drawn, loc="outside lower center", ncols=min(len(table), 6))
     first = table.loc[table["mean"].idxmax()]
     each = "; ".join(
-        f"{row.iloc[0]} {_with_ends(*row.iloc[1:4])}, "
-        + ", ".join(f"{row[cost]:,.{0 if row[cost] > 100 else 1}f} {cost}" for cost in costs)
+        ", ".join([
+            f"{row.iloc[0]} {_with_ends(*row.iloc[1:4])}",
+            *(f"{row[cost]:,.{0 if row[cost] > 100 else 1}f} {cost}" for cost in costs if pd.notna(row[cost])),
+        ])
         for _, row in table.iterrows()
-    )
+    )  # fmt: skip
     return drawing.stated(fig, f"{first['name']} recognizes best, {percent(first['mean'])} % on average", f"{each}.")
 
 

@@ -81,6 +81,16 @@ def test_rank1_over_an_axis_names_the_highest(labeled):
     assert ax.get_ylim() == (43, 82)
 
 
+def test_rank1_against_costs_says_only_what_is_known(labeled):
+    costs = ["parameters", "training minutes", "ms a walk"]
+    rows = [("ours", 0.9, 0.8, 0.95, 2e5, 12.0, np.nan), ("theirs", 0.7, 0.6, 0.8, 13e6, np.nan, np.nan)]
+    fig = labeled(figures.rank1_against_cost(pd.DataFrame(rows, columns=["name", "mean", "low", "high", *costs])))
+    assert fig.alt.startswith("ours recognizes best, 90.0 % on average")
+    assert fig.alt.endswith("200,000 parameters, 12.0 training minutes; theirs 70.0 % (60.0 to 80.0), 13,000,000 parameters.")
+    assert [ax.get_xlabel() for ax in fig.axes] == costs[:2]
+    np.testing.assert_allclose([line.get_xydata()[0] for line in fig.axes[0].lines[::3]], [[2e5, 90], [13e6, 70]])
+
+
 def test_a_heat_map_of_rank1_is_blank_where_nothing_was_measured(labeled, texts):
     shares = pd.DataFrame([[0.5, 0.61, np.nan], [0.4, 0.3, 0.2]], ["gated", "paper"], ["1", "2", "10"])
     shares = shares.rename_axis(index="model.decoder", columns="loss.view")
