@@ -20,8 +20,8 @@ MODULES = (
     *(f"model/{name}" for name in ("geometric", "autoencoder", "recognizer", "losses", "discriminants", "checkpoint")),
     *(f"evaluation/{name}" for name in ("embedding", "ranking", "verification", "bootstrap", "ablations", "codes", "exchange")),
     *(f"evaluation/{name}" for name in ("gait", "identification", "realism")),
-    "gallery",
-)
+    "networks", "gallery",
+)  # fmt: skip
 _INTRODUCTION = """
 # API
 

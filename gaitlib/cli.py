@@ -145,6 +145,16 @@ def _give(context: click.Context, parameter: click.Parameter, name: str) -> None
     from gaitlib import networks
 
     networks.give(name)
+    context.meta["network"] = name
+
+
+def _check_named(network: str) -> None:
+    """Raise InputError where --network was given, but the configuration names none or another."""
+    from gaitlib.networks import short
+
+    given = click.get_current_context().meta.get("network")
+    if given and short(given) != short(network):
+        raise InputError(f"The configuration does not name --network {given}; to use it, add --set model.network={given}.")
 
 
 _config = click.argument("config", callback=_configuration)
@@ -186,6 +196,7 @@ def run(config, overrides, data, name, resume, force):
 
     began = time.monotonic()
     settings = load_config(config, list(overrides))
+    _check_named(settings.model.network)
     folder = run_experiment(settings, name or Path(config).stem, data=data, resume=resume, force=force)
     write_runs_page(_reports())
     _say_found(folder, time.monotonic() - began)
@@ -207,6 +218,7 @@ def train(config, overrides, data):
     from gaitlib.stages import Stages
 
     settings = load_config(config, list(overrides))
+    _check_named(settings.model.network)
     folder = Experiment(settings, data, Stages(workspace() / "cache"), Path()).trained()
     if int(os.environ.get("RANK", 0)) == 0:
         click.echo(f"The training is in {os.path.relpath(folder)}")

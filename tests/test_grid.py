@@ -206,7 +206,7 @@ def test_killed_workers_parents_and_a_full_disk_change_nothing(clone, monkeypatc
         ({"axes": {"x./some/where/else": {"a": {"seed": 1}}}}, "axes: 'x./some/where/else' cannot be the name of a folder"),
         ({"axes": {"x./": {"a": {"seed": 1}}}}, "axes: 'x./' cannot be the name of a folder"),
         ({"axes": {"noise": {"../a": {"seed": 1}}}}, "axis noise: '../a' cannot be the name of a folder"),
-        ({"axes": {"arm": ["../../beyond"]}}, "axis arm: '../../beyond' cannot be the name of a folder"),
+        ({"axes": {"arm": ["../../beyond"]}}, "axis arm: '..' cannot be the name of a folder"),
         ({"axes": {"seed": [0], "protocol": ["w" * 120]}}, "a point: 'seed-0_protocol-www"),
         ({"axes": {f"a{i}": {f"v{j}": {} for j in range(10)} for i in range(5)}}, "has 100,000 points, but at most 10,000"),
     ],

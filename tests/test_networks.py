@@ -130,6 +130,15 @@ def test_a_run_folder_never_decides_whose_code_runs(command, run, tmp_path, monk
     assert not (tmp_path / "imported").exists()
 
 
+def test_a_network_given_to_a_configuration_that_names_none_is_not_left_out_in_silence(net, capsys):
+    from gaitlib.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "quick", "--network", "mine.py:Net"], prog_name="gaitlib")
+    assert stop.value.code == 2
+    assert "to use it, add --set model.network=mine.py:Net" in capsys.readouterr().err
+
+
 def test_a_network_that_the_user_names_again_is_loaded(run, tmp_path, monkeypatch):
     monkeypatch.setenv(networks.GIVEN, "")
     networks.give("mine.py:Net")
@@ -140,7 +149,7 @@ def test_a_network_that_the_user_names_again_is_loaded(run, tmp_path, monkeypatc
 
 
 def test_the_name_in_an_error_is_safe_to_paste(net):
-    with pytest.raises(InputError, match=r"add --network 'mine\.py; rm x:Net'\."):
+    with pytest.raises(InputError, match=r"add --network 'mine\.py; rm x:Net'"):
         networks.network_class("mine.py; rm x:Net")
 
 

@@ -90,8 +90,10 @@ class SkeletonGait(nn.Module):
 
     def __init__(self, *, width: int = 64, blocks: Sequence[int] = (1, 4, 4, 1), height: int = 64, every: int = 1):
         super().__init__()
-        if height < 16 or height % 16:
-            raise InputError(f"SkeletonGait cannot draw {height} pixels high; set its height to a multiple of 16, such as 64.")
+        if height not in range(16, 257, 16):
+            raise InputError(f"SkeletonGait cannot draw {height} pixels high; set its height to a multiple of 16 up to 256.")
+        if max(blocks) > 64:  # a few bytes of a file could ask for any number
+            raise InputError(f"SkeletonGait cannot have {max(blocks)} blocks in a stage; set its blocks to 64 or fewer each.")
         self.height, self.every = height, every
         stem = LastConv(2, width, 3, padding=1, bias=False)
         layers, a = [Frames(stem, LastNorm(width), nn.ReLU())], width

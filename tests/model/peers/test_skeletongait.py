@@ -132,7 +132,12 @@ def test_only_convolution_over_time_sees_the_order_of_frames():
     torch.testing.assert_close(network(shuffled), network(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("height", [0, 24, -16])
+@pytest.mark.parametrize("height", [0, 24, -16, 10**6])
 def test_impossible_height(height):
     with pytest.raises(InputError, match="multiple of 16"):
         SkeletonGait(height=height)
+
+
+def test_more_blocks_than_anyone_needs_are_not_made():
+    with pytest.raises(InputError, match="64 or fewer"):
+        SkeletonGait(blocks=(1, 10**9, 1, 1))
