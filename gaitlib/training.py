@@ -481,7 +481,8 @@ def train(
         interruptible() as asked,
         watch if watch and first else Watch() as watch,
     ):
-        over = state.done(t) >= 1
+        # an interruption may have come between the last step and the look at it
+        over = state.done(t) >= 1 and bool(state.history) and state.history[-1]["iteration"] == state.iteration
         while not over and not (t.patience and looks_since_best(state.history) >= t.patience):
             trainer.step()
             share = state.done(t)

@@ -227,6 +227,8 @@ def test_training_ends_after_its_minutes(split, tmp_path, monkeypatch):
     assert history["learning_rate"].iloc[0] > 0.0015
     assert history["learning_rate"].iloc[-1] < 0.00002
     pd.testing.assert_frame_equal(train(settings, split, tmp_path), history)  # it is over
+    torch.save(state | {"history": state["history"][:-1]}, tmp_path / "state.pt")  # stopped before the last look
+    assert train(settings, split, tmp_path)["iteration"].iloc[-1] == state["iteration"] + 1
 
 
 def test_several_processes_do_not_end_by_the_clock(tmp_path, monkeypatch):
