@@ -116,6 +116,14 @@ class Setting:
         """Probe set -> what each person scored, all seeds together."""
         return {name: pooled([run.matrices[name] for run in self.runs]) for name in self.runs[0].matrices}
 
+    @property
+    def over_people(self) -> list[float]:
+        """Mean rank-1 with its interval over people, all seeds together; NaN where the embeddings are not there."""
+        ends = _UNKNOWN[1:]
+        with suppress(InputError):
+            ends = rank_intervals(self.matrices, **self.draws)["mean"]
+        return [self.mean()[0], *ends]
+
     def of_seeds(self, seeds: Iterable[object]) -> "Setting":
         """The same of some seeds only."""
         return replace(self, points=[point for point in self.points if point.is_done and point.run.seed in set(seeds)])
@@ -381,7 +389,7 @@ def _ahead(settings: list[Setting], baseline: Setting) -> str:
 
 def _costs(settings: list[Setting]) -> list[Figure]:
     """Rank-1 against what the settings cost; nothing where their networks are all of one size."""
-    rows = [[s.name, *s.mean(), *s.cost.values()] for s in settings]
+    rows = [[s.name, *s.over_people, *s.cost.values()] for s in settings]
     table = pd.DataFrame(rows, columns=["name", "mean", "low", "high", *_COSTS])
     return [figures.rank1_against_cost(table)] if table["parameters"].nunique() > 1 else []
 

@@ -130,9 +130,10 @@ def rank1_over_axis(table: pd.DataFrame, axis: str) -> Figure:
 
 @drawing.styled
 def rank1_against_cost(table: pd.DataFrame) -> Figure:
-    """Rank-1 of settings against what they cost, a panel a cost; columns name, mean, low, high (shares), then the costs.
+    """Rank-1 of settings, with 95 % intervals over people, against what they cost, a panel a cost.
 
-    A setting whose cost is not known is left out of that panel, and a cost that is known of none has no panel.
+    Columns: name, mean, low, high (shares), then the costs. A setting whose cost is not known is left out of that panel, and a
+    cost that is known of none has no panel.
     """
     costs = [cost for cost in table.columns[4:] if table[cost].notna().any()]
     fig = Figure(figsize=(9, 4.4))
@@ -152,7 +153,7 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(lambda at, _: f"{at / 1e6:g} M" if at >= 1e5 else f"{at:g}")
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         ax.grid(axis="both")
-    panels[0].set_ylabel("mean rank-1 (%), 95 % interval")
+    panels[0].set_ylabel("mean rank-1 (%), 95 % intervals")
     fig.legend(handles=drawn, loc="outside lower center", ncols=min(len(table), 6))
     first = table.loc[table["mean"].idxmax()]
     each = "; ".join(
