@@ -146,9 +146,9 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
             look = {"fmt": MARKERS[k % 4], "color": colors[k % 6], "mfc": colors[k % 6] if k < 6 else "none", "ms": 8}
             whiskers = drawing.whiskers(value, *ends)
             drawn.append(ax.errorbar([row[cost]], value, whiskers, elinewidth=1.3, capsize=4, label=row["name"], **look))
-        ax.set(xscale="log", xlabel=cost)
-        ax.margins(x=0.15)
-        wide = table[cost].max() > 30 * table[cost].min()
+        low, high = table[cost].min(), table[cost].max()
+        ax.set(xscale="log", xlabel=cost, xlim=(low / 1.6, high * 1.6) if low > 0 else None)
+        wide = high > 30 * low
         ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1,) if wide else (1, 2, 5)))
         ax.xaxis.set_major_formatter(lambda at, _: f"{at / 1e6:g} M" if at >= 1e5 else f"{at:g}")
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
