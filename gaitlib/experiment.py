@@ -1,7 +1,6 @@
 """One configuration on one data set: who trains and who is tested, the stages made from it, and the content of a run folder."""
 
 import json
-import math
 import os
 import shlex
 import shutil
@@ -395,11 +394,17 @@ class Experiment:
         The minutes are those that `training.minutes` limits, and the last validation. The milliseconds are those of all windows
         of a walk and of their mirror images, without reading and normalizing the walk.
         """
-        trained = self._weights.parent / progress.SECONDS
-        embedded = self.stages.folder("embeddings", self._embeddings_key) / progress.SECONDS
-        seconds = [json.loads(path.read_text()) if path.is_file() else math.nan for path in (trained, embedded)]
-        found = {"training_minutes": seconds[0] / 60, "milliseconds_per_walk": 1000 * seconds[1] / len(self.test_walks)}
-        return {name: None if math.isnan(took) else took for name, took in found.items()}
+
+        def seconds(stage: Path) -> float | None:
+            path = stage / progress.SECONDS
+            return json.loads(path.read_text()) if path.is_file() else None
+
+        trained = None if self.checkpoint else seconds(self._weights.parent)
+        embedded = seconds(self.stages.folder("embeddings", self._embeddings_key))
+        return {
+            "training_minutes": trained and trained / 60,
+            "milliseconds_per_walk": embedded and 1000 * embedded / len(self.split.test.walks),
+        }
 
     def evaluate(self) -> Evaluation:
         """Rank the test walks and compute every number of metrics.json that depends on embeddings alone.

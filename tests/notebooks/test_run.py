@@ -81,11 +81,11 @@ def test_the_metrics_are_plain_shares(small_run):
 
     metrics = json.loads((small_run / "metrics.json").read_text(), parse_constant=refuse)
     assert set(metrics) == {
-        *("rank1", "rank1_same_view", "ci95", "map", "eer", "counts", "iterations", "baseline", "over_baseline", "ranking"),
-        *("cmc", "verification", "ablations", "scorecard", "exchange", "subjects"),
+        *("rank1", "rank1_same_view", "rank1_everyone", "ci95", "map", "eer", "counts", "iterations", "parameters", "baseline"),
+        *("over_baseline", "ranking", "cmc", "verification", "ablations", "scorecard", "exchange", "subjects"),
     }
     assert set(metrics["baseline"]) == {"rank1", "rank1_same_view", "ci95"}
-    measured = [metrics[name] for name in ("rank1", "rank1_same_view", "map", "eer")]
+    measured = [metrics[name] for name in ("rank1", "rank1_same_view", "rank1_everyone", "map", "eer")]
     for shares in (*measured, metrics["baseline"]["rank1"], metrics["baseline"]["rank1_same_view"]):
         assert set(shares) == {*PROBE_SETS, "mean"}
         assert all(0 <= share <= 1 for share in shares.values())
@@ -203,6 +203,7 @@ def test_the_provenance_says_what_ran(small_run):
         "seed",
         "start",
         "stage_seconds",
+        "cost",
         "versions",
         "hardware",
     }
