@@ -7,6 +7,7 @@ minutes. All networks take turns, so that other work on the machine affects all 
 minutes on two cores and 8 GB. With --four, each network of the grid is trained for up to three minutes on four people instead.
 """
 
+import json
 import statistics
 import sys
 import tempfile
@@ -23,9 +24,10 @@ from gaitlib.data.preprocess import groups, normalize, some_windows
 from gaitlib.data.protocol import Roles, Split
 from gaitlib.data.walkers import make_walkers
 from gaitlib.grid import Grid
-from gaitlib.model.checkpoint import load_model, load_state
+from gaitlib.model.checkpoint import load_model
 from gaitlib.model.objective import Objective, Windows
 from gaitlib.model.recognizer import GaitModel
+from gaitlib.progress import SECONDS
 from gaitlib.training import keep_freed_memory, train
 
 PEOPLE, ANCHORS, FRAMES, TURNS = 74, 16, 64, 5
@@ -73,7 +75,7 @@ def learned_by_heart(config: Config, split: Split) -> tuple[float, float, int]:
     """Minutes of training, the share of training windows whose person is told, and iterations."""
     with tempfile.TemporaryDirectory() as folder:
         history = train(config, split, folder)
-        seconds = load_state(Path(folder) / "state.pt")["seconds"]
+        seconds = json.loads((Path(folder) / SECONDS).read_text())
         model, _ = load_model(folder)
     x, index = some_windows(model.window, normalize(split.train), most=2000)
     with torch.no_grad():

@@ -271,7 +271,7 @@ class Experiment:
         if source.resolve() == target.resolve():
             return
         target.mkdir(parents=True, exist_ok=True)
-        for name in ("model.safetensors", "state.pt", "history.csv"):
+        for name in ("model.safetensors", "state.pt", "history.csv", progress.SECONDS):
             if (source / name).is_file():
                 with replacing(target / name) as part:
                     shutil.copyfile(source / name, part)
@@ -389,17 +389,19 @@ class Experiment:
         return self._evaluation_key("gaitlib.evaluation.embedding")
 
     def cost(self) -> dict[str, float | None]:
-        """Minutes of the training, and milliseconds to embed a test walk; None where that is not known.
+        """Minutes of the training of this run, and milliseconds to embed a test walk; None where that is not known.
 
         The minutes are those that `training.minutes` limits, and the last validation. The milliseconds are those of all windows
         of a walk and of their mirror images, without reading and normalizing the walk.
         """
 
-        def seconds(stage: Path) -> float | None:
-            path = stage / progress.SECONDS
+        def seconds(folder: Path) -> float | None:
+            path = folder / progress.SECONDS
             return json.loads(path.read_text()) if path.is_file() else None
 
-        trained = None if self.checkpoint else seconds(self._weights.parent)
+        weights = self._weights.parent
+        is_ours = not self.checkpoint or weights.resolve() == (self.run / "checkpoint").resolve()
+        trained = seconds(weights) if is_ours else None
         embedded = seconds(self.stages.folder("embeddings", self._embeddings_key))
         return {
             "training_minutes": trained and trained / 60,
@@ -535,7 +537,7 @@ class Experiment:
     def keep_results(
         self, evaluation: Evaluation, ablations: pd.DataFrame, scorecard: pd.DataFrame, exchange: ExchangeErrors | None
     ) -> None:
-        """Write metrics.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
+        """Write metrics.json, cost.json, embeddings.npz, results.xlsx and config.yaml into the run folder."""
         from gaitlib.reports import background as tables
         from gaitlib.reports.excel import write_results
 
@@ -547,6 +549,7 @@ class Experiment:
         self.run.mkdir(parents=True, exist_ok=True)
         evaluation.embeddings.save(self.run / "embeddings.npz")
         write_text(self.run / "metrics.json", json.dumps(_no_nan(metrics), indent=1))
+        write_text(self.run / "cost.json", json.dumps(self.cost()))
         facts = {k: v for k, v in self.provenance({}).items() if k not in ("start", "stage_seconds")}  # known only at the end
         background = [tables.exchange_by_view(exchange.to_frame(), metrics["exchange"]["mean_walk"][0])] if exchange else []
         background += [tables.split(self.split), tables.missing_joints(self.dataset)]
@@ -565,12 +568,11 @@ class Experiment:
 
     def provenance(self, stage_seconds: dict, start: datetime | None = None) -> dict:
         """What provenance.json holds, see `gaitlib.reports.provenance.provenance`."""
-        cost = self.cost() if "03_evaluation" in stage_seconds else None
         name, citation = self.dataset.name, str(self.dataset.info.get("citation") or "")
         data = {"name": name, "synthetic": is_simulated(self.dataset.index), "citation": citation}
         return provenance(
             config=self.config.model_dump(mode="json"), protocol=asdict(self.protocol), seed=self.config.seed, data=data,
-            data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start, cost=cost,
+            data_fingerprint=self.dataset.fingerprint, stage_seconds=stage_seconds, start=start,
         )  # fmt: skip
 
 

@@ -4,9 +4,8 @@ A name is "module:Class" or "file.py:Class". Those of gaitlib itself are always 
 `give`, for a name that the user wrote in a configuration or on the command line: a run folder may come from anybody.
 """
 
-import hashlib
 import importlib
-import importlib.util
+import inspect
 import json
 import os
 import shlex
@@ -106,13 +105,9 @@ def network_fingerprint(name: str) -> str:
 
     What a file of the user imports in turn does not count. Raises InputError as `network_class` does.
     """
-    module = name.rpartition(":")[0]
     if is_ours(name):
         try:
-            return code_fingerprint(module)
+            return code_fingerprint(name.rpartition(":")[0])
         except ValueError as error:
             raise InputError(f"The network {name} does not exist: {error}") from None
-    if path := _file(name):
-        return file_fingerprint(Path(path))
-    spec = importlib.util.find_spec(module)
-    return file_fingerprint(Path(spec.origin)) if spec and spec.origin else hashlib.sha256(name.encode()).hexdigest()
+    return file_fingerprint(Path(_file(name) or inspect.getfile(network_class(name))))

@@ -19,7 +19,6 @@ from gaitlib.files import Unreadable, read_json, write_text
 POINT = "GAITLIB_POINT"
 #: What a validation measures: cross-view rank-1 or, if no probe has a gallery walk in another view, same-view rank-1.
 SCORES = {"validation_rank1": "validation rank-1", "validation_rank1_same_view": "validation rank-1 in the same view"}
-
 #: A file of a stage: how many seconds its work took.
 SECONDS = "seconds.json"
 

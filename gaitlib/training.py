@@ -264,16 +264,20 @@ class TrainingState:
         """How much of the training is over, from 0 to 1 or, by the last step, a little more."""
         return max(self.iteration / t.iterations, self.spent(t))
 
-    def left(self, done: float) -> float:
-        """Seconds left if this share is done, from the mean so far."""
-        return self.seconds * max(1 / done - 1, 0)
+    def is_over(self, t: Training) -> bool:
+        """Whether nothing is left to do, not even the last look: an interruption may have come before it."""
+        return self.done(t) >= 1 and bool(self.history) and self.history[-1]["iteration"] == self.iteration
+
+    def expected(self, done: float) -> tuple[int, float]:
+        """The iterations in the end and the seconds left if this share is done, from the mean so far."""
+        return round(self.iteration / min(done, 1)), self.seconds * max(1 / done - 1, 0)
 
     def save(self, path: Path) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state, whole or not at all, and beside it how long it has taken."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "kept", "optimizer")}
-        save_state(
-            path, {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": self.seconds}
-        )
+        state = {**parts, "sums": self.sums, "iteration": self.iteration, "history": self.history, "seconds": self.seconds}
+        save_state(path, state)
+        write_text(path.with_name(SECONDS), json.dumps(self.seconds))
 
     def restore(self, path: Path) -> None:
         """Continue where a training stopped, on whatever device it ran."""
@@ -453,9 +457,7 @@ def train(
     pictures: Callable[[GaitModel], dict] | None = None, facts: dict | None = None, truth: GaitDataset | None = None,
     normalized: Callable[[GaitDataset], NormalizedWalks] = normalize,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train, and leave model.safetensors (the best on the validation people) in `folder`, with all that belongs to it.
-
-    That is state.pt, history.csv, seconds.json and logs/.
+    """Train, and leave the best model.safetensors, state.pt, history.csv, seconds.json and logs/ in `folder`.
 
     The best checkpoint is the one with the highest validation rank-1, with discriminants fitted without the validation people; in
     the end its discriminants are refitted on training and validation people together.
@@ -481,15 +483,13 @@ def train(
         interruptible() as asked,
         watch if watch and first else Watch() as watch,
     ):
-        # an interruption may have come between the last step and the look at it
-        over = state.done(t) >= 1 and bool(state.history) and state.history[-1]["iteration"] == state.iteration
+        over = state.is_over(t)
         while not over and not (t.patience and looks_since_best(state.history) >= t.patience):
             trainer.step()
-            share = state.done(t)
-            over, total, left = share >= 1, round(state.iteration / min(share, 1)), state.left(share)
+            done = state.done(t)
+            over, (total, left) = done >= 1, state.expected(done)
             bar.total = total
             bar.update()
-            done = f"iteration {state.iteration}"
             watch.step(state.iteration, total, left)
             if state.iteration % t.validate_every and not over:
                 stop = fabric.world_size == 1 and asked.is_set()
@@ -499,22 +499,31 @@ def train(
                     drawn = pictures and (len(state.history) % PICTURES_EVERY == 0 or over)
                     log.look(row, state.kept, pictures(state.kept) if drawn else {})
                     state.save(folder / STATE)  # last, when everything it refers to is on disk
-                    score = f"{SCORES[name := score_column(row)]} {row[name]:.1%}"
-                    said = f"{done}/{total}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
-                    bar.write(said, file=sys.stdout)
-                    sys.stdout.flush()
+                    _print(bar, _said(row, total, left))
                     watch.look(pd.DataFrame(state.history), state.kept)
                 stop = fabric.all_reduce(torch.tensor(float(asked.is_set()), device=fabric.device), reduce_op="sum")
             if stop and not over:
                 if first:
                     state.save(folder / STATE)
-                raise Interrupted(f"Training stopped after {done} of {total}; it is saved and can be resumed.")
-        if first:
-            write_text(folder / SECONDS, json.dumps(state.seconds))
-            if said := trainer.finish():
-                bar.write(said, file=sys.stdout)
+                raise Interrupted(
+                    f"Training stopped after iteration {state.iteration} of {total}; it is saved and can be resumed."
+                )
+        if first and (said := trainer.finish()):
+            _print(bar, said)
     fabric.barrier()  # no process leaves before the first one has written
     return pd.DataFrame(state.history)
+
+
+def _print(bar: tqdm, text: str) -> None:
+    """Print a line above the progress bar."""
+    bar.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def _said(row: dict, total: int, left: float) -> str:
+    """What is printed of a row of the history; total: iterations in the end, left: seconds until then."""
+    score = f"{SCORES[name := score_column(row)]} {row[name]:.1%}"
+    return f"iteration {row['iteration']}/{total}  loss {row['loss']:.3f}  {score}  about {left / 60:.1f} min left"
 
 
 def _seed(*numbers: int) -> int:

@@ -158,7 +158,7 @@ def test_shared_names_are_counted_in_the_metrics(small_run):
 
 
 def test_what_a_training_took_is_known_of_our_own_only(tmp_path, monkeypatch):
-    """A checkpoint that is given may lie beside any file of that name."""
+    """A checkpoint that is given may lie beside any file of that name, unless notebook 02 of this run put it there."""
     monkeypatch.setattr(Experiment, "_weights", tmp_path / checkpoint.WEIGHTS)
     monkeypatch.setattr(Experiment, "_embeddings_key", [])
     opened = Experiment(load_config("configs/default.yaml"), "", Stages(tmp_path / "cache"), tmp_path)
@@ -167,6 +167,11 @@ def test_what_a_training_took_is_known_of_our_own_only(tmp_path, monkeypatch):
     assert opened.cost()["training_minutes"] == 1.5
     (tmp_path / "seconds.json").write_text('"long"')
     assert replace(opened, checkpoint=tmp_path).cost()["training_minutes"] is None
+    (tmp_path / "seconds.json").write_text("60.0")
+    monkeypatch.setattr(Experiment, "_weights", tmp_path / "checkpoint" / checkpoint.WEIGHTS)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "seconds.json").rename(tmp_path / "checkpoint" / "seconds.json")
+    assert replace(opened, checkpoint=tmp_path).cost()["training_minutes"] == 1
 
 
 def test_how_many_people_are_studied_decides_what_is_kept(workbook, small_run, monkeypatch):

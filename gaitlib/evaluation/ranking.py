@@ -191,8 +191,10 @@ def rank_scores(
         x = torch.from_numpy(np.ascontiguousarray(probe[rows])).double()
         distance = torch.cdist(x, walks, compute_mode="donot_use_mm_for_euclid_dist")  # exact for near copies
         same = probe_subject[rows][:, None] == gallery_subject
-        distance[torch.from_numpy(same & np.logical_not(enrolled))] = torch.inf
-        parts.append(_ranks(distance, torch.from_numpy(same & enrolled)))
+        if not np.all(enrolled):
+            distance[torch.from_numpy(same & ~enrolled)] = torch.inf
+            same &= enrolled
+        parts.append(_ranks(distance, torch.from_numpy(same)))
     return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))
 
 

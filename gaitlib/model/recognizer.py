@@ -237,10 +237,9 @@ class GaitModel(nn.Module):
         As is usual, the running statistics of batch normalization are no parameters.
         """
         unused = ("autoencoder.decoder.", "recognizer.neck.", "recognizer.fc_cls.", "recognizer.center_loss.")
-        known = {name: v for name, v in self.state_dict().items() if not name.startswith(unused) and v.is_floating_point()}
-        numbers = [v for name, v in known.items() if not name.endswith(("running_mean", "running_var"))]
-        kept = [part for module in (self.autoencoder, self) for part in [getattr(module, "discriminants", None)] if part]
-        return sum(v.numel() for v in numbers) - sum(part.within.numel() for part in kept if part.within is not None)
+        aside = ("running_mean", "running_var", "discriminants.within")  # the last is for adaptation
+        known = {name: v for name, v in self.state_dict().items() if not name.startswith(unused) and not name.endswith(aside)}
+        return sum(v.numel() for v in known.values() if v.is_floating_point())
 
     def encode(self, x: Tensor) -> Codes | None:
         """The codes of windows, float32 [B, 30, T], if there is an autoencoder."""

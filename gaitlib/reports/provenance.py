@@ -25,13 +25,11 @@ def provenance(
     seed: int,
     stage_seconds: dict,
     start: datetime | None = None,
-    cost: dict[str, float | None] | None = None,
 ) -> dict:
     """What provenance.json holds; nothing in it names the computer, its user, or a folder.
 
     config: the fully resolved configuration; only its fingerprint is kept. data: name and citation of the data set, and whether
     it is synthetic. stage_seconds: in the order the stages ran.
-    cost: minutes of training and milliseconds a walk, where they were measured.
     start: when the run began; by default now minus the sum of `stage_seconds`. A time without a zone is local time.
     """
     start = start or datetime.now().astimezone() - timedelta(seconds=sum(stage_seconds.values()))
@@ -46,7 +44,6 @@ def provenance(
         "seed": seed,
         "start": start.astimezone().isoformat(timespec="seconds"),
         "stage_seconds": {stage: round(float(seconds), 3) for stage, seconds in stage_seconds.items()},
-        **({"cost": {name: None if took is None else round(took, 4) for name, took in cost.items()}} if cost else {}),
         "versions": _versions(),
         "hardware": _hardware(),
     }

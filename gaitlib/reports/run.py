@@ -62,6 +62,8 @@ class _Metrics(_Recognition):
 
 
 class _Cost(_Facts):
+    """Likewise in cost.json."""
+
     training_minutes: _Time | None = None
     milliseconds_per_walk: _Time | None = None
 
@@ -91,7 +93,6 @@ class _Provenance(_Facts):
     protocol: _Protocol | None = None
     start: str = ""
     stage_seconds: dict[str, _Time] = {}
-    cost: _Cost = _Cost()
     hardware: _Hardware = _Hardware()
     versions: dict = {}
 
@@ -123,7 +124,7 @@ class Run:
     def problem(self) -> str:
         """Why the run cannot be read, in a sentence; empty if it can."""
         try:
-            _ = self.content, self.metrics, self.provenance, self.history
+            _ = self.content, self.metrics, self.provenance, self.cost, self.history
         except InputError as error:
             return str(error)
         return ""
@@ -216,7 +217,7 @@ class Run:
     @property
     def cost(self) -> dict[str, float | None]:
         """How large the network is, how long it trained, and how long a walk takes; None where it is not known."""
-        took = self.provenance.get("cost", {})
+        took = self._facts("cost.json", _Cost)
         return {
             "parameters": self.metrics.get("parameters"), "training minutes": took.get("training_minutes"),
             "ms a walk": took.get("milliseconds_per_walk"),

@@ -60,11 +60,13 @@ def contents(folder):
 
 def test_the_run_folder_holds_what_is_documented_and_nothing_else(small_run):
     files = {f"{chapter}.{kind}" for chapter in CHAPTERS for kind in ("html", "ipynb")}
-    files |= {"index.html", "results.xlsx", "metrics.json", "config.yaml", "provenance.json", "embeddings.npz"}
+    files |= {"index.html", "results.xlsx", "metrics.json", "cost.json", "config.yaml", "provenance.json", "embeddings.npz"}
     folders = {"checkpoint", "logs", "figures"}
     assert {p.name for p in small_run.iterdir() if p.is_file()} == files
     assert {p.name for p in small_run.iterdir() if p.is_dir()} == folders
-    assert {p.name for p in (small_run / "checkpoint").iterdir()} == {"model.safetensors", "state.pt", "history.csv"}
+    assert {p.name for p in (small_run / "checkpoint").iterdir()} == {
+        "model.safetensors", "state.pt", "history.csv", "seconds.json",
+    }  # fmt: skip
     assert [p.name.split(".")[:2] for p in (small_run / "logs").iterdir()] == [["events", "out"]]
     figures = {p.suffix for p in (small_run / "figures").iterdir()}
     assert figures == {".png", ".svg"}
@@ -203,7 +205,6 @@ def test_the_provenance_says_what_ran(small_run):
         "seed",
         "start",
         "stage_seconds",
-        "cost",
         "versions",
         "hardware",
     }
@@ -422,7 +423,7 @@ def test_each_notebook_runs_alone(workbook, small_run, small_settings, chapter):
     made = {p.name for p in (alone / "run").iterdir()}
     wanted = {
         "02_training": {"checkpoint", "logs"},
-        "03_evaluation": {"metrics.json", "results.xlsx", "embeddings.npz", "config.yaml"},
+        "03_evaluation": {"metrics.json", "cost.json", "results.xlsx", "embeddings.npz", "config.yaml"},
     }
     assert made == {"figures"} | wanted.get(chapter, set())
     found, known = contents(alone / "run"), contents(small_run)

@@ -226,8 +226,8 @@ def test_what_settings_cost_and_where_one_is_ahead(grid):
             }
             metrics |= {"ablations": ablations[: 2 - k], "exchange": {"exchange": [4.0], "mean_walk": [5.0]} if not k else {}}
             (run.folder / "metrics.json").write_text(json.dumps(metrics))
-            cost = {"cost": {"training_minutes": 12.0, "milliseconds_per_walk": 3.0 + k}}
-            (run.folder / "provenance.json").write_text(json.dumps(run.provenance | cost))
+            cost = {"training_minutes": 12.0, "milliseconds_per_walk": 3.0 + k}
+            (run.folder / "cost.json").write_text(json.dumps(cost))
     write_report(folder, found)
     text = text_of(folder / "index.html")
     assert "Ahead of contrastive 0.0: contrastive 1.0 in NM rank-1 90.5 against 82.0 %, mean rank-1 90.5" in text
