@@ -3,8 +3,8 @@
     python benchmarks/peers.py [--four]
 
 Batches of 32 windows of 64 frames, all losses of the configuration, each network as published and as in the grid of equal
-minutes. All networks take turns, so that other work on the machine affects all of them; medians of TURNS. Takes about five
-minutes on two cores and 8 GB. With --four, each network of the grid is trained for up to three minutes on four people instead.
+minutes. All networks take turns, so that other work on the machine affects all of them; medians of TURNS. Takes two minutes on
+two cores and 8 GB. With --four, each network of the grid is trained for up to three minutes on four people instead.
 """
 
 import json
