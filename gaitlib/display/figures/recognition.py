@@ -154,7 +154,7 @@ def rank1_against_cost(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         ax.grid(axis="both")
     panels[0].set_ylabel("mean rank-1 (%), 95 % intervals")
-    fig.legend(handles=drawn, loc="outside lower center", ncols=min(len(table), 6))
+    fig.legend(handles=drawn, loc="outside lower center", ncols=min(len(table), 3))
     first = table.loc[table["mean"].idxmax()]
     each = "; ".join(
         ", ".join([

@@ -91,6 +91,18 @@ def test_rank1_against_costs_says_only_what_is_known(labeled):
     np.testing.assert_allclose([line.get_xydata()[0] for line in fig.axes[0].lines[::3]], [[2e5, 90], [13e6, 70]])
 
 
+def test_all_names_of_a_comparison_of_costs_fit_below_it():
+    rows = [
+        (f"network {name}", 0.5, 0.4, 0.6, 1e6)
+        for name in ("beyond", "gaitgraph", "gaittr", "gaitmixer", "gpgait", "skeletongait")
+    ]
+    fig = figures.rank1_against_cost(pd.DataFrame(rows, columns=["name", "mean", "low", "high", "parameters"]))
+    fig.draw_without_rendering()
+    legend = fig.legends[0].get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= fig.bbox.width
+
+
 def test_a_heat_map_of_rank1_is_blank_where_nothing_was_measured(labeled, texts):
     shares = pd.DataFrame([[0.5, 0.61, np.nan], [0.4, 0.3, 0.2]], ["gated", "paper"], ["1", "2", "10"])
     shares = shares.rename_axis(index="model.decoder", columns="loss.view")
